@@ -1,0 +1,111 @@
+"""Describes the cffi module `fastact._kernels`: all C but the ufunc factory.
+
+Generates the C that follows from the formulas into build/generated first. setup.py
+names `ffibuilder`; nothing else runs this file.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from cffi import FFI
+
+ROOT = Path(__file__).resolve().parent.parent
+GENERATED = ROOT / "build" / "generated"
+SOURCES = (
+    "loops.c",
+    "rows.c",
+    "reduce.c",
+    "staging.c",
+    "threads.c",
+    "dispatch.c",
+    "isa/baseline.c",
+    "isa/avx2.c",
+    "isa/avx512.c",
+    "isa/neon.c",
+)
+# -O3 vectorises; errno and traps would forbid it; contraction would make the bits depend
+# on the compiler. Never -ffast-math: it breaks NaN and infinity.
+FLAGS = [
+    "-std=gnu11",
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=off",
+    "-fvisibility=hidden",
+]
+# gcc's scalar passes otherwise turn selections on the same condition into branches,
+# which its vectoriser cannot undo (silu then runs at a seventh of its speed).
+GCC_FLAGS = [
+    "-fno-tree-pre",
+    "-fno-tree-sink",
+    "-fno-thread-jumps",
+    "-fno-split-paths",
+]
+WARNINGS = ["-Wall", "-Wextra", "-Werror"]
+
+
+def is_clang() -> bool:
+    """Whether the C compiler is clang, which does not know gcc's own flags."""
+    compiler = os.environ.get("CC", "cc").split()
+    answer = subprocess.run([*compiler, "--version"], capture_output=True, text=True)
+    return "clang" in answer.stdout
+
+
+def compile_flags() -> list[str]:
+    """Flags for every C file; warnings are errors only when the tests ask for it."""
+    flags = FLAGS + ([] if is_clang() else GCC_FLAGS)
+    return flags + (WARNINGS if os.environ.get("FASTACT_WERROR") else [])
+
+
+def write_if_changed(path: Path, text: str) -> None:
+    """Leave an unchanged file its date, so that nothing is compiled for nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def generate() -> str:
+    """Write the generated C; return the declarations of the public kernels."""
+    sys.path.insert(0, str(ROOT / "fastact"))  # the package itself needs what we build
+    from formulas import translate  # type: ignore[import-not-found]
+
+    sys.path.pop(0)
+    write_if_changed(GENERATED / "kernels.inc", translate.c_kernels())
+    write_if_changed(GENERATED / "rows.inc", translate.c_row_formulas())
+    write_if_changed(GENERATED / "table.c", translate.c_table())
+    declarations: str = translate.c_declarations()
+    return declarations
+
+
+def shared_header() -> str:
+    """The part of fastact.h that Python sees too."""
+    text = (ROOT / "csrc" / "fastact.h").read_text()
+    begin = text.index("*/", text.index("/* cffi: begin")) + 2
+    return text[begin : text.index("/* cffi: end */")]
+
+
+declarations = generate()
+ffibuilder = FFI()
+ffibuilder.cdef(
+    shared_header()
+    + declarations
+    + """
+void fa_set_num_threads(int n);
+int fa_get_num_threads(void);
+int fa_available_cpus(void);
+"""
+)
+ffibuilder.set_source(
+    "fastact._kernels",
+    '#include "fastact.h"\n#include "threads.h"\n' + declarations,
+    sources=[str(Path("csrc") / source) for source in SOURCES]
+    + [str((GENERATED / "table.c").relative_to(ROOT))],
+    include_dirs=["csrc", "build"],
+    extra_compile_args=compile_flags(),
+    libraries=[] if platform.system() == "Windows" else ["m", "pthread"],
+)

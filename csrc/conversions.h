@@ -1,0 +1,47 @@
+/* float16 to float32 and back, rounding to nearest even; part of kernels.c. gcc does not vectorise _Float16. */
+
+/* By hand: for processors without conversion instructions, and for tails. Subnormal halves are the reason for the
+   multiplication and the addition, which do their shifting and rounding. */
+FA_INLINE float
+half_to_float(uint16_t half)
+{
+    const uint32_t size = (uint32_t)(half & 0x7fff) << 13;
+    const float scaled = fa_from_bits_f32(size) * 0x1p112f;
+    const uint32_t bits = size >= 0x0f800000u ? (size | 0x7f800000u) : fa_bits_of_f32(scaled);
+    return fa_from_bits_f32(bits | (uint32_t)(half & 0x8000) << 16);
+}
+
+FA_INLINE uint16_t
+float_to_half(float x)
+{
+    const uint32_t bits = fa_bits_of_f32(x), size = bits & 0x7fffffffu, sign = (bits >> 16) & 0x8000u;
+    const uint32_t subnormal = fa_bits_of_f32(fa_from_bits_f32(size) + 0.5f) - 0x3f000000u;
+    const uint32_t normal = (size - 0x38000000u + 0xfffu + ((size >> 13) & 1u)) >> 13;
+    const uint32_t special = size > 0x7f800000u ? 0x7e00u : 0x7c00u; /* NaN, or infinity from 65520 on */
+    return (uint16_t)(sign | (size >= 0x477ff000u ? special : size < 0x38800000u ? subnormal : normal));
+}
+
+static void
+widen_f16(size_t n, const uint16_t *halves, float *x)
+{
+    size_t i = 0;
+#if defined(FA_HAVE_FMA) /* F16C comes with every instruction set above the baseline */
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(x + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(halves + i))));
+#endif
+    for (; i < n; i++)
+        x[i] = half_to_float(halves[i]);
+}
+
+static void
+narrow_f16(size_t n, const float *x, uint16_t *halves)
+{
+    size_t i = 0;
+#if defined(FA_HAVE_FMA)
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i *)(halves + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+#endif
+    for (; i < n; i++)
+        halves[i] = float_to_half(x[i]);
+}

@@ -1,0 +1,93 @@
+/* Which instruction set and which backend the loops use. */
+#include "fastact.h"
+#include "staging.h"
+
+#include <string.h>
+
+const fa_isa *fa_current_isa = &fa_isa_baseline;
+
+static int current_backend = FA_BACKEND_C;
+static fa_compile_hook compile_hook;
+
+typedef struct {
+    const fa_isa *isa;
+    int present;
+} candidate;
+
+/* Best first. __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the wide registers. */
+static int
+candidates(candidate *found)
+{
+    int n = 0;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    const int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    found[n++] = (candidate){&fa_isa_avx512, avx2 && avx512};
+    found[n++] = (candidate){&fa_isa_avx2, avx2};
+#elif defined(__aarch64__)
+    found[n++] = (candidate){&fa_isa_neon, 1};
+#endif
+    found[n++] = (candidate){&fa_isa_baseline, 1};
+    return n;
+}
+
+const char *
+fa_available_isa(int i)
+{
+    candidate found[4];
+    const int n = candidates(found);
+    for (int k = 0; k < n; k++)
+        if (found[k].present && i-- == 0)
+            return found[k].isa->name;
+    return NULL;
+}
+
+int
+fa_select_isa(const char *name)
+{
+    candidate found[4];
+    const int n = candidates(found);
+    for (int k = 0; k < n; k++)
+        if (found[k].present && strcmp(found[k].isa->name, name) == 0) {
+            fa_current_isa = found[k].isa;
+            for (int i = 0; i < fa_kernel_count; i++)
+                fa_kernels[i].c = found[k].isa->kernels[i];
+            return 0;
+        }
+    return -1;
+}
+
+void
+fa_set_backend(int backend)
+{
+    __atomic_store_n(&current_backend, backend, __ATOMIC_RELAXED);
+}
+
+int
+fa_get_backend(void)
+{
+    return __atomic_load_n(&current_backend, __ATOMIC_RELAXED);
+}
+
+void
+fa_set_compile_hook(size_t address)
+{
+    compile_hook = (fa_compile_hook)address;
+}
+
+fa_function
+fa_implementation(const fa_loop *loop)
+{
+    fa_kernel *kernel = loop->kernel;
+    const int backend = loop->backend == FA_BACKEND_CURRENT ? fa_get_backend() : loop->backend;
+    if (backend == FA_BACKEND_NUMBA) {
+        if (__atomic_load_n(&kernel->numba, __ATOMIC_ACQUIRE) == NULL && compile_hook != NULL)
+            compile_hook(kernel);
+        const fa_function compiled = __atomic_load_n(&kernel->numba, __ATOMIC_ACQUIRE);
+        if (compiled != NULL)
+            return compiled;
+    }
+    return kernel->c;
+}

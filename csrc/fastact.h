@@ -1,0 +1,95 @@
+/* What the parts of the C core know of each other. */
+#ifndef FASTACT_H
+#define FASTACT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cffi: begin (csrc/build_cffi.py reads what stands between these marks) */
+
+/* A kernel is void(size_t n, const T *input..., T *output...): contiguous arrays of one type, float or double. It is
+   kept as this type and cast back to its own when called. */
+typedef void (*fa_function)(void);
+
+enum { FA_MAX_OPERANDS = 10 };
+
+/* One elementwise kernel in one precision, with all its implementations. */
+typedef struct {
+    const char *name;        /* "gelu_backward" */
+    char type;               /* what it computes in: 'f' or 'd' */
+    int input_count;
+    int output_count;
+    int parameter_count;     /* how many of the inputs, the last ones, are parameters */
+    int operation_count;     /* arithmetic operations per element */
+    fa_function c;           /* for the instruction set in use */
+    fa_function numba;       /* compiled by Numba on first use, NULL before */
+} fa_kernel;
+
+/* Generated: all elementwise kernels; .c is filled in by fa_select_isa. */
+extern fa_kernel fa_kernels[];
+extern const int fa_kernel_count;
+
+/* Which implementation of a kernel a loop runs. */
+enum { FA_BACKEND_C = 0, FA_BACKEND_NUMBA = 1, FA_BACKEND_CURRENT = 2 };
+
+/* What one loop of one ufunc works on: the `data` pointer that NumPy passes to it. */
+typedef struct {
+    fa_kernel *kernel;
+    int backend;                  /* FA_BACKEND_CURRENT: the one set by fa_set_backend */
+    char types[FA_MAX_OPERANDS];  /* NumPy's type characters of the arrays */
+} fa_loop;
+
+/* Choose by name ("baseline", "avx2", "avx512", "neon"). 0, or -1 if it is unknown or the machine lacks it. */
+int fa_select_isa(const char *name);
+/* Name of the i-th instruction set this machine has, best first; NULL past the last. */
+const char *fa_available_isa(int i);
+
+void fa_set_backend(int backend);
+int fa_get_backend(void);
+
+/* Called, without the GIL, when a loop needs a Numba kernel that is not there yet. It fills in kernel->numba, or leaves
+   it NULL, upon which the C kernel runs. */
+typedef void (*fa_compile_hook)(fa_kernel *kernel);
+void fa_set_compile_hook(size_t address);
+
+/* NumPy inner loops. `data` is an fa_loop; for rows an fa_row_loop. */
+void fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
+/* (n),(n),()...->(n),()...: an elementwise kernel whose last outputs are summed over the core axis. */
+void fa_parameter_backward(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
+
+enum { FA_SOFTMAX, FA_LOG_SOFTMAX };
+typedef struct {
+    int function;      /* FA_SOFTMAX, ... */
+    int input_count;   /* 1 forward (x); 2 backward (dy and x or y) */
+    int from_output;   /* backward: whether the second input is y */
+    int masked;        /* whether a mask and a scale follow the inputs */
+    char type;         /* NumPy's type character of the arrays */
+} fa_row_loop;
+/* (n)->(n) and its like. */
+void fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
+
+/* cffi: end */
+
+/* Row kernels: softmax and its like on one contiguous row. `extra` is a row of a second input where there is one. */
+typedef struct {
+    void (*softmax)(size_t n, const void *x, double scale, void *y);
+    void (*log_softmax)(size_t n, const void *x, double scale, void *y);
+    void (*softmax_backward)(size_t n, const void *dy, const void *y, double scale, void *dx);
+    void (*log_softmax_backward)(size_t n, const void *dy, const void *y, double scale, void *dx);
+} fa_row_kernels;
+
+/* Everything that is compiled once per instruction set. */
+typedef struct {
+    const char *name;
+    const fa_function *kernels;   /* in the order of fa_kernels */
+    fa_row_kernels rows_f32, rows_f64;
+    void (*widen_f16)(size_t n, const uint16_t *halves, float *x);
+    void (*narrow_f16)(size_t n, const float *x, uint16_t *halves);
+} fa_isa;
+
+extern const fa_isa fa_isa_baseline, fa_isa_avx2, fa_isa_avx512, fa_isa_neon;
+
+/* The instruction set in use; set before the first loop runs. */
+extern const fa_isa *fa_current_isa;
+
+#endif

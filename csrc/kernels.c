@@ -1,0 +1,33 @@
+/* Everything that is compiled once per instruction set; isa/NAME.c includes this file after naming one. */
+#include "fastact.h"
+#include "primitives.h"
+
+#define FA_PASTE_(a, b) a##b
+#define FA_PASTE(a, b) FA_PASTE_(a, b)
+#define FA_TEXT_(a) #a
+#define FA_TEXT(a) FA_TEXT_(a)
+
+#define FA_NOINLINE __attribute__((noinline))
+
+/* Kernels work on whole blocks, so that every element of an array, first, last or alone, goes through the same vector
+   code. A tail is padded to a block with copies of its last element: no made-up value can raise a flag or be slow. */
+enum { FA_BLOCK_BYTES = 128 };
+#define FA_BLOCK(precision) ((int)(FA_BLOCK_BYTES / sizeof(fa_##precision)))
+#define FA_TAIL(precision, array) fa_##precision tail_##array[FA_BLOCK(precision)]
+#define FA_FILL_TAIL(precision, array) \
+    for (int i = 0; i < FA_BLOCK(precision); i++) \
+    tail_##array[i] = a_##array[whole + (size_t)i < n ? whole + (size_t)i : n - 1]
+#define FA_STORE_TAIL(array) memcpy(a_##array + whole, tail_##array, (n - whole) * sizeof *tail_##array)
+
+#include "generated/kernels.inc"
+#include "conversions.h"
+#include "rows.h"
+
+const fa_isa FA_PASTE(fa_isa_, FA_ISA) = {
+    .name = FA_TEXT(FA_ISA),
+    .kernels = all_kernels,
+    .rows_f32 = ROW_KERNELS(f32),
+    .rows_f64 = ROW_KERNELS(f64),
+    .widen_f16 = widen_f16,
+    .narrow_f16 = narrow_f16,
+};

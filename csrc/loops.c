@@ -1,0 +1,110 @@
+/* The inner loop of every elementwise ufunc: takes NumPy's pointers and strides, splits the work over threads and
+   hands kernels contiguous pieces. */
+#include "fastact.h"
+#include "staging.h"
+#include "threads.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* One staged block of every operand stays in the first-level cache. */
+enum { STAGE_BYTES = 4096 };
+
+/* Waking a thread costs some tens of microseconds (csrc/threads.c). Below this many elementary operations, about
+   60 us of one core, an array is not worth it. Memory traffic counts as MEMORY_OPERATIONS for each operand. */
+enum { OPERATIONS_WORTH_THREADS = 4 << 20, MEMORY_OPERATIONS = 4, GRAIN = 2048 };
+
+typedef struct {
+    fa_function kernel;
+    const fa_loop *loop;
+    char **arrays;
+    const ptrdiff_t *steps;
+    int count; /* operands: inputs, then outputs */
+} job;
+
+static void
+run_range(void *context, size_t begin, size_t end)
+{
+    const job *j = context;
+    const int inputs = j->loop->kernel->input_count;
+    const char type = j->loop->kernel->type;
+    const ptrdiff_t size = (ptrdiff_t)fa_type_size(type);
+    const size_t stage = STAGE_BYTES / (size_t)size;
+    _Alignas(64) char buffers[FA_MAX_OPERANDS][STAGE_BYTES];
+    bool staged[FA_MAX_OPERANDS], any_staged = false;
+    const fa_environment environment = fa_enter();
+
+    for (int k = 0; k < j->count; k++) {
+        staged[k] = j->steps[k] != size || j->loop->types[k] != type;
+        any_staged |= staged[k];
+        /* A scalar operand fills its buffer once. */
+        if (staged[k] && k < inputs && j->steps[k] == 0)
+            fa_gather(end - begin < stage ? end - begin : stage, j->arrays[k], 0, j->loop->types[k], buffers[k], type);
+    }
+    const size_t block = any_staged ? stage : end - begin;
+    for (size_t i = begin; i < end; i += block) {
+        const size_t n = end - i < block ? end - i : block;
+        void *pointers[FA_MAX_OPERANDS];
+        for (int k = 0; k < j->count; k++) {
+            char *array = j->arrays[k] + (ptrdiff_t)i * j->steps[k];
+            pointers[k] = staged[k] ? buffers[k] : array;
+            if (staged[k] && k < inputs && j->steps[k] != 0)
+                fa_gather(n, array, j->steps[k], j->loop->types[k], buffers[k], type);
+        }
+        fa_call(j->kernel, n, j->count, pointers);
+        for (int k = inputs; k < j->count; k++)
+            if (staged[k])
+                fa_scatter(n, j->arrays[k] + (ptrdiff_t)i * j->steps[k], j->steps[k], j->loop->types[k], buffers[k],
+                           type);
+    }
+    fa_leave(environment);
+}
+
+/* The bytes that n elements touch: [first, last). */
+static void
+extent(const char *array, ptrdiff_t step, size_t n, size_t size, const char **first, const char **last)
+{
+    const ptrdiff_t span = step * (ptrdiff_t)(n - 1);
+    *first = span < 0 ? array + span : array;
+    *last = (span < 0 ? array : array + span) + size;
+}
+
+/* Whether an output shares memory with an input in another way than element by element. Staging and threads would
+   then read what has been written already: reduce and accumulate pass their output as an input, too. */
+static bool
+outputs_feed_inputs(const job *j, size_t n)
+{
+    const int inputs = j->loop->kernel->input_count;
+    for (int out = inputs; out < j->count; out++)
+        for (int in = 0; in < inputs; in++) {
+            if (j->arrays[in] == j->arrays[out] && j->steps[in] == j->steps[out] && j->steps[in] != 0)
+                continue;
+            const char *in_first, *in_last, *out_first, *out_last;
+            extent(j->arrays[in], j->steps[in], n, fa_type_size(j->loop->types[in]), &in_first, &in_last);
+            extent(j->arrays[out], j->steps[out], n, fa_type_size(j->loop->types[out]), &out_first, &out_last);
+            if (in_first < out_last && out_first < in_last)
+                return true;
+        }
+    return false;
+}
+
+void
+fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data)
+{
+    const fa_loop *loop = data;
+    const fa_kernel *kernel = loop->kernel;
+    const size_t n = (size_t)dimensions[0];
+    if (n == 0)
+        return;
+    job j = {fa_implementation(loop), loop, arrays, steps, kernel->input_count + kernel->output_count};
+    if (n > 1 && outputs_feed_inputs(&j, n)) {
+        for (size_t i = 0; i < n; i++)
+            run_range(&j, i, i + 1);
+        return;
+    }
+    const size_t cost = (size_t)(kernel->operation_count + MEMORY_OPERATIONS * j.count);
+    if (n >= OPERATIONS_WORTH_THREADS / cost)
+        fa_parallel_for(run_range, &j, n, GRAIN);
+    else
+        run_range(&j, 0, n);
+}

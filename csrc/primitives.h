@@ -1,0 +1,59 @@
+/* The primitives of the formulas' language in C, for the instruction set that is being compiled. */
+#ifndef FA_PRIMITIVES_H
+#define FA_PRIMITIVES_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef float fa_f32;
+typedef double fa_f64;
+typedef uint32_t fa_bits_f32;
+typedef uint64_t fa_bits_f64;
+
+#define FA_INFINITY(precision) ((fa_##precision)INFINITY)
+
+#define FA_INLINE static inline __attribute__((always_inline))
+
+/* Tell the compiler that the iterations do not depend on each other. `restrict` would be a lie for out=x; without
+   either, gcc checks for overlap and takes a scalar loop in place. */
+#if defined(__clang__)
+#define FA_INDEPENDENT _Pragma("clang loop vectorize(assume_safety) interleave(enable)")
+#else
+#define FA_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+#if defined(__FMA__) || defined(__aarch64__) || defined(FA_HAVE_FMA)
+FA_INLINE fa_f32 fa_fma_f32(fa_f32 a, fa_f32 b, fa_f32 c) { return __builtin_fmaf(a, b, c); }
+FA_INLINE fa_f64 fa_fma_f64(fa_f64 a, fa_f64 b, fa_f64 c) { return __builtin_fma(a, b, c); }
+#else
+/* Without FMA instructions: the product of two floats is exact in double, so this only differs from a real fma where
+   the sum's two roundings meet a tie. Doubles go to the C library, which is exact and slow. */
+FA_INLINE fa_f32 fa_fma_f32(fa_f32 a, fa_f32 b, fa_f32 c) { return (fa_f32)((fa_f64)a * (fa_f64)b + (fa_f64)c); }
+FA_INLINE fa_f64 fa_fma_f64(fa_f64 a, fa_f64 b, fa_f64 c) { return fma(a, b, c); }
+#endif
+
+#define FA_PRIMITIVES(precision, suffix) \
+    FA_INLINE fa_##precision fa_abs_##precision(fa_##precision x) { return __builtin_fabs##suffix(x); } \
+    FA_INLINE fa_##precision fa_sqrt_##precision(fa_##precision x) { return __builtin_sqrt##suffix(x); } \
+    FA_INLINE fa_##precision fa_copysign_##precision(fa_##precision size, fa_##precision sign) \
+    { \
+        return __builtin_copysign##suffix(size, sign); \
+    } \
+    FA_INLINE fa_bits_##precision fa_bits_of_##precision(fa_##precision x) \
+    { \
+        fa_bits_##precision bits; \
+        memcpy(&bits, &x, sizeof bits); \
+        return bits; \
+    } \
+    FA_INLINE fa_##precision fa_from_bits_##precision(fa_bits_##precision bits) \
+    { \
+        fa_##precision x; \
+        memcpy(&x, &bits, sizeof x); \
+        return x; \
+    }
+FA_PRIMITIVES(f32, f)
+FA_PRIMITIVES(f64, )
+
+#endif

@@ -1,0 +1,111 @@
+/* The inner loop of NAME_parameter_backward: an elementwise kernel whose first output is an array, dx, and whose other
+   outputs, the parameters' gradients, are summed over the core axis on the way, without being stored. */
+#include "fastact.h"
+#include "staging.h"
+#include "threads.h"
+
+#include <stdlib.h>
+#include <stdio.h>
+
+/* The tree of the sum: lanes within a block, blocks in pairs. It depends on n alone. */
+enum { BLOCK = 512, LANES = 16 };
+
+typedef struct {
+    fa_function kernel;
+    const fa_loop *loop;
+    char **arrays;
+    const ptrdiff_t *outer_steps, *core_steps; /* parameters and their gradients have no core step */
+    int arrays_in, parameters;                 /* inputs with a core axis; parameters = summed outputs */
+    size_t n, blocks;
+    double *block_sums; /* [outer][block][parameter] */
+} job;
+
+static double
+block_sum(size_t n, const void *terms, char type)
+{
+    double lanes[LANES] = {0};
+    for (size_t i = 0; i < n; i++)
+        lanes[i % LANES] += type == 'f' ? ((const float *)terms)[i] : ((const double *)terms)[i];
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int k = 0; k < half; k++)
+            lanes[k] += lanes[k + half];
+    return lanes[0];
+}
+
+static double
+pairwise(const double *sums, size_t count, size_t stride)
+{
+    if (count == 1)
+        return sums[0];
+    const size_t half = count / 2;
+    return pairwise(sums, half, stride) + pairwise(sums + half * stride, count - half, stride);
+}
+
+/* Work item i is block i % blocks of outer index i / blocks. */
+static void
+run_blocks(void *context, size_t begin, size_t end)
+{
+    const job *j = context;
+    const char type = j->loop->kernel->type, *types = j->loop->types;
+    const int inputs = j->arrays_in + j->parameters, count = inputs + 1 + j->parameters;
+    _Alignas(64) char buffers[FA_MAX_OPERANDS][BLOCK * sizeof(double)];
+    void *pointers[FA_MAX_OPERANDS];
+    const fa_environment environment = fa_enter();
+    for (int k = 0; k < count; k++)
+        pointers[k] = buffers[k];
+    for (size_t item = begin; item < end; item++) {
+        const ptrdiff_t outer = (ptrdiff_t)(item / j->blocks), first = (ptrdiff_t)(item % j->blocks * BLOCK);
+        const size_t left = j->n - (size_t)first, n = left < BLOCK ? left : BLOCK;
+        for (int k = 0; k < inputs; k++) {
+            const ptrdiff_t step = k < j->arrays_in ? j->core_steps[k] : 0;
+            fa_gather(n, j->arrays[k] + outer * j->outer_steps[k] + first * step, step, types[k], buffers[k], type);
+        }
+        fa_call(j->kernel, n, count, pointers);
+        const ptrdiff_t step = j->core_steps[j->arrays_in];
+        fa_scatter(n, j->arrays[inputs] + outer * j->outer_steps[inputs] + first * step, step, types[inputs],
+                   buffers[inputs], type);
+        for (int p = 0; p < j->parameters; p++)
+            j->block_sums[item * (size_t)j->parameters + (size_t)p] = block_sum(n, buffers[inputs + 1 + p], type);
+    }
+    fa_leave(environment);
+}
+
+void
+fa_parameter_backward(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data)
+{
+    const fa_loop *loop = data;
+    const fa_kernel *kernel = loop->kernel;
+    const size_t outer = (size_t)dimensions[0], n = (size_t)dimensions[1];
+    const int parameters = kernel->parameter_count, operands = kernel->input_count + kernel->output_count;
+    job j = {
+        .kernel = fa_implementation(loop),
+        .loop = loop,
+        .arrays = arrays,
+        .outer_steps = steps,
+        .core_steps = steps + operands,
+        .arrays_in = kernel->input_count - parameters,
+        .parameters = parameters,
+        .n = n,
+        .blocks = (n + BLOCK - 1) / BLOCK,
+    };
+    const size_t items = outer * j.blocks;
+    j.block_sums = malloc((items ? items : 1) * (size_t)parameters * sizeof(double));
+    if (j.block_sums == NULL) { /* a NumPy loop cannot fail, and a wrong gradient is worse */
+        fputs("fastact: out of memory\n", stderr);
+        abort();
+    }
+    fa_parallel_for(run_blocks, &j, items, 4);
+    const fa_environment environment = fa_enter();
+    for (size_t i = 0; i < outer; i++)
+        for (int p = 0; p < parameters; p++) {
+            const int operand = kernel->input_count + 1 + p;
+            char *target = arrays[operand] + (ptrdiff_t)i * steps[operand];
+            const double *sums = j.block_sums + i * j.blocks * (size_t)parameters + (size_t)p;
+            const double sum = j.blocks ? pairwise(sums, j.blocks, (size_t)parameters) : 0;
+            const float narrow = (float)sum;
+            const void *value = loop->types[operand] == 'd' ? (const void *)&sum : (const void *)&narrow;
+            fa_scatter(1, target, 0, loop->types[operand], value, loop->types[operand]);
+        }
+    fa_leave(environment);
+    free(j.block_sums);
+}

@@ -1,0 +1,176 @@
+#include "staging.h"
+
+#include <string.h>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <xmmintrin.h>
+#else
+#include <fenv.h>
+#endif
+
+size_t
+fa_type_size(char type)
+{
+    return type == 'd' ? 8 : type == 'f' ? 4 : type == '?' ? 1 : 2;
+}
+
+#define COPY_STRIDED(T) \
+    do { \
+        T *to = buffer; \
+        for (size_t i = 0; i < n; i++, source += step) \
+            memcpy(to + i, source, sizeof(T)); \
+    } while (0)
+
+static void
+gather_same(size_t n, const char *source, ptrdiff_t step, size_t size, void *buffer)
+{
+    if (step == (ptrdiff_t)size)
+        memcpy(buffer, source, n * size);
+    else if (size == 4)
+        COPY_STRIDED(uint32_t);
+    else if (size == 8)
+        COPY_STRIDED(uint64_t);
+    else
+        COPY_STRIDED(uint16_t);
+}
+
+#define SPREAD_STRIDED(T) \
+    do { \
+        const T *from = buffer; \
+        for (size_t i = 0; i < n; i++, target += step) \
+            memcpy(target, from + i, sizeof(T)); \
+    } while (0)
+
+static void
+scatter_same(size_t n, char *target, ptrdiff_t step, size_t size, const void *buffer)
+{
+    if (step == (ptrdiff_t)size)
+        memcpy(target, buffer, n * size);
+    else if (size == 4)
+        SPREAD_STRIDED(uint32_t);
+    else if (size == 8)
+        SPREAD_STRIDED(uint64_t);
+    else
+        SPREAD_STRIDED(uint16_t);
+}
+
+enum { HALVES = 512 };
+
+void
+fa_gather(size_t n, const char *source, ptrdiff_t step, char type, void *buffer, char kernel_type)
+{
+    if (type == kernel_type) {
+        gather_same(n, source, step, fa_type_size(type), buffer);
+        return;
+    }
+    /* float16 is computed in float32 */
+    float *x = buffer;
+    for (size_t i = 0; i < n; i += HALVES) {
+        const size_t count = n - i < HALVES ? n - i : HALVES;
+        uint16_t halves[HALVES];
+        gather_same(count, source + (ptrdiff_t)i * step, step, 2, halves);
+        fa_current_isa->widen_f16(count, halves, x + i);
+    }
+}
+
+void
+fa_scatter(size_t n, char *target, ptrdiff_t step, char type, const void *buffer, char kernel_type)
+{
+    if (type == kernel_type) {
+        scatter_same(n, target, step, fa_type_size(type), buffer);
+        return;
+    }
+    const float *x = buffer;
+    for (size_t i = 0; i < n; i += HALVES) {
+        const size_t count = n - i < HALVES ? n - i : HALVES;
+        uint16_t halves[HALVES];
+        fa_current_isa->narrow_f16(count, x + i, halves);
+        scatter_same(count, target + (ptrdiff_t)i * step, step, 2, halves);
+    }
+}
+
+void
+fa_call(fa_function kernel, size_t n, int count, void **a)
+{
+    typedef void *P;
+    switch (count) {
+    case 2:
+        ((void (*)(size_t, P, P))kernel)(n, a[0], a[1]);
+        break;
+    case 3:
+        ((void (*)(size_t, P, P, P))kernel)(n, a[0], a[1], a[2]);
+        break;
+    case 4:
+        ((void (*)(size_t, P, P, P, P))kernel)(n, a[0], a[1], a[2], a[3]);
+        break;
+    case 5:
+        ((void (*)(size_t, P, P, P, P, P))kernel)(n, a[0], a[1], a[2], a[3], a[4]);
+        break;
+    case 6:
+        ((void (*)(size_t, P, P, P, P, P, P))kernel)(n, a[0], a[1], a[2], a[3], a[4], a[5]);
+        break;
+    case 7:
+        ((void (*)(size_t, P, P, P, P, P, P, P))kernel)(n, a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+        break;
+    case 8:
+        ((void (*)(size_t, P, P, P, P, P, P, P, P))kernel)(n, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]);
+        break;
+    case 9:
+        ((void (*)(size_t, P, P, P, P, P, P, P, P, P))kernel)(n, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8]);
+        break;
+    default:
+        ((void (*)(size_t, P, P, P, P, P, P, P, P, P, P))kernel)(n, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7],
+                                                                  a[8], a[9]);
+    }
+}
+
+#if defined(__x86_64__) || defined(__i386__)
+/* MXCSR with all exceptions masked, rounding to nearest, subnormals kept, no flag raised. Our code leaves the x87 unit
+   alone, so this is all there is; fesetenv would cost a hundred cycles more. */
+enum { DEFAULT_MXCSR = 0x1f80 };
+
+fa_environment
+fa_enter(void)
+{
+    const fa_environment saved = {_mm_getcsr()};
+    if (saved.state != DEFAULT_MXCSR)
+        _mm_setcsr(DEFAULT_MXCSR);
+    return saved;
+}
+
+void
+fa_leave(fa_environment saved)
+{
+    _mm_setcsr((unsigned)saved.state);
+}
+#elif defined(__aarch64__)
+/* FPCR holds the modes, FPSR the flags. */
+fa_environment
+fa_enter(void)
+{
+    uint64_t modes, flags;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(modes));
+    __asm__ volatile("mrs %0, fpsr" : "=r"(flags));
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0));
+    return (fa_environment){modes << 32 | (flags & 0xffffffffu)};
+}
+
+void
+fa_leave(fa_environment saved)
+{
+    __asm__ volatile("msr fpcr, %0" : : "r"(saved.state >> 32));
+    __asm__ volatile("msr fpsr, %0" : : "r"(saved.state & 0xffffffffu));
+}
+#else
+fa_environment
+fa_enter(void)
+{
+    return (fa_environment){(uint64_t)fetestexcept(FE_ALL_EXCEPT)};
+}
+
+void
+fa_leave(fa_environment saved)
+{
+    feclearexcept(FE_ALL_EXCEPT & ~(int)saved.state);
+}
+#endif

@@ -1,0 +1,26 @@
+/* Moving elements between NumPy's arrays (any stride, any of our types) and contiguous buffers of a kernel's type. */
+#ifndef FA_STAGING_H
+#define FA_STAGING_H
+
+#include "fastact.h"
+
+/* Bytes of an element of a NumPy type character: 'e', 'f', 'd' or '?'. */
+size_t fa_type_size(char type);
+
+/* n elements of `type`, `step` bytes apart, to or from a contiguous buffer of the kernel's type 'f' or 'd'. */
+void fa_gather(size_t n, const char *source, ptrdiff_t step, char type, void *buffer, char kernel_type);
+void fa_scatter(size_t n, char *target, ptrdiff_t step, char type, const void *buffer, char kernel_type);
+
+/* Call a kernel on `count` arrays (inputs, then outputs) of n elements. */
+void fa_call(fa_function kernel, size_t n, int count, void **arrays);
+
+/* The floating-point environment of a loop: round to nearest, subnormals kept, no traps, whatever the caller's thread
+   has set; and leaving it takes back every flag the loop has raised, so that NumPy has nothing to warn about. */
+typedef struct { uint64_t state; } fa_environment;
+fa_environment fa_enter(void);
+void fa_leave(fa_environment saved);
+
+/* Which implementation a loop runs now; compiles the Numba one when that is due. */
+fa_function fa_implementation(const fa_loop *loop);
+
+#endif

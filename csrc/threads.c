@@ -1,0 +1,330 @@
+/* The thread pool: one job at a time, described by one static record, and one atomic word that says who may read it.
+
+   `state` holds the seats still free in the job and the workers now inside it. A worker enters by a compare-exchange
+   that takes a seat and adds itself to the workers inside; only then does it read the job. The caller closes the job by
+   removing the free seats and returns once nobody is inside. So a worker that wakes late finds no seat (or sits down in
+   a later job, which is just as good), and never sees a job whose caller has returned. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* CPU_ALLOC, and POSIX under -std=c11 */
+#endif
+#include "threads.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+enum {
+    FA_WORKER_STACK_BYTES = 2 << 20, /* tasks keep some 200 KB of blocks on the stack; macOS and musl default to less */
+    CHUNKS_PER_THREAD = 6,           /* so that a thread that starts late or is descheduled does not hold up the job */
+    SPIN_NANOSECONDS = 20000,        /* about what a sleep and wake-up costs; longer would steal the core from BLAS */
+    CACHE_LINE = 128                 /* Apple's; elsewhere 64, and x86 prefetches lines in pairs */
+};
+
+#define WORKERS_INSIDE 0x0000FFFFu
+#define FREE_SEATS 0x7FFF0000u
+#define ONE_SEAT 0x00010000u
+#define CALLER_SLEEPS 0x80000000u
+_Static_assert(FA_MAX_THREADS <= FREE_SEATS / ONE_SEAT && FA_MAX_THREADS <= WORKERS_INSIDE, "the fields must hold it");
+
+static struct {
+    /* The two words that all threads hammer, each on a cache line of its own. All accesses are sequentially
+       consistent: going to sleep relies on it (see wait_for_seat and wake_workers). */
+    _Alignas(CACHE_LINE) atomic_uint state;
+    _Alignas(CACHE_LINE) atomic_size_t next_chunk;
+
+    /* The job: written by the caller while there are no seats and nobody inside. */
+    _Alignas(CACHE_LINE) fa_task task;
+    void *context;
+    size_t n, chunk_size, chunk_count;
+
+    int worker_count;    /* workers started; belongs to whoever holds `busy` */
+    atomic_int sleepers; /* workers in cond_wait or about to be; changed under `lock` */
+    pthread_mutex_t lock;
+    pthread_cond_t job_posted, job_finished;
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
+          .job_posted = PTHREAD_COND_INITIALIZER,
+          .job_finished = PTHREAD_COND_INITIALIZER};
+
+static atomic_flag busy = ATOMIC_FLAG_INIT; /* held from before a job is posted until it is finished */
+static atomic_int thread_setting;           /* 0: not yet set */
+static atomic_bool creation_failed;         /* do not try again at each job, only after a new setting */
+static _Thread_local bool inside_task;
+
+/* ---- waiting ---- */
+
+static void pause_a_moment(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static uint64_t nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Pause, and say whether to look again rather than sleep. `*deadline` starts as 0. */
+static bool may_spin(uint64_t *deadline)
+{
+    for (int i = 0; i < 4; i++)
+        pause_a_moment();
+    uint64_t now = nanoseconds();
+    if (*deadline == 0)
+        *deadline = now + SPIN_NANOSECONDS;
+    return now < *deadline;
+}
+
+/* ---- what every thread of a job does ---- */
+
+static void run_chunks(void)
+{
+    for (;;) {
+        size_t chunk = atomic_fetch_add(&pool.next_chunk, 1);
+        if (chunk >= pool.chunk_count)
+            return;
+        size_t begin = chunk * pool.chunk_size;
+        bool last = pool.n - begin <= pool.chunk_size;
+        pool.task(pool.context, begin, last ? pool.n : begin + pool.chunk_size);
+    }
+}
+
+/* ---- the worker's side ---- */
+
+static bool take_seat(void)
+{
+    unsigned state = atomic_load(&pool.state);
+    while (state & FREE_SEATS)
+        if (atomic_compare_exchange_weak(&pool.state, &state, state - ONE_SEAT + 1))
+            return true;
+    return false;
+}
+
+static void wait_for_seat(void)
+{
+    uint64_t deadline = 0;
+    do {
+        if (take_seat())
+            return;
+    } while (may_spin(&deadline));
+
+    /* First announce the sleep, then look once more; the caller first posts the job, then looks for sleepers. One of
+       the two sees the other, so no wake-up is lost. */
+    pthread_mutex_lock(&pool.lock);
+    atomic_fetch_add(&pool.sleepers, 1);
+    while (!take_seat())
+        pthread_cond_wait(&pool.job_posted, &pool.lock);
+    atomic_fetch_sub(&pool.sleepers, 1);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static void leave_job(void)
+{
+    atomic_fetch_and(&pool.state, ~FREE_SEATS); /* no chunk is left: nobody needs to come in */
+    unsigned before = atomic_fetch_sub(&pool.state, 1);
+    /* From here on the job may be gone and another one posted: only the pool's own lock and condition are touched. */
+    if ((before & CALLER_SLEEPS) && (before & WORKERS_INSIDE) == 1) {
+        pthread_mutex_lock(&pool.lock); /* so that the caller is really in cond_wait, not on its way there */
+        pthread_mutex_unlock(&pool.lock);
+        pthread_cond_signal(&pool.job_finished);
+    }
+}
+
+static void *work_forever(void *unused)
+{
+    (void)unused;
+    inside_task = true;
+    for (;;) {
+        wait_for_seat();
+        run_chunks();
+        leave_job();
+    }
+    return NULL;
+}
+
+/* ---- the caller's side ---- */
+
+/* The child of a fork has none of the workers, and copies of the pool's variables from the middle of anything. */
+static void reset_in_child(void)
+{
+    atomic_store(&pool.state, 0);
+    atomic_store(&pool.sleepers, 0);
+    pool.worker_count = 0;
+    pthread_mutex_init(&pool.lock, NULL);
+    pthread_cond_init(&pool.job_posted, NULL);
+    pthread_cond_init(&pool.job_finished, NULL);
+    atomic_store(&creation_failed, false);
+    atomic_flag_clear(&busy);
+}
+
+static void register_fork_handler(void)
+{
+    pthread_atfork(NULL, NULL, reset_in_child);
+}
+
+/* Start workers until there are `wanted`, or as many as can be had. */
+static void start_workers(int wanted)
+{
+    if (pool.worker_count >= wanted || atomic_load(&creation_failed))
+        return;
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0)
+        return;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, FA_WORKER_STACK_BYTES);
+
+    /* A new thread inherits the signal mask: signals stay with the threads of the program (Python's main thread). */
+    sigset_t all_signals, callers_signals;
+    sigfillset(&all_signals);
+    pthread_sigmask(SIG_SETMASK, &all_signals, &callers_signals);
+    while (pool.worker_count < wanted) {
+        pthread_t thread;
+        if (pthread_create(&thread, &attributes, work_forever, NULL) != 0) {
+            atomic_store(&creation_failed, true);
+            break;
+        }
+        pool.worker_count++;
+    }
+    pthread_sigmask(SIG_SETMASK, &callers_signals, NULL);
+    pthread_attr_destroy(&attributes);
+}
+
+/* Wake as many sleepers as it takes to have `wanted` workers awake. Those awake find the seats by themselves: they
+   look before they sleep. */
+static void wake_workers(int wanted)
+{
+    int sleepers = atomic_load(&pool.sleepers);
+    int to_wake = wanted - (pool.worker_count - sleepers);
+    if (sleepers == 0 || to_wake <= 0)
+        return;
+    pthread_mutex_lock(&pool.lock); /* so that the sleepers counted are really in cond_wait */
+    pthread_mutex_unlock(&pool.lock);
+    if (to_wake >= sleepers)
+        pthread_cond_broadcast(&pool.job_posted);
+    else
+        for (int i = 0; i < to_wake; i++)
+            pthread_cond_signal(&pool.job_posted);
+}
+
+/* Let nobody in any more, and wait for those inside. */
+static void close_job(void)
+{
+    atomic_fetch_and(&pool.state, ~FREE_SEATS);
+    uint64_t deadline = 0;
+    do {
+        if ((atomic_load(&pool.state) & WORKERS_INSIDE) == 0)
+            return;
+    } while (may_spin(&deadline));
+
+    pthread_mutex_lock(&pool.lock);
+    atomic_fetch_or(&pool.state, CALLER_SLEEPS); /* the last worker to leave sees this, or has left already */
+    while (atomic_load(&pool.state) & WORKERS_INSIDE)
+        pthread_cond_wait(&pool.job_finished, &pool.lock);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+/* With `busy` held. False, and nothing done, if there is nobody to help. */
+static bool run_parallel(fa_task task, void *context, size_t n, size_t grain, int threads)
+{
+    size_t grains = n / grain + (n % grain != 0);
+    size_t chunks_wanted = (size_t)threads * CHUNKS_PER_THREAD;
+    size_t grains_per_chunk = grains / chunks_wanted + (grains % chunks_wanted != 0);
+    size_t chunk_count = grains / grains_per_chunk + (grains % grains_per_chunk != 0);
+    int helpers = chunk_count < (size_t)threads ? (int)chunk_count - 1 : threads - 1;
+
+    start_workers(helpers);
+    if (pool.worker_count == 0)
+        return false;
+    if (helpers > pool.worker_count)
+        helpers = pool.worker_count;
+
+    pool.task = task;
+    pool.context = context;
+    pool.n = n;
+    pool.chunk_size = grains_per_chunk * grain;
+    pool.chunk_count = chunk_count;
+    atomic_store(&pool.next_chunk, 0);
+    atomic_store(&pool.state, (unsigned)helpers * ONE_SEAT); /* the job is open */
+    wake_workers(helpers);
+    run_chunks();
+    close_job();
+    return true;
+}
+
+void fa_parallel_for(fa_task task, void *context, size_t n, size_t grain)
+{
+    static pthread_once_t fork_handler = PTHREAD_ONCE_INIT;
+    if (n == 0)
+        return;
+    if (grain == 0)
+        grain = 1;
+    bool nested = inside_task, done = false;
+    inside_task = true;
+    int threads = nested || n <= grain ? 1 : fa_get_num_threads();
+    if (threads > 1) {
+        pthread_once(&fork_handler, register_fork_handler);
+        if (!atomic_flag_test_and_set(&busy)) {
+            done = run_parallel(task, context, n, grain, threads);
+            atomic_flag_clear(&busy);
+        }
+    }
+    if (!done)
+        task(context, 0, n);
+    inside_task = nested;
+}
+
+/* ---- settings ---- */
+
+void fa_set_num_threads(int n)
+{
+    atomic_store(&thread_setting, n < 1 ? 1 : n > FA_MAX_THREADS ? FA_MAX_THREADS : n);
+    atomic_store(&creation_failed, false);
+}
+
+int fa_get_num_threads(void)
+{
+    int n = atomic_load(&thread_setting);
+    if (n == 0) {
+        int cpus = fa_available_cpus();
+        if (cpus > FA_MAX_THREADS)
+            cpus = FA_MAX_THREADS;
+        /* If somebody set it meanwhile, theirs holds, and n becomes it. */
+        if (atomic_compare_exchange_strong(&thread_setting, &n, cpus))
+            n = cpus;
+    }
+    return n;
+}
+
+int fa_available_cpus(void)
+{
+#ifdef __linux__
+    /* The kernel refuses a set smaller than the CPUs it was built for: try larger ones. */
+    for (size_t capacity = CPU_SETSIZE; capacity <= 1 << 20; capacity *= 2) {
+        cpu_set_t *cpus = CPU_ALLOC(capacity);
+        if (cpus == NULL)
+            break;
+        size_t size = CPU_ALLOC_SIZE(capacity);
+        int failure = sched_getaffinity(0, size, cpus) == 0 ? 0 : errno;
+        int count = failure ? 0 : CPU_COUNT_S(size, cpus);
+        CPU_FREE(cpus);
+        if (count > 0)
+            return count;
+        if (failure != EINVAL)
+            break;
+    }
+#endif
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online < 1 ? 1 : online > 1 << 20 ? 1 << 20 : (int)online;
+}

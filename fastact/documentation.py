@@ -1,0 +1,103 @@
+"""Docstrings of everything that follows from the catalogue."""
+
+from __future__ import annotations
+
+from .formulas.entry import Activation
+from .formulas.kernels import (
+    BACKWARD,
+    BACKWARD_FROM_OUTPUT,
+    DERIVATIVE,
+    PARAMETER_BACKWARD,
+    WITH_DERIVATIVE,
+    Kernel,
+)
+
+_ARRAYS = {
+    "x": "Input.",
+    "y": "Output of the activation.",
+    "dy": "Gradient with respect to the output.",
+}
+_RESULTS = {
+    "y": "The activation of x.",
+    "derivative": "Its derivative at x.",
+    "dx": "Gradient with respect to x: dy times the derivative, and 0 where the "
+    "derivative is 0, whatever dy.",
+}
+
+
+def _lead(entry: Activation, member: str) -> str:
+    summary = entry.summary.splitlines()[0].rstrip(".")
+    return {
+        DERIVATIVE: f"Derivative of {entry.name}, by x.",
+        BACKWARD: f"Gradient of {entry.name} with respect to its input x.",
+        BACKWARD_FROM_OUTPUT: f"Gradient of {entry.name}, from its output y alone.",
+        WITH_DERIVATIVE: f"The value of {entry.name} and its derivative in one pass.",
+        PARAMETER_BACKWARD: f"Gradients of {entry.name}: input and parameters.",
+    }.get(member, f"{summary}: {entry.formula}.")
+
+
+def _bound(entry: Activation, member: str) -> str:
+    if member == BACKWARD_FROM_OUTPUT:
+        return (
+            "The derivative follows from the rounded output, so the error is small "
+            "beside the largest derivative, not beside each result."
+        )
+    if member == PARAMETER_BACKWARD:
+        return (
+            "A parameter's gradient is summed in float64 with a fixed tree: the same "
+            "bits whatever the threads."
+        )
+    bound = entry.bound if member == "" else max(entry.bound, entry.backward_bound)
+    return (
+        f"At most {bound:g} ULP from the exact result (float32 and float64, default "
+        "parameters, dy = 1); float16 at most 0.51 ULP."
+    )
+
+
+def docstring(entry: Activation, member: str) -> str:
+    """numpydoc text for one member of an activation's family."""
+    kernel = Kernel(entry, member, with_defaults=False)
+    parameters = {p.name: p for p in entry.parameters}
+    lines = [_lead(entry, member), "", "Parameters", "----------"]
+    for name in kernel.inputs:
+        if name in _ARRAYS:
+            lines += [f"{name} : array_like", f"    {_ARRAYS[name]}"]
+        else:
+            default = parameters[name].default
+            text = "" if default is None else f", default {default:g}"
+            lines += [
+                f"{name} : array_like{text}",
+                "    Parameter; broadcasts against x and never changes the dtype.",
+            ]
+    if member == PARAMETER_BACKWARD:
+        lines += ["out : tuple of ndarray or None, optional", "    Where to store."]
+    else:
+        lines += [
+            "out, where, dtype, casting, order, subok",
+            "    As for every `numpy.ufunc`.",
+        ]
+    lines += ["", "Returns", "-------"]
+    for name in kernel.outputs:
+        text = _RESULTS.get(name, f"Gradient with respect to {name[1:]}, summed to its "
+                            "shape, in float32 or float64.")
+        lines += [f"{name} : ndarray", f"    {text}"]
+    lines += ["", "Raises", "------", "TypeError"]
+    lines += ["    For complex numbers, objects and strings."]
+    if member == BACKWARD_FROM_OUTPUT and entry.from_output_minimum:
+        lines += ["ValueError"]
+        lines += [
+            f"    If {name} is below {least:g}: the output then does not tell the input."
+            for name, least in entry.from_output_minimum.items()
+        ]
+    lines += ["", "Notes", "-----", f"f(x) = {entry.formula}.", ""]
+    if entry.kinks and member != "":
+        kinks = ", ".join(f"f'({x}) = {value}" for x, value in entry.kinks.items())
+        lines += [f"At kinks: {kinks}.", ""]
+    lines += [_bound(entry, member)]
+    lines += ["float16, float32 and float64 stay what they are; integers and booleans "
+              "promote as in `numpy.tanh`. NaN gives NaN, infinities the limit."]
+    if entry.notes:
+        lines += ["", entry.notes]
+    if entry.source:
+        lines += ["", f"Source: {entry.source}."]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,370 @@
+"""Prints recorded formulas as C and as Numba source.
+
+Both printers walk the same graph in the same order, so C and Numba perform the same
+operations: on processors with FMA they give the same bits.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .kernels import Kernel, kernels
+from .language import (
+    ARITHMETIC,
+    COMPARISONS,
+    INTEGER_ARITHMETIC,
+    LOGIC,
+    PRECISIONS,
+    Precision,
+    Value,
+    recording,
+)
+from .rows import ROW_FORMULAS
+
+HEADER = "Generated from fastact/formulas by translate.py; do not edit."
+
+
+def ordered(outputs: Iterable[Value]) -> Iterator[Value]:
+    """Every value the outputs need, each after what it needs itself."""
+    seen: set[int] = set()
+    stack = [(value, False) for value in reversed(list(outputs))]
+    while stack:
+        value, ready = stack.pop()
+        if ready:
+            yield value
+        elif id(value) not in seen:
+            seen.add(id(value))
+            stack.append((value, True))
+            arguments = [a for a in value.arguments if isinstance(a, Value)]
+            stack += [(a, False) for a in reversed(arguments) if id(a) not in seen]
+
+
+def operation_count(outputs: Iterable[Value]) -> int:
+    """How many operations the outputs take: what decides when threads pay off."""
+    free = ("input", "constant")
+    return sum(value.operation not in free for value in ordered(outputs))
+
+
+class _Printer:
+    """What the printers share: names of temporaries and the walk over the graph."""
+
+    keyword = ""
+    end = ""
+
+    def __init__(self, precision: Precision) -> None:
+        self.precision = precision
+        self.names: dict[int, str] = {}
+
+    def statements(self, outputs: list[Value]) -> Iterator[str]:
+        """One assignment for each value."""
+        for value in ordered(outputs):
+            match value.operation:
+                case "input":
+                    self.names[id(value)] = value.arguments[0]
+                case "constant":
+                    self.names[id(value)] = self.literal(value)
+                case _:
+                    name = f"t{len(self.names)}"
+                    arguments = [self.name(a) for a in value.arguments]
+                    expression = self.expression(value, arguments)
+                    if value.kind == "bool":
+                        # gcc keeps a condition as a mask only where it is written in
+                        # place: stored in an int it costs a conversion and a compare
+                        self.names[id(value)] = f"({expression})"
+                        continue
+                    self.names[id(value)] = name
+                    yield f"{self.declaration(value)}{name} = {expression}{self.end}"
+
+    def name(self, argument: Any) -> str:
+        return self.names[id(argument)]
+
+    def literal(self, value: Value) -> str:
+        raise NotImplementedError  # each printer has its own
+
+    def declaration(self, value: Value) -> str:
+        raise NotImplementedError  # each printer has its own
+
+    def expression(self, value: Value, arguments: list[str]) -> str:
+        raise NotImplementedError  # each printer has its own
+
+
+class CPrinter(_Printer):
+    """Prints C for the macros of csrc/primitives.h."""
+
+    end = ";"
+
+    def literal(self, value: Value) -> str:
+        if value.kind != "real":
+            return str(int(value.constant))
+        number: float = value.constant
+        if number in (float("inf"), float("-inf")):
+            return f"({'-' if number < 0 else ''}FA_INFINITY({self.precision}))"
+        return f"({number.hex()}{'f' if self.precision.bits == 32 else ''})"
+
+    def declaration(self, value: Value) -> str:
+        ctype = {
+            "real": f"fa_{self.precision}",
+            "integer": f"fa_bits_{self.precision}",
+        }
+        return f"const {ctype[value.kind]} "
+
+    def expression(self, value: Value, arguments: list[str]) -> str:
+        operation = value.operation
+        for table in (ARITHMETIC, COMPARISONS, LOGIC, INTEGER_ARITHMETIC):
+            if operation in table:
+                return f"{arguments[0]} {table[operation]} {arguments[1]}"
+        match operation:
+            case "neg":
+                return f"-{arguments[0]}"
+            case "where":
+                return "{} ? {} : {}".format(*arguments)
+            case _:
+                joined = ", ".join(arguments)
+                name = "bits_of" if operation == "bits" else operation
+                return f"fa_{name}_{self.precision}({joined})"
+
+
+class NumbaPrinter(_Printer):
+    """Prints Python for Numba, where every constant is a global of the kernel's dtype."""
+
+    def __init__(self, precision: Precision, constants: dict[str, str]) -> None:
+        super().__init__(precision)
+        self.constants = constants
+
+    def literal(self, value: Value) -> str:
+        if value.kind == "bool":
+            return str(value.constant)
+        if value.kind == "integer":
+            number = int(value.constant)
+            name, text = f"U{self.precision.bits}_{number}", f"np.uint{self.precision.bits}"
+        else:
+            number = value.constant
+            pattern = self.precision.to_bits(number)
+            name, text = f"F{self.precision.bits}_{pattern:x}", f"np.float{self.precision.bits}"
+        self.constants[name] = f'{text}("{number!r}")'
+        return name
+
+    def declaration(self, value: Value) -> str:
+        return ""
+
+    def expression(self, value: Value, arguments: list[str]) -> str:
+        operation = value.operation
+        for table in (ARITHMETIC, COMPARISONS, LOGIC):
+            if operation in table:
+                return f"{arguments[0]} {table[operation]} {arguments[1]}"
+        if operation in INTEGER_ARITHMETIC:
+            # Numba widens small integers; the cast brings back the kernel's modulus.
+            sign = INTEGER_ARITHMETIC[operation]
+            return f"np.uint{self.precision.bits}({arguments[0]} {sign} {arguments[1]})"
+        match operation:
+            case "neg":
+                return f"-{arguments[0]}"
+            case "where":
+                condition, a, b = arguments
+                return f"{a} if {condition} else {b}"
+            case "bits" | "from_bits":
+                return f"{operation}_{self.precision}({arguments[0]})"
+            case _:
+                return f"{operation}({', '.join(arguments)})"
+
+
+def c_kernel(kernel: Kernel, precision: Precision) -> str:
+    """One kernel as C: a loop over whole blocks, and the function that adds the tail."""
+    _, outputs = kernel.record(precision)
+    printer = CPrinter(precision)
+    body = "".join(f"            {line}\n" for line in printer.statements(outputs))
+    used = [name for name in kernel.inputs if name in printer.names.values()]
+    arrays = [*kernel.inputs, *(f"out_{name}" for name in kernel.outputs)]
+    real = f"fa_{precision}"
+    declared = ", ".join(
+        [f"const {real} *a_{name}" for name in kernel.inputs]
+        + [f"{real} *a_out_{name}" for name in kernel.outputs]
+    )
+    loads = "".join(
+        f"            const {real} {name} = a_{name}[i];\n" for name in used
+    )
+    stores = "".join(
+        f"            a_out_{name}[i] = {printer.name(output)};\n"
+        for name, output in zip(kernel.outputs, outputs, strict=True)
+    )
+    name = f"{kernel.name}_{precision}"
+    whole = ", ".join(f"a_{array}" for array in arrays)
+    tail = ", ".join(f"tail_{array}" for array in arrays)
+    step = "".join(f", a_{array} += FA_BLOCK({precision})" for array in arrays)
+    buffers = "".join(f"        FA_TAIL({precision}, {array});\n" for array in arrays)
+    fills = "".join(
+        f"        FA_FILL_TAIL({precision}, {array});\n" for array in kernel.inputs
+    )
+    copies = "".join(
+        f"        FA_STORE_TAIL(out_{array});\n" for array in kernel.outputs
+    )
+    return f"""
+static FA_NOINLINE void
+{name}_blocks(size_t n, {declared})
+{{
+    for (; n > 0; n -= FA_BLOCK({precision}){step}) {{
+        FA_INDEPENDENT
+        for (int i = 0; i < FA_BLOCK({precision}); i++) {{
+{loads}{body}{stores}        }}
+    }}
+}}
+
+static void
+{name}(size_t n, {declared})
+{{
+    const size_t whole = n - n % FA_BLOCK({precision});
+    {name}_blocks(whole, {whole});
+    if (whole < n) {{
+{buffers}{fills}        {name}_blocks(FA_BLOCK({precision}), {tail});
+{copies}    }}
+}}
+"""
+
+
+def c_kernels() -> str:
+    """The file that is compiled once per instruction set."""
+    every = [(kernel, precision) for kernel in kernels() for precision in PRECISIONS]
+    bodies = "".join(c_kernel(kernel, precision) for kernel, precision in every)
+    table = "".join(f"    (fa_function){k.name}_{p},\n" for k, p in every)
+    return f"""/* {HEADER} */
+{bodies}
+static const fa_function all_kernels[] = {{
+{table}}};
+"""
+
+
+def prototype(kernel: Kernel, precision: Precision) -> str:
+    """The public C function of a kernel, without the closing semicolon."""
+    real = {"f32": "float", "f64": "double"}[precision.name]
+    arrays = [f"const {real} *{name}" for name in kernel.inputs]
+    arrays += [f"{real} *out_{name}" for name in kernel.outputs]
+    return f"void fa_{kernel.name}_{precision}(size_t n, {', '.join(arrays)})"
+
+
+def c_table() -> str:
+    """The table of all kernels, and the public functions that call them."""
+    rows, functions = "", ""
+    every = [(kernel, precision) for kernel in kernels() for precision in PRECISIONS]
+    for i, (kernel, precision) in enumerate(every):
+        _, outputs = kernel.record(precision)
+        fields = (
+            f'"{kernel.name}"',
+            {"f32": "'f'", "f64": "'d'"}[precision.name],
+            str(len(kernel.inputs)),
+            str(len(kernel.outputs)),
+            str(kernel.parameter_count),
+            str(operation_count(outputs)),
+            "0",
+            "0",
+        )
+        rows += f"    {{{', '.join(fields)}}},\n"
+        head = prototype(kernel, precision)
+        types = head[head.index("(") :]
+        names = [*kernel.inputs, *(f"out_{name}" for name in kernel.outputs)]
+        functions += f"""
+{head}
+{{
+    ((void (*){types})fa_kernels[{i}].c)(n, {", ".join(names)});
+}}
+"""
+    return f"""/* {HEADER} */
+#include "fastact.h"
+
+fa_kernel fa_kernels[] = {{
+{rows}}};
+const int fa_kernel_count = {len(every)};
+{functions}"""
+
+
+def c_declarations() -> str:
+    """Declarations of the public functions, for cffi and for C users."""
+    return "".join(
+        f"{prototype(kernel, precision)};\n"
+        for kernel in kernels()
+        for precision in PRECISIONS
+    )
+
+
+def c_row_formulas() -> str:
+    """The formulas of the row functions as inline C functions."""
+    text = f"/* {HEADER} */\n"
+    for formula in ROW_FORMULAS:
+        names = list(inspect.signature(formula).parameters)
+        for precision in PRECISIONS:
+            real = f"fa_{precision}"
+            with recording(precision) as graph:
+                inputs = [graph.node("input", "real", name) for name in names]
+                output = formula(*inputs)
+            printer = CPrinter(precision)
+            body = "".join(f"    {line}\n" for line in printer.statements([output]))
+            declared = ", ".join(f"{real} {name}" for name in names)
+            text += f"""
+FA_INLINE {real}
+{formula.__name__}_{precision}({declared})
+{{
+{body}    return {printer.name(output)};
+}}
+"""
+    return text
+
+
+def numba_kernel(kernel: Kernel, precision: Precision, constants: dict[str, str]) -> str:
+    """One kernel as Python: a scalar function, a loop over arrays, a C entry point."""
+    _, outputs = kernel.record(precision)
+    printer = NumbaPrinter(precision, constants)
+    body = "".join(f"    {line}\n" for line in printer.statements(outputs))
+    name = f"{kernel.name}_{precision}"
+    results = ", ".join(printer.name(output) for output in outputs)
+    inputs = ", ".join(kernel.inputs)
+    arrays = [*kernel.inputs, *(f"out_{output}" for output in kernel.outputs)]
+    elements = ", ".join(f"{array}[i]" for array in kernel.inputs)
+    targets = ", ".join(f"out_{output}[i]" for output in kernel.outputs)
+    views = ", ".join(f"carray({array}, n)" for array in arrays)
+    return f"""
+
+@scalar
+def {name}({inputs}):
+{body}    return {results}
+
+
+@loop
+def {name}_loop(n, {", ".join(arrays)}):
+    for i in range(n):
+        {targets} = {name}({elements})
+
+
+def {name}_kernel(n, {", ".join(arrays)}):
+    {name}_loop(n, {views})
+"""
+
+
+def numba_module() -> str:
+    """The module of all Numba kernels."""
+    constants: dict[str, str] = {}
+    bodies = "".join(
+        numba_kernel(kernel, precision, constants)
+        for kernel in kernels()
+        for precision in PRECISIONS
+    )
+    lines = "".join(f"{name} = {text}\n" for name, text in sorted(constants.items()))
+    return f'''"""{HEADER}"""
+
+import numpy as np
+from numba import carray
+
+from ._numba_language import (
+    abs,
+    bits_f32,
+    bits_f64,
+    copysign,
+    fma,
+    from_bits_f32,
+    from_bits_f64,
+    loop,
+    scalar,
+    sqrt,
+)
+
+{lines}{bodies}'''

@@ -1,0 +1,88 @@
+"""The public functions of activations with parameters.
+
+Default values go to a ufunc that has them compiled in, others to the ufunc that takes
+them as inputs. Parameters never take part in promotion: the dtype comes from the arrays.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import documentation
+from .formulas.entry import Activation
+from .formulas.kernels import BACKWARD_FROM_OUTPUT, Kernel
+from .parameters import as_parameter, check_least
+
+
+def _template(kernel: Kernel) -> str:
+    """Source of the function: a signature of its own cannot be had from **keywords."""
+    entry = kernel.activation
+    names = [p.name for p in entry.parameters]
+    arrays = kernel.inputs[: -len(names)]
+    declared = [
+        name if p.default is None else f"{name}={name}_default"
+        for name, p in zip(names, entry.parameters, strict=True)
+    ]
+    checks = "".join(
+        f"    check_least({name!r}, {name}, {least!r})\n"
+        for name, least in entry.from_output_minimum.items()
+        if kernel.member == BACKWARD_FROM_OUTPUT
+    )
+    casts = "".join(
+        f"    {name} = as_parameter({name!r}, {name}, ({', '.join(arrays)},), keywords)\n"
+        for name in names
+    )
+    passed = ", ".join(arrays)
+    fast = ""
+    if entry.has_defaults:
+        same = " and ".join(f"{name} is {name}_default" for name in names)
+        fast = f"    if {same}:\n        return default({passed}, **keywords)\n"
+    return (
+        f"def {entry.name}{kernel.member}({', '.join([*arrays, *declared])}, **keywords):\n"
+        f"{fast}{checks}{casts}"
+        f"    return general({passed}, {', '.join(names)}, **keywords)\n"
+    )
+
+
+def with_parameters(
+    entry: Activation, member: str, ufunc: Callable[[str], np.ufunc], module: str
+) -> Callable[..., Any]:
+    """The public function for one member of the family of an activation.
+
+    `ufunc` finds ufuncs by name: those of `fastact.ufuncs`, or of `fastact.numba`.
+    """
+    kernel = Kernel(entry, member, with_defaults=False)
+    namespace: dict[str, Any] = {
+        "general": ufunc(kernel.name),
+        "as_parameter": as_parameter,
+        "check_least": check_least,
+        "__name__": module,
+    }
+    if entry.has_defaults:
+        namespace["default"] = ufunc(Kernel(entry, member, with_defaults=True).name)
+    defaults = {p.name: p.default for p in entry.parameters}
+    namespace |= {f"{name}_default": value for name, value in defaults.items()}
+    exec(_template(kernel), namespace)
+    function: Any = namespace[entry.name + member]
+    function.__doc__ = documentation.docstring(entry, member)
+    function.__signature__ = _signature(function, len(kernel.outputs))
+    return function  # type: ignore[no-any-return]
+
+
+def _signature(function: Callable[..., Any], output_count: int) -> inspect.Signature:
+    """The signature with the keywords of a ufunc spelt out."""
+    *named, _ = inspect.signature(function).parameters.values()
+    out = None if output_count == 1 else (None,) * output_count
+    keywords: dict[str, Any] = {"out": out, "where": True, "casting": "same_kind"}
+    keywords |= {"order": "K", "dtype": None, "subok": True}
+    return inspect.Signature(
+        named
+        + [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+            for name, default in keywords.items()
+        ]
+    )

@@ -1,0 +1,221 @@
+"""What may be a parameter, and the gradients of parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import documentation
+from .formulas.entry import Activation
+from .formulas.kernels import PARAMETER_BACKWARD
+
+
+def _kernel_dtype(arrays: Sequence[Any], keywords: Mapping[str, Any]) -> np.dtype[Any]:
+    """float64 where the kernel computes in float64, else float32."""
+    given = keywords.get("dtype")
+    found = [given] if given is not None else [_dtype_of(array) for array in arrays]
+    wide = any(
+        dtype.itemsize >= (8 if dtype.kind == "f" else 4) for dtype in map(np.dtype, found)
+    )
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def _dtype_of(array: Any) -> np.dtype[Any]:
+    dtype = getattr(array, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        return dtype
+    return np.asarray(array).dtype
+
+
+def as_parameter(
+    name: str, value: Any, arrays: Sequence[Any], keywords: Mapping[str, Any]
+) -> Any:
+    """A parameter in the form that leaves the result's dtype to the arrays.
+
+    Python numbers and NumPy scalars become Python floats, which NumPy promotes weakly;
+    arrays are cast to the dtype that the kernel computes in.
+    """
+    if type(value) in (float, int):
+        return value
+    dtype = _dtype_of(value)
+    if dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name} must be a real number or an array of them, not {dtype}; "
+            "convert it first"
+        )
+    if np.ndim(value) == 0 and not isinstance(value, np.ma.MaskedArray):
+        return float(value)
+    target = _kernel_dtype(arrays, keywords)
+    if hasattr(value, "astype"):
+        return value.astype(target)
+    return np.asarray(value, target)
+
+
+def check_least(name: str, value: Any, least: float) -> None:
+    """Raise where the derivative is not a function of the output."""
+    if np.any(np.less(value, least)):
+        raise ValueError(
+            f"{name} must be at least {least:g} for the gradient from the output: below "
+            "that, the output does not tell the input; call the form that takes x"
+        )
+
+
+def _reduced_axes(
+    shape: tuple[int, ...], parameter_shapes: Sequence[tuple[int, ...]]
+) -> list[bool]:
+    """For each axis of the result, whether every parameter is constant along it."""
+    reduced = [True] * len(shape)
+    for parameter_shape in parameter_shapes:
+        offset = len(shape) - len(parameter_shape)
+        for axis, length in enumerate(parameter_shape):
+            reduced[offset + axis] &= length == 1
+    return reduced
+
+
+def _longest_run(flags: Sequence[bool], shape: tuple[int, ...]) -> tuple[int, int]:
+    """The run of neighbouring flagged axes with the most elements: [begin, end)."""
+    best, best_size, begin = (0, 0), 0, 0
+    for axis in range(len(flags) + 1):
+        if axis == len(flags) or not flags[axis]:
+            size = int(np.prod(shape[begin:axis])) if axis > begin else 0
+            if size > best_size:
+                best, best_size = (begin, axis), size
+            begin = axis + 1
+    return best
+
+
+def _core_axis_last(array: Any, begin: int, end: int) -> Any:
+    """The axes [begin, end) merged to one, and that one last."""
+    shape = array.shape
+    merged = array.reshape(*shape[:begin], -1 if array.size else 0, *shape[end:])
+    return np.moveaxis(merged, begin, -1)
+
+
+def parameter_backward(
+    ufunc: np.ufunc,
+    dy: Any,
+    x: Any,
+    parameters: Mapping[str, Any],
+    out: tuple[Any, ...] | None,
+) -> tuple[Any, ...]:
+    """Gradient of x, and of each parameter summed to its shape."""
+    dy, x = np.asanyarray(dy), np.asanyarray(x)
+    casts = {
+        name: np.asarray(as_parameter(name, value, (dy, x), {}))
+        for name, value in parameters.items()
+    }
+    dtype = ufunc.resolve_dtypes(
+        (dy.dtype, x.dtype, *[float] * len(casts), *[None] * ufunc.nout)
+    )[ufunc.nin]
+    wide = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    shape = np.broadcast_shapes(dy.shape, x.shape, *(p.shape for p in casts.values()))
+    shapes = [p.shape for p in casts.values()]
+    _check_out(out, (shape, *shapes), ("dx", *(f"d{name}" for name in casts)))
+
+    begin, end = _longest_run(_reduced_axes(shape, shapes), shape)
+    if begin == end:  # nothing to sum in one go: a core axis of length 1
+        begin = end = len(shape)
+    dx = np.empty(shape, dtype)
+    core = [
+        _core_axis_last(np.broadcast_to(array, shape), begin, end)
+        if begin < end
+        else np.broadcast_to(array, shape)[..., np.newaxis]
+        for array in (dy, x)
+    ]
+    outer = [
+        np.broadcast_to(p, _kept(p.shape, shape, begin, end)).astype(wide)
+        for p in casts.values()
+    ]
+    target = _core_axis_last(dx, begin, end) if begin < end else dx[..., np.newaxis]
+    _, *sums = ufunc(*core, *outer, out=(target, *[None] * len(casts)))
+    gradients = [
+        _sum_to(total, parameter.shape, shape, begin, end).astype(wide)
+        for total, parameter in zip(sums, casts.values(), strict=True)
+    ]
+    return _store((dx, *gradients), out)
+
+
+def _kept(
+    shape: tuple[int, ...], full: tuple[int, ...], begin: int, end: int
+) -> tuple[int, ...]:
+    """Shape of a parameter without the axes that are summed in one go."""
+    padded = (1,) * (len(full) - len(shape)) + shape
+    return padded[:begin] + padded[end:]
+
+
+def _sum_to(
+    total: Any, shape: tuple[int, ...], full: tuple[int, ...], begin: int, end: int
+) -> Any:
+    """Sum what the core axis has left over, down to the parameter's shape."""
+    padded = (1,) * (len(full) - len(shape)) + shape
+    rest = padded[:begin] + padded[end:]
+    axes = tuple(i for i, length in enumerate(rest) if length == 1)
+    return np.add.reduce(np.asarray(total), axis=axes).reshape(shape)
+
+
+def _check_out(
+    out: tuple[Any, ...] | None,
+    shapes: Sequence[tuple[int, ...]],
+    names: Sequence[str],
+) -> None:
+    if out is None:
+        return
+    if not isinstance(out, tuple) or len(out) != len(names):
+        raise ValueError(
+            f"out must be a tuple of {len(names)} arrays or None: ({', '.join(names)})"
+        )
+    for name, array, shape in zip(names, out, shapes, strict=True):
+        if array is None:
+            continue
+        if not isinstance(array, np.ndarray) or array.shape != shape:
+            raise ValueError(f"out: {name} must be an array of shape {shape}")
+        if not array.flags.writeable:
+            raise ValueError(f"out: {name} is read-only")
+        if array.dtype.kind != "f":
+            raise TypeError(f"out: {name} must be a floating-point array")
+
+
+def _store(results: tuple[Any, ...], out: tuple[Any, ...] | None) -> tuple[Any, ...]:
+    stored = []
+    for result, target in zip(results, out or (None,) * len(results), strict=True):
+        if target is None:
+            stored.append(result if result.ndim else result[()])
+        else:
+            np.copyto(target, result, casting="same_kind")
+            stored.append(target)
+    return tuple(stored)
+
+
+def make_parameter_backward(
+    entry: Activation, ufunc: np.ufunc, module: str
+) -> Callable[..., tuple[Any, ...]]:
+    """The public `NAME_parameter_backward`."""
+    names = [p.name for p in entry.parameters]
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    shown = inspect.Signature(
+        [inspect.Parameter(name, positional) for name in ("dy", "x")]
+        + [
+            inspect.Parameter(
+                p.name, positional, default=inspect.Parameter.empty
+                if p.default is None else p.default
+            )
+            for p in entry.parameters
+        ]
+        + [inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)]
+    )
+
+    def function(*arguments: Any, **keywords: Any) -> tuple[Any, ...]:
+        bound = shown.bind(*arguments, **keywords)
+        bound.apply_defaults()
+        given = bound.arguments
+        parameters = {name: given[name] for name in names}
+        return parameter_backward(ufunc, given["dy"], given["x"], parameters, given["out"])
+
+    function.__name__ = function.__qualname__ = entry.name + PARAMETER_BACKWARD
+    function.__module__ = module
+    function.__doc__ = documentation.docstring(entry, PARAMETER_BACKWARD)
+    function.__signature__ = shown  # type: ignore[attr-defined]
+    return function

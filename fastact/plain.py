@@ -1,0 +1,73 @@
+"""The plain NumPy expression for each activation: what the benchmark compares with.
+
+`plain.NAME(x, *params)` and `plain.NAME_backward(dy, x, *params)` evaluate the one-liner
+that a careful user would write. They stand in the catalogue beside the formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .formulas.entry import CATALOGUE, Activation
+
+
+def erf(x: Any) -> Any:
+    """SciPy's error function; imported when it is called."""
+    from scipy.special import erf as scipy_erf
+
+    return scipy_erf(x)
+
+
+def _function(entry: Activation, name: str, arrays: str, expression: str) -> Any:
+    parameters = [
+        p.name if p.default is None else f"{p.name}={p.default!r}"
+        for p in entry.parameters
+    ]
+    arguments = ", ".join([arrays, *parameters])
+    namespace: dict[str, Any] = {"np": np, "erf": erf, "__name__": __name__}
+    exec(f"def {name}({arguments}):\n    return {expression}\n", namespace)
+    function = namespace[name]
+    function.__doc__ = f"Plain NumPy: ``{expression}``."
+    return function
+
+
+def softmax(x: Any, axis: int = -1) -> Any:
+    """Plain NumPy softmax."""
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def softmax_backward(dy: Any, x: Any, axis: int = -1) -> Any:
+    """Plain NumPy gradient of softmax."""
+    y = softmax(x, axis)
+    return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+
+
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """Plain NumPy log_softmax."""
+    shifted = x - x.max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+def log_softmax_backward(dy: Any, x: Any, axis: int = -1) -> Any:
+    """Plain NumPy gradient of log_softmax."""
+    return dy - softmax(x, axis) * dy.sum(axis=axis, keepdims=True)
+
+
+_functions: dict[str, Callable[..., Any]] = {}
+for _entry in CATALOGUE.values():
+    for _name, _arrays, _text in (
+        (_entry.name, "x", _entry.plain),
+        (f"{_entry.name}_backward", "dy, x", _entry.plain_backward),
+    ):
+        _functions[_name] = _function(_entry, _name, _arrays, _text)
+globals().update(_functions)
+
+
+def get(name: str) -> Callable[..., Any]:
+    """The plain function of this name."""
+    function: Callable[..., Any] = globals()[name]
+    return function

@@ -1,0 +1,109 @@
+"""All ufuncs, as NumPy sees them.
+
+Activations without parameters are here under their public names. Of one with parameters,
+`NAME` takes them as further inputs that broadcast, and `NAME_default` has the default
+values compiled in; the public function chooses between the two.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from . import _core, documentation
+from .formulas.entry import CATALOGUE
+from .formulas.kernels import PARAMETER_BACKWARD, Kernel, kernels
+
+_EMPTY = inspect.Parameter.empty
+
+
+def signature(
+    inputs: tuple[str, ...], output_count: int, *, generalised: bool = False
+) -> inspect.Signature:
+    """What `inspect.signature` shows: NumPy 2.2 cannot tell it of a ufunc."""
+    positional = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in inputs
+    ]
+    out = None if output_count == 1 else (None,) * output_count
+    keywords: dict[str, Any] = {"out": out}
+    keywords |= {} if generalised else {"where": True}
+    keywords |= {"casting": "same_kind", "order": "K", "dtype": None, "subok": True}
+    return inspect.Signature(
+        positional
+        + [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+            for name, default in keywords.items()
+        ]
+    )
+
+
+def describe(ufunc: np.ufunc, module: str, shown: inspect.Signature) -> np.ufunc:
+    """Say where a ufunc is found (pickle asks for it) and how it is called."""
+    _core.attach(
+        ufunc,
+        {
+            "__module__": module,
+            "__qualname__": ufunc.__name__,
+            "__signature__": shown,
+        },
+    )
+    return ufunc
+
+
+def elementwise(kernel: Kernel, module: str, backend: str = "current") -> np.ufunc:
+    """The ufunc over a kernel, documented."""
+    doc = documentation.docstring(kernel.activation, kernel.member)
+    ufunc = _core.make_ufunc(kernel, doc, backend=backend)
+    shown = signature(
+        kernel.inputs,
+        len(kernel.outputs),
+        generalised=kernel.member == PARAMETER_BACKWARD,
+    )
+    return describe(ufunc, module, shown)
+
+
+ROW_FUNCTIONS = ("softmax", "log_softmax")
+
+
+def _row_family(function: str) -> dict[str, np.ufunc]:
+    family = {}
+    for suffix, inputs, from_output in (
+        ("", ("x",), False),
+        ("_backward", ("dy", "x"), False),
+        ("_backward_from_output", ("dy", "y"), True),
+    ):
+        for masked in (False, True):
+            name = function + suffix + ("_masked" if masked else "")
+            doc = f"{function}{suffix} along one axis; see `fastact.{function}{suffix}`."
+            ufunc = _core.make_row_ufunc(
+                name,
+                doc,
+                function=function,
+                inputs=len(inputs),
+                from_output=from_output,
+                masked=masked,
+            )
+            operands = inputs + (("mask", "scale") if masked else ())
+            shown = signature(operands, 1, generalised=True)
+            family[name] = describe(ufunc, __name__, shown)
+    return family
+
+
+_all: dict[str, np.ufunc] = {k.name: elementwise(k, __name__) for k in kernels()}
+for _function in ROW_FUNCTIONS:
+    _all |= _row_family(_function)
+globals().update(_all)
+
+__all__ = sorted(_all)  # noqa: PLE0605 - one ufunc for each kernel of the catalogue
+
+
+def get(name: str) -> np.ufunc:
+    """The ufunc of this name."""
+    return _all[name]
+
+
+def activations() -> list[str]:
+    """Names of the elementwise activations, in the catalogue's order."""
+    return list(CATALOGUE)
