@@ -16,7 +16,9 @@ from .formulas.kernels import PARAMETER_BACKWARD, Kernel
 # (float16, float32, float64), what their parameters are, what the kernel computes in.
 LOOP_TYPES = (("e", "f", "f"), ("f", "f", "f"), ("d", "d", "d"))
 
-_keep_alive: list[Any] = []  # ufuncs hold plain addresses of what stands here
+# Ufuncs hold plain addresses of what stands in these two.
+_keep_alive: list[Any] = []
+_row_loops: dict[tuple[str, str], Any] = {}
 
 
 def _read(variable: str, allowed: Sequence[str]) -> str | None:
@@ -30,7 +32,7 @@ def _read(variable: str, allowed: Sequence[str]) -> str | None:
 
 def available_instruction_sets() -> tuple[str, ...]:
     """Instruction sets with kernels that this processor has, best first."""
-    names = []
+    names: list[str] = []
     while (name := lib.fa_available_isa(len(names))) != ffi.NULL:
         names.append(ffi.string(name).decode())
     return tuple(names)
@@ -51,7 +53,9 @@ def _default_threads() -> int:
         if text.isdigit() and int(text) > 0:
             return int(text)
         if text and variable == "FASTACT_NUM_THREADS":
-            raise ImportError(f"{variable}={text!r} is not a positive number of threads")
+            raise ImportError(
+                f"{variable}={text!r} is not a positive number of threads"
+            )
     return int(lib.fa_available_cpus())
 
 
@@ -68,7 +72,7 @@ def address(pointer: Any) -> int:
     return int(ffi.cast("uintptr_t", pointer))
 
 
-_LOOPS = {
+LOOP_ADDRESSES = {
     name: address(ffi.addressof(lib, name))
     for name in ("fa_elementwise", "fa_parameter_backward", "fa_rows")
 }
@@ -104,7 +108,7 @@ def make_ufunc(kernel: Kernel, doc: str, *, backend: str = "current") -> np.ufun
         _keep_alive.append(loop)
         types += operands
         data.append(address(loop))
-    c_loop = _LOOPS["fa_parameter_backward" if summed else "fa_elementwise"]
+    c_loop = LOOP_ADDRESSES["fa_parameter_backward" if summed else "fa_elementwise"]
     ufunc: np.ufunc = _ufuncs.make_ufunc(
         kernel.name,
         doc,
@@ -131,7 +135,7 @@ def make_row_ufunc(
         loop.from_output = from_output
         loop.masked = masked
         loop.type = array.encode()
-        _keep_alive.append(loop)
+        _row_loops[name, array] = loop
         data.append(address(loop))
     operands = inputs + (2 if masked else 0)
     signature = ",".join(["(n)"] * inputs + (["(n)", "()"] if masked else []))
@@ -141,7 +145,7 @@ def make_row_ufunc(
         operands,
         1,
         types.encode(),
-        [_LOOPS["fa_rows"]] * len(data),
+        [LOOP_ADDRESSES["fa_rows"]] * len(data),
         data,
         f"{signature}->(n)",
     )
@@ -151,3 +155,8 @@ def make_row_ufunc(
 def attach(ufunc: np.ufunc, attributes: Mapping[str, object]) -> None:
     """Give a ufunc attributes (NumPy 2.2 and later let it carry them)."""
     vars(ufunc).update(attributes)
+
+
+def row_loop_address(name: str, kind: str) -> int:
+    """The `data` of a row ufunc's loop, for those who call the loop by its address."""
+    return address(_row_loops[name, kind])

@@ -14,7 +14,7 @@ abs = abs
 sqrt = math.sqrt
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def fma(context: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c, rounded once."""
 
@@ -24,20 +24,21 @@ def fma(context: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, a, a), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def copysign(context: Any, magnitude: Any, sign: Any) -> Any:
     """The magnitude with the sign of the second number."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = arguments[0].type
-        function = builder.module.declare_intrinsic("llvm.copysign", [kind])
+        form = ir.FunctionType(kind, [kind, kind])
+        function = builder.module.declare_intrinsic("llvm.copysign", [kind], form)
         return builder.call(function, arguments)
 
     return magnitude(magnitude, magnitude), generate
 
 
 def _reinterpret(source: Any, target: Any, llvm_type: Any) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def reinterpret(context: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.bitcast(arguments[0], llvm_type)
@@ -51,6 +52,22 @@ bits_f32 = _reinterpret(types.float32, types.uint32, ir.IntType(32))
 bits_f64 = _reinterpret(types.float64, types.uint64, ir.IntType(64))
 from_bits_f32 = _reinterpret(types.uint32, types.float32, ir.FloatType())
 from_bits_f64 = _reinterpret(types.uint64, types.float64, ir.DoubleType())
+
+
+@intrinsic
+def use_widest_vectors(context: Any) -> Any:
+    """Tell LLVM to use 512-bit vectors where there are any, as the C kernels do.
+
+    LLVM prefers 256 bits on most processors with AVX-512. llvmlite knows no attributes
+    with a value, but prints what its set of attributes holds.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
 
 # A formula must be inlined into its loop, or the loop cannot be vectorised.
 scalar = numba.njit(cache=True, error_model="numpy", forceinline=True)

@@ -78,8 +78,11 @@ def docstring(entry: Activation, member: str) -> str:
         ]
     lines += ["", "Returns", "-------"]
     for name in kernel.outputs:
-        text = _RESULTS.get(name, f"Gradient with respect to {name[1:]}, summed to its "
-                            "shape, in float32 or float64.")
+        text = _RESULTS.get(
+            name,
+            f"Gradient with respect to {name[1:]}, summed to its "
+            "shape, in float32 or float64.",
+        )
         lines += [f"{name} : ndarray", f"    {text}"]
     lines += ["", "Raises", "------", "TypeError"]
     lines += ["    For complex numbers, objects and strings."]
@@ -94,8 +97,10 @@ def docstring(entry: Activation, member: str) -> str:
         kinks = ", ".join(f"f'({x}) = {value}" for x, value in entry.kinks.items())
         lines += [f"At kinks: {kinks}.", ""]
     lines += [_bound(entry, member)]
-    lines += ["float16, float32 and float64 stay what they are; integers and booleans "
-              "promote as in `numpy.tanh`. NaN gives NaN, infinities the limit."]
+    lines += [
+        "float16, float32 and float64 stay what they are; integers and booleans "
+        "promote as in `numpy.tanh`. NaN gives NaN, infinities the limit."
+    ]
     if entry.notes:
         lines += ["", entry.notes]
     if entry.source:

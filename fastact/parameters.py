@@ -18,7 +18,8 @@ def _kernel_dtype(arrays: Sequence[Any], keywords: Mapping[str, Any]) -> np.dtyp
     given = keywords.get("dtype")
     found = [given] if given is not None else [_dtype_of(array) for array in arrays]
     wide = any(
-        dtype.itemsize >= (8 if dtype.kind == "f" else 4) for dtype in map(np.dtype, found)
+        dtype.itemsize >= (8 if dtype.kind == "f" else 4)
+        for dtype in map(np.dtype, found)
     )
     return np.dtype(np.float64 if wide else np.float32)
 
@@ -199,8 +200,9 @@ def make_parameter_backward(
         [inspect.Parameter(name, positional) for name in ("dy", "x")]
         + [
             inspect.Parameter(
-                p.name, positional, default=inspect.Parameter.empty
-                if p.default is None else p.default
+                p.name,
+                positional,
+                default=inspect.Parameter.empty if p.default is None else p.default,
             )
             for p in entry.parameters
         ]
@@ -212,7 +214,9 @@ def make_parameter_backward(
         bound.apply_defaults()
         given = bound.arguments
         parameters = {name: given[name] for name in names}
-        return parameter_backward(ufunc, given["dy"], given["x"], parameters, given["out"])
+        return parameter_backward(
+            ufunc, given["dy"], given["x"], parameters, given["out"]
+        )
 
     function.__name__ = function.__qualname__ = entry.name + PARAMETER_BACKWARD
     function.__module__ = module

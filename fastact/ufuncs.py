@@ -14,7 +14,14 @@ import numpy as np
 
 from . import _core, documentation
 from .formulas.entry import CATALOGUE
-from .formulas.kernels import PARAMETER_BACKWARD, Kernel, kernels
+from .formulas.kernels import (
+    BACKWARD,
+    BACKWARD_FROM_OUTPUT,
+    FORWARD,
+    PARAMETER_BACKWARD,
+    Kernel,
+    kernels,
+)
 
 _EMPTY = inspect.Parameter.empty
 
@@ -67,16 +74,28 @@ def elementwise(kernel: Kernel, module: str, backend: str = "current") -> np.ufu
 ROW_FUNCTIONS = ("softmax", "log_softmax")
 
 
+_ROW_INPUTS = {
+    FORWARD: ("x",),
+    BACKWARD: ("dy", "x"),
+    BACKWARD_FROM_OUTPUT: ("dy", "y"),
+}
+
+
+def row_inputs(name: str) -> tuple[str, ...]:
+    """Names of the arrays a row function takes."""
+    *_, suffix = (s for s in _ROW_INPUTS if name.endswith(s))
+    return _ROW_INPUTS[suffix]
+
+
 def _row_family(function: str) -> dict[str, np.ufunc]:
     family = {}
-    for suffix, inputs, from_output in (
-        ("", ("x",), False),
-        ("_backward", ("dy", "x"), False),
-        ("_backward_from_output", ("dy", "y"), True),
-    ):
+    for suffix, inputs in _ROW_INPUTS.items():
+        from_output = suffix == BACKWARD_FROM_OUTPUT
         for masked in (False, True):
             name = function + suffix + ("_masked" if masked else "")
-            doc = f"{function}{suffix} along one axis; see `fastact.{function}{suffix}`."
+            doc = (
+                f"{function}{suffix} along one axis; see `fastact.{function}{suffix}`."
+            )
             ufunc = _core.make_row_ufunc(
                 name,
                 doc,
@@ -96,7 +115,7 @@ for _function in ROW_FUNCTIONS:
     _all |= _row_family(_function)
 globals().update(_all)
 
-__all__ = sorted(_all)  # noqa: PLE0605 - one ufunc for each kernel of the catalogue
+__all__ = sorted(_all)
 
 
 def get(name: str) -> np.ufunc:

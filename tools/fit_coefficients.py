@@ -96,6 +96,7 @@ def grid(low, high, count, pull):
     structure of the Mills ratio sits at small a, and a Moebius map takes
     rationals to rationals, so Chebyshev points in t suit a rational in x.
     """
+
     def forward(x):
         return x / (x + pull) if pull else x
 
@@ -156,7 +157,7 @@ def remez(xs, fs, ws, m, n, fixed):
             raise Failed("singular system")
         p = [] if fixed is None else [mpf(fixed)]
         p += solution[: len(free_p)]
-        s = [mpf(1)] + list(solution[len(free_p) : size - 1])
+        s = [mpf(1), *list(solution[len(free_p) : size - 1])]
         return p, s, solution[unknowns - 1]
 
     # Chebyshev nodes, as grid() makes the index an angle.  Interpolation there
@@ -179,9 +180,9 @@ def remez(xs, fs, ws, m, n, fixed):
         if min(denominators) <= 0:
             raise Failed("pole in the interval")
         error = [
-            evaluate(p, x) / d - f for x, d, f in zip(xs, denominators, fs)
+            evaluate(p, x) / d - f for x, d, f in zip(xs, denominators, fs, strict=True)
         ]
-        size_of = [abs(e * w) for e, w in zip(error, ws)]
+        size_of = [abs(e * w) for e, w in zip(error, ws, strict=True)]
         worst = max(size_of)
         if best is None or worst < best[0]:
             best = worst, p, s
@@ -244,9 +245,9 @@ def round_jointly(p, s, bits, sample, frozen):
     """
     coefficients = p + s
     units = [ulp(c, bits) for c in coefficients]
-    nearest = [mp.nint(c / u) for c, u in zip(coefficients, units)]
+    nearest = [mp.nint(c / u) for c, u in zip(coefficients, units, strict=True)]
     offset = np.array(
-        [float(k - c / u) for k, c, u in zip(nearest, coefficients, units)]
+        [float(k - c / u) for k, c, u in zip(nearest, coefficients, units, strict=True)]
     )
     free = [i for i in range(len(coefficients)) if i not in frozen]
     scale = mpf(2) ** (bits + 3)  # keeps the float64 arithmetic below near 1
@@ -260,9 +261,7 @@ def round_jointly(p, s, bits, sample, frozen):
             jacobian[row, k] = float(scale * w * x**k / bottom * units[k])
         for k in range(len(s)):
             j = len(p) + k
-            jacobian[row, j] = float(
-                -scale * w * value * x**k / bottom * units[j]
-            )
+            jacobian[row, j] = float(-scale * w * value * x**k / bottom * units[j])
     pushed = jacobian[:, frozen] @ offset[frozen]
 
     rng = np.random.default_rng(0)
@@ -278,16 +277,16 @@ def round_jointly(p, s, bits, sample, frozen):
         wanted = q.T @ -(pushed + jacobian[:, order] @ start)
         steps = np.zeros(len(order))
         for i in range(len(order) - 1, -1, -1):
-            steps[i] = np.rint(
-                (wanted[i] - r[i, i + 1 :] @ steps[i + 1 :]) / r[i, i]
-            )
+            steps[i] = np.rint((wanted[i] - r[i, i + 1 :] @ steps[i + 1 :]) / r[i, i])
         error = base + pushed + jacobian[:, order] @ (start + steps)
         total = np.zeros(len(coefficients))
         total[order] = steps
         candidates[tuple(total)] = np.abs(error).max()
     best = None
     for steps in sorted(candidates, key=candidates.get)[:6]:
-        rounded = [(k + int(d)) * u for k, d, u in zip(nearest, steps, units)]
+        rounded = [
+            (k + int(d)) * u for k, d, u in zip(nearest, steps, units, strict=True)
+        ]
         # A coefficient that crossed a power of two may need one bit more.
         rounded = [round_to(c, bits) for c in rounded]
         result = rounded[: len(p)], rounded[len(p) :]
@@ -370,7 +369,7 @@ def fit(name, dtype):
     limit = mpf(2) ** -spec["bits"][dtype]
     sample = sample_of(spec, dtype, FIT_POINTS)
     check = sample_of(spec, dtype, CHECK_POINTS)
-    xs, fs, ws = zip(*sample)
+    xs, fs, ws = zip(*sample, strict=True)
     for m, n in spec["degrees"]:
         for fixed in spec["fixed"]:
             try:
@@ -386,9 +385,7 @@ def fit(name, dtype):
                 note(name, dtype, m, n, "a coefficient is not positive")
                 continue
             for scaled in normalisations(p, s, fixed):
-                P, S = round_jointly(
-                    *scaled[:2], bits, sample[::3], scaled[2]
-                )
+                P, S = round_jointly(*scaled[:2], bits, sample[::3], scaled[2])
                 if n and min(P + S) <= 0:
                     continue
                 error = worst_error(P, S, check)
@@ -430,6 +427,7 @@ def report(name, dtype, m, n, ideal, error, p, s):
 
 def roots():
     """Positive a with f'(-a) = 0, the minimum of each function at -a."""
+
     def silu(a):  # f'(x) = sigma(x) (1 + x sigma(-x))
         return 1 - a / (1 + mp.exp(-a))
 

@@ -878,9 +878,7 @@ def gelu_tanh_derivative(x: Value) -> Value:
     reduced = reduce_exp(*multiply(distance, chord))
     at_root = constant_pair(GELU_TANH_EXP_AT_ROOT)
     lifted = multiply(at_root, exp_lifted(reduced))
-    factor = add_same_sign(
-        multiply(at_root, expm1(reduced)), multiply(distance, slope)
-    )
+    factor = add_same_sign(multiply(at_root, expm1(reduced)), multiply(distance, slope))
     base = one_plus(unlift(lifted))
     left = total(quotient(multiply(lifted, factor), multiply(base, base)))
     return one_minus_right(x < 0, left)

@@ -5,7 +5,15 @@ The row algorithms themselves need loops and sums; they are in csrc/rows_templat
 
 from __future__ import annotations
 
-from .elementary import Pair, exp_lifted, lower, lowest_exponent, reduce_exp, total, two_sum
+from .elementary import (
+    Pair,
+    exp_lifted,
+    lower,
+    lowest_exponent,
+    reduce_exp,
+    total,
+    two_sum,
+)
 from .elementary import scale as scale_pair
 from .language import Value, clamp_low, where
 

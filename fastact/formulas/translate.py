@@ -138,11 +138,17 @@ class NumbaPrinter(_Printer):
             return str(value.constant)
         if value.kind == "integer":
             number = int(value.constant)
-            name, text = f"U{self.precision.bits}_{number}", f"np.uint{self.precision.bits}"
+            name, text = (
+                f"U{self.precision.bits}_{number}",
+                f"np.uint{self.precision.bits}",
+            )
         else:
             number = value.constant
             pattern = self.precision.to_bits(number)
-            name, text = f"F{self.precision.bits}_{pattern:x}", f"np.float{self.precision.bits}"
+            name, text = (
+                f"F{self.precision.bits}_{pattern:x}",
+                f"np.float{self.precision.bits}",
+            )
         self.constants[name] = f'{text}("{number!r}")'
         return name
 
@@ -310,7 +316,9 @@ FA_INLINE {real}
     return text
 
 
-def numba_kernel(kernel: Kernel, precision: Precision, constants: dict[str, str]) -> str:
+def numba_kernel(
+    kernel: Kernel, precision: Precision, constants: dict[str, str]
+) -> str:
     """One kernel as Python: a scalar function, a loop over arrays, a C entry point."""
     _, outputs = kernel.record(precision)
     printer = NumbaPrinter(precision, constants)
@@ -331,6 +339,7 @@ def {name}({inputs}):
 
 @loop
 def {name}_loop(n, {", ".join(arrays)}):
+    use_widest_vectors()
     for i in range(n):
         {targets} = {name}({elements})
 
@@ -365,6 +374,7 @@ from ._numba_language import (
     loop,
     scalar,
     sqrt,
+    use_widest_vectors,
 )
 
 {lines}{bodies}'''
