@@ -163,10 +163,16 @@ def reduce_exp(x: Real, x_low: Real | None = None) -> Reduced:
     shifted = fma(x, real(LOG2_E), magic)
     n = shifted - magic
     r = fma(-n, ln2_high, x)
-    rest = -n * ln2_low if x_low is None else fma(-n, ln2_low, x_low)
     series = polynomial(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
-    # e^(r + rest) = e^r + rest (1 + r) up to rest^2, far below the last digit
-    tail = fma(r * r, series, fma(rest, r, rest))
+    # e^(r + rest) = e^r + rest e^r; of the small rest that n ln 2 leaves, rest (1 + r)
+    # has all the digits that count
+    if x_low is None:
+        rest = -n * ln2_low
+        tail = fma(r * r, series, fma(rest, r, rest))
+    else:
+        rest = fma(-n, ln2_low, x_low)
+        curve = r * r * series
+        tail = fma(rest, (1.0 + r) + curve, curve)
     return Reduced(n, bits(shifted), r, tail)
 
 
@@ -202,7 +208,8 @@ def lowest_exponent() -> float:
 def exp_times(factor: Value, reduced: Reduced) -> Pair:
     """e^r times a power of two."""
     high, low = fast_two_sum(1.0, reduced.r)
-    return Pair(high * factor, (low + reduced.tail) * factor)
+    high, low = fast_two_sum(high, low + reduced.tail)
+    return Pair(high * factor, low * factor)
 
 
 def exp_lifted(reduced: Reduced) -> Pair:
