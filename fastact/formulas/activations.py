@@ -69,6 +69,14 @@ def add_same_sign(a: Pair, b: Pair) -> Pair:
     return Pair(high, low + (a.low + b.low))
 
 
+def distance_to(root: str, a: Value, a_low: Value | None = None) -> Pair:
+    """root - (a + a_low), with full relative precision however near the root."""
+    root_high, root_low = split(root)
+    high, low = two_sum(root_high, -a)
+    low = low + (root_low if a_low is None else root_low - a_low)
+    return fast_two_sum(high, low)
+
+
 # ---------------------------------------------------------------- piecewise linear
 
 
@@ -346,8 +354,9 @@ def exact_product(beta: Real, x: Value) -> tuple[Value, Value | None]:
     if beta.constant == 1:
         return x, None
     product = beta * x
-    # An infinite product has lost nothing (inf - inf would make a NaN of it).
-    lost = where(abs(product) < INFINITY, fma(beta, x, -product), 0.0)
+    # Beyond the range of exponentials what was lost no longer matters, but grows large.
+    in_range = abs(product) < by_dtype(200.0, 1500.0)
+    lost = where(in_range, fma(beta, x, -product), 0.0)
     return product, lost
 
 
@@ -522,15 +531,13 @@ def silu_slope(z: Value, z_low: Value | None = None) -> Value:
     1 + e - a = (r - 1) expm1(r - a) + (r - a): two terms of one sign.
     """
     negative = z < 0
-    root_high, root_low = split(SILU_ROOT)
-    distance, rest = two_sum(root_high, -clamp_high(abs(z), -lowest_exponent()))
-    rest = rest + root_low
-    if z_low is not None:
-        rest = rest + where(negative, z_low, -z_low)
-    reduced = reduce_exp(distance, rest)
+    size_low = None if z_low is None else where(negative, -z_low, z_low)
+    size = clamp_high(abs(z), -lowest_exponent())
+    distance = distance_to(SILU_ROOT, size, size_low)
+    reduced = reduce_exp(*distance)
     at_root = constant_pair(SILU_EXP_AT_ROOT)
     lifted = multiply(at_root, exp_lifted(reduced))
-    factor = add_same_sign(multiply(at_root, expm1(reduced)), Pair(distance, rest))
+    factor = add_same_sign(multiply(at_root, expm1(reduced)), distance)
     base = one_plus(unlift(lifted))
     left = total(quotient(multiply(lifted, factor), multiply(base, base)))
     return one_minus_right(negative, left)
@@ -637,10 +644,8 @@ def mish_derivative(x: Value) -> Value:
     """
     negative = x < 0
     size = clamp_high(abs(x), -lowest_exponent())
-    root_high, root_low = split(MISH_ROOT)
-    distance, rest = two_sum(root_high, -size)
-    rest = rest + root_low
-    reduced = reduce_exp(distance, rest)
+    distance = distance_to(MISH_ROOT, size)
+    reduced = reduce_exp(*distance)
     at_root = constant_pair(MISH_EXP_AT_ROOT)
     lifted = multiply(at_root, exp_lifted(reduced))
     e = unlift(lifted)
@@ -651,9 +656,7 @@ def mish_derivative(x: Value) -> Value:
         constant_pair(MISH_A),
         multiply(h, add_same_sign(constant_pair(MISH_B), h)),
     )
-    k = add_same_sign(
-        multiply(h, slope), multiply(scale(4.0, Pair(distance, rest)), one_plus_e)
-    )
+    k = add_same_sign(multiply(h, slope), multiply(scale(4.0, distance), one_plus_e))
     left_top = multiply(lifted, k)
     left_base = add_same_sign(multiply(e, add_same_sign(pair(2.0), e)), pair(2.0))
 
@@ -728,10 +731,19 @@ def normal_density_lifted(a: Value) -> Pair:
 
 
 def polynomial_pair(a: Value, coefficients: tuple[str, ...]) -> Pair:
-    """A polynomial whose last two roundings are kept: its high part is good to 1 ULP."""
-    constant, *others = coefficients
-    product = two_product(a, polynomial(a, others))
-    high, low = two_sum(real(constant), product.high)
+    """A polynomial without negative coefficients, good to well within 1 ULP.
+
+    Its last two steps keep their rounding errors; Horner's scheme before them, because
+    Estrin's rounded powers would cost another one.
+    """
+    first, second, *others = coefficients
+    inner = real(others[-1])
+    for coefficient in reversed(others[:-1]):
+        inner = fma(inner, a, real(coefficient))
+    high, low = two_product(a, inner)
+    outer = two_sum(real(second), high)
+    product = scale(a, Pair(outer.high, outer.low + low))
+    high, low = two_sum(real(first), product.high)
     return Pair(high, low + product.low)
 
 
@@ -808,10 +820,8 @@ GELU_SLOPE_FLOAT64 = (
 @gelu.derivative
 def gelu_derivative(x: Value) -> Value:
     a = clamp_high(abs(x), by_dtype(15.0, 39.0))
-    root_high, root_low = split(GELU_ROOT)
-    high, low = two_sum(root_high, -a)
     top, bottom = by_dtype(GELU_SLOPE_FLOAT32, GELU_SLOPE_FLOAT64)
-    numerator = multiply(Pair(high, low + root_low), polynomial_pair(a, top))
+    numerator = multiply(distance_to(GELU_ROOT, a), polynomial_pair(a, top))
     ratio = quotient(numerator, polynomial_pair(a, bottom))
     left = total(multiply(normal_density_lifted(a), ratio))
     return one_minus_right(x < 0, left)
@@ -868,9 +878,8 @@ def gelu_tanh_derivative(x: Value) -> Value:
     1 + e - w = e^-v(r) expm1(v(r) - v(a)) + d (SLOPE + 3 C3 t): two terms of one sign.
     """
     a = clamp_high(abs(x), gelu_tanh_limit())
+    distance = distance_to(GELU_TANH_ROOT, a)
     root_high, root_low = split(GELU_TANH_ROOT)
-    high, low = two_sum(root_high, -a)
-    distance = Pair(high, low + root_low)
     high, low = two_sum(root_high, a)
     t = scale_constant(GELU_TANH_C3, scale(a, Pair(high, low + root_low)))
     chord = add_same_sign(constant_pair(GELU_TANH_CHORD), t)

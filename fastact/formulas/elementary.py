@@ -164,15 +164,10 @@ def reduce_exp(x: Real, x_low: Real | None = None) -> Reduced:
     n = shifted - magic
     r = fma(-n, ln2_high, x)
     series = polynomial(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
-    # e^(r + rest) = e^r + rest e^r; of the small rest that n ln 2 leaves, rest (1 + r)
-    # has all the digits that count
-    if x_low is None:
-        rest = -n * ln2_low
-        tail = fma(r * r, series, fma(rest, r, rest))
-    else:
-        rest = fma(-n, ln2_low, x_low)
-        curve = r * r * series
-        tail = fma(rest, (1.0 + r) + curve, curve)
+    rest = -n * ln2_low if x_low is None else fma(-n, ln2_low, x_low)
+    # e^(r + rest) = e^r + rest e^r, up to rest^2, far below the last digit
+    curve = r * r * series
+    tail = fma(rest, (1.0 + r) + curve, curve)
     return Reduced(n, bits(shifted), r, tail)
 
 

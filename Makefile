@@ -1,0 +1,39 @@
+# `make bench` measures, `make test` tests; both set up everything they need in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/isa/*.c fastact/formulas/*.py)
+
+.PHONY: bench test lint test-numba clean
+
+bench: $(VENV)/built
+	$(BIN)/python bench/report.py
+
+test: export FASTACT_WERROR = 1
+test: $(VENV)/built lint
+	$(BIN)/python -m pytest -n auto
+
+# Every Numba kernel against C, bit by bit; compiling them all takes minutes.
+test-numba: $(VENV)/built
+	$(BIN)/python -m pytest -n auto tests/test_numba.py --all-numba-kernels
+
+lint: $(VENV)/built
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# What the build and the tools need, once; then the package itself, in place, whenever C
+# or formulas have changed. FASTACT_WERROR makes the compiler's warnings errors.
+$(VENV)/tools: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet "setuptools>=77" "cffi>=1.17" "numpy>=2.2" "numba>=0.61" --group test
+	touch $@
+
+$(VENV)/built: $(VENV)/tools $(SOURCES)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) build results fastact/*.so fastact/_numba_kernels.py fastact/__init__.pyi fastact/ufuncs.pyi
