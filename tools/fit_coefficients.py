@@ -1,9 +1,11 @@
-"""Compute the polynomial and rational coefficients used by the kernels.
+"""Compute the polynomial coefficients used by the kernels.
 
-    python tools/fit_coefficients.py [name ...]      (no name: everything)
+    python tools/fit_coefficients.py [name ...]
 
-Names: roots, exp, log1p, gelu_tail, gelu_slope.  Needs mpmath (gmpy2 makes it
-faster) and NumPy; it is a development tool, nothing at run time imports it.
+Names: roots, exp, log1p, gelu_tail, gelu_slope (these five when no name is
+given), and gelu_k, which surveys how the choice of k changes the last two.
+Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
+nothing at run time imports it.
 
 Every fit is a minimax fit (Remez exchange) followed by a rounding step that
 picks the coefficients *jointly* on the grid of the target dtype.  The printed
@@ -12,24 +14,29 @@ arithmetic on a grid that the fit has not seen.  It is the approximation error
 alone: rounding inside a kernel's own arithmetic comes on top of it.
 
 Sources
-  Remez exchange, weighted and rational: J.-M. Muller, "Elementary Functions",
-    3rd ed. (2016), ch. 3; W. J. Cody, "Rational Chebyshev approximations for
-    the error function", Math. Comp. 23 (1969).
+  Remez exchange, weighted: J.-M. Muller, "Elementary Functions", 3rd ed.
+    (2016), ch. 3.
   Joint rounding as a closest-vector problem: N. Brisebarre, S. Chevillard,
     "Efficient polynomial L-infinity approximations", ARITH-18 (2007); L. Babai,
     "On Lovasz' lattice reduction and the nearest lattice point problem",
     Combinatorica 6 (1986).
   The s = u/(2+u) form of log1p: fdlibm, e_log.c and s_log1p.c.
+  erfcx as a polynomial in (a - k)/(a + k): M. M. Shepherd, J. G. Laframboise,
+    "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < oo",
+    Math. Comp. 36 (1981).
 """
 
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import mpmath as mp
 import numpy as np
 from mpmath import mpf
 
-# Powers up to 39^13 and the near-dependence of P and S cost some 40 digits of
-# the linear systems; the rest must still be far below 2^-60.
+# The linear systems in powers of t lose some 20 digits at degree 30; the rest
+# must still be far below 2^-60.
 mp.mp.dps = 90
 
 DIGITS = {"float32": 9, "float64": 17}
@@ -40,33 +47,51 @@ ROUNDING_TRIALS = 3000
 
 
 class Failed(Exception):
-    """The exchange did not converge, or the result is unusable."""
+    """The exchange did not converge."""
+
+
+class Point(NamedTuple):
+    """The error of an approximation p at x is w*(p(x) - f)."""
+
+    x: mpf
+    f: mpf
+    w: mpf
 
 
 # ---------------------------------------------------------------- functions
 
+# Each target function returns (f, w); points where f is a removable
+# singularity get the limit.
+Target = Callable[[mpf], tuple[mpf, mpf]]
+
 INV_SQRT_2PI = 1 / mp.sqrt(2 * mp.pi)
 
 
-def mills(a):
+def mills(a: mpf) -> mpf:
     """R(a) = (1 - Phi(a)) exp(a^2/2)."""
     return mp.erfc(a / mp.sqrt(2)) * mp.exp(a * a / 2) / 2
 
 
 GELU_ROOT = mp.findroot(lambda a: mills(a) - a * INV_SQRT_2PI, mpf("0.7518"))
 
+# The GELU fits are polynomials in t = (a - k)/(a + k), which maps [0, oo) to
+# [-1, 1).  A larger k takes fewer terms, but (a + k) R(a), which runs from k/2
+# to 0.4, then varies more, and the rounding errors of t and of the polynomial
+# grow with it; above k = 2 they grow markedly.  Nothing can make up for the
+# rounding of the constant term, the value at t = 0: these k are those near the
+# best compromise for which *both* constant terms happen to lie close to a
+# number of the dtype (see gelu_k).
+GELU_K = {"float32": mpf(191) / 128, "float64": mpf(121) / 64}
+GELU_LARGEST_A = {"float32": mpf("14.5"), "float64": mpf(39)}
 
-# Each target function returns (f, w): the error of an approximation g is
-# w*(g - f).  Points where f is a removable singularity get the limit.
 
-
-def exp_target(r):
+def exp_target(r: mpf) -> tuple[mpf, mpf]:
     if r == 0:
         return mpf(1) / 2, mpf(0)
     return (mp.expm1(r) - r) / r**2, r**2 / abs(mp.expm1(r))
 
 
-def log1p_target(z):
+def log1p_target(z: mpf) -> tuple[mpf, mpf]:
     if z == 0:
         return mpf(1) / 3, mpf(0)
     s = mp.sqrt(z)
@@ -74,120 +99,86 @@ def log1p_target(z):
     return (ratio - 1) / z, z / ratio
 
 
-def gelu_tail_target(a):
-    f = mills(a)
-    return f, 1 / f
+def gelu_tail_target(k: mpf) -> Target:
+    def target(t: mpf) -> tuple[mpf, mpf]:
+        a = k * (1 + t) / (1 - t)
+        f = (a + k) * mills(a)
+        return f, 1 / f
+
+    return target
 
 
-def gelu_slope_target(a):
-    # The quotient loses -log10|a - r0| digits; no grid point is so near to r0
-    # that this would matter at 90 digits.
-    f = (mills(a) - a * INV_SQRT_2PI) / (GELU_ROOT - a)
-    return f, 1 / f
+def gelu_slope_target(k: mpf) -> Target:
+    def target(t: mpf) -> tuple[mpf, mpf]:
+        # The quotient loses -log10|a - r0| digits; no grid point is so near to
+        # r0 that this would matter at 90 digits.
+        a = k * (1 + t) / (1 - t)
+        f = (mills(a) - a * INV_SQRT_2PI) / (GELU_ROOT - a)
+        return f, 1 / f
+
+    return target
 
 
-# -------------------------------------------------------------------- grids
+def gelu_interval(k: mpf, dtype: str) -> tuple[mpf, mpf]:
+    high = GELU_LARGEST_A[dtype]
+    return mpf(-1), (high - k) / (high + k)
 
 
-def grid(low, high, count, pull):
-    """Points clustered at both ends.
-
-    pull > 0 first maps [low, high] by t = x/(x + pull): over [0, 39] all the
-    structure of the Mills ratio sits at small a, and a Moebius map takes
-    rationals to rationals, so Chebyshev points in t suit a rational in x.
-    """
-
-    def forward(x):
-        return x / (x + pull) if pull else x
-
-    def backward(t):
-        return pull * t / (1 - t) if pull else t
-
-    a, b = forward(mpf(low)), forward(mpf(high))
-    points = [
-        backward((a + b) / 2 - (b - a) / 2 * mp.cos(mp.pi * k / (count - 1)))
-        for k in range(count)
-    ]
-    points[0], points[-1] = mpf(low), mpf(high)
-    return points
+def sample_of(target: Target, interval: tuple[mpf, mpf], count: int) -> list[Point]:
+    """The target on Chebyshev points, which cluster at both ends."""
+    low, high = interval
+    middle, half = (low + high) / 2, (high - low) / 2
+    xs = [middle - half * mp.cos(mp.pi * i / (count - 1)) for i in range(count)]
+    xs[0], xs[-1] = low, high
+    points = [Point(x, *target(x)) for x in xs]
+    return [point for point in points if point.w != 0]
 
 
 # -------------------------------------------------------------------- remez
 
 
-def evaluate(coefficients, x):
+def evaluate(coefficients: list[mpf], x: mpf) -> mpf:
     return mp.polyval(coefficients[::-1], x)
 
 
-def ratio_at(p, s, x):
-    return evaluate(p, x) / evaluate(s, x)
+def worst_error(p: list[mpf], sample: list[Point]) -> mpf:
+    return max(abs(w * (evaluate(p, x) - f)) for x, f, w in sample)
 
 
-def remez(xs, fs, ws, m, n, fixed):
-    """Minimax P/S of degrees (m, n) on the points xs; S[0] = 1.
+def remez(
+    sample: list[Point], degree: int, fixed: mpf | None = None
+) -> tuple[mpf, list[mpf]]:
+    """The minimax error on the sample, and the polynomial.
 
-    `fixed` is None, or a value for P[0].
+    `fixed` is None, or a value for the constant coefficient.
     """
-    free_p = range(0 if fixed is None else 1, m + 1)
-    size = len(free_p) + n + 1  # coefficients and the levelled error E
+    free = range(0 if fixed is None else 1, degree + 1)
+    size = len(free) + 1  # coefficients and the levelled error
 
-    def solve(points, old_level, old_s):
-        """One Newton step for P - f S -+ E S / w = 0 at the points.
-
-        The product E S is linearised at the old values.  With old_s None the
-        step is plain interpolation (E = 0), for which one point less is due.
-        """
-        unknowns = len(points)
-        matrix, right = mp.matrix(unknowns, unknowns), mp.matrix(unknowns, 1)
-        for row, i in enumerate(points):
-            x, tilt = xs[i], (-1) ** row / ws[i]
-            y = fs[i] + tilt * old_level
-            for column, k in enumerate(free_p):
+    def solve(points: list[int]) -> tuple[list[mpf], mpf]:
+        """p and E such that w (p - f) = +-E at the points."""
+        matrix, right = mp.matrix(size, size), mp.matrix(size, 1)
+        for row, (x, f, w) in enumerate(sample[i] for i in points):
+            for column, k in enumerate(free):
                 matrix[row, column] = x**k
-            for k in range(1, n + 1):
-                matrix[row, len(free_p) + k - 1] = -y * x**k
-            right[row] = y - (fixed or 0)
-            if old_s is not None:
-                bottom = evaluate(old_s, x)
-                matrix[row, size - 1] = -tilt * bottom
-                right[row] -= tilt * old_level * bottom
-        try:
-            solution = list(mp.lu_solve(matrix, right))
-        except ZeroDivisionError:
-            raise Failed("singular system")
-        p = [] if fixed is None else [mpf(fixed)]
-        p += solution[: len(free_p)]
-        s = [mpf(1), *list(solution[len(free_p) : size - 1])]
-        return p, s, solution[unknowns - 1]
+            matrix[row, size - 1] = -((-1) ** row) / w
+            right[row] = f - (fixed or 0)
+        *p, level = mp.lu_solve(matrix, right)
+        return ([] if fixed is None else [fixed]) + p, level
 
-    # Chebyshev nodes, as grid() makes the index an angle.  Interpolation there
-    # is near-best, and gives Newton a sensible S: S spans many decades.
-    last = len(xs) - 1
-    nodes = [round(last * (i + 0.5) / (size - 1)) for i in range(size - 1)]
+    # Start from Chebyshev nodes: the sample makes the index an angle.
+    last = len(sample) - 1
     reference = [round(last * (i + 0.5) / size) for i in range(size)]
-    s = solve(nodes, mpf(0), None)[1]
-    level, best = mpf(0), None
+    best: tuple[mpf, list[mpf]] = mp.inf, []
     for _ in range(60):
-        for _ in range(20):
-            previous = level
-            p, s, level = solve(reference, level, s)
-            if abs(level - previous) <= mpf(2) ** -30 * abs(level):
-                break
-        else:
-            raise Failed("the levelled error does not settle")
-
-        denominators = [evaluate(s, x) for x in xs]
-        if min(denominators) <= 0:
-            raise Failed("pole in the interval")
-        error = [
-            evaluate(p, x) / d - f for x, d, f in zip(xs, denominators, fs, strict=True)
-        ]
-        size_of = [abs(e * w) for e, w in zip(error, ws, strict=True)]
+        p, level = solve(reference)
+        error = [evaluate(p, x) - f for x, f, _ in sample]
+        size_of = [abs(e * w) for e, (_, _, w) in zip(error, sample, strict=True)]
         worst = max(size_of)
-        if best is None or worst < best[0]:
-            best = worst, p, s
+        if worst < best[0]:
+            best = worst, p
         if worst <= abs(level) * mpf("1.0005"):
-            return best
+            break
 
         # The next reference: the largest error in each run of one sign.
         peaks, run_sign = [], 0
@@ -212,8 +203,6 @@ def remez(xs, fs, ws, m, n, fixed):
                     key=lambda k: max(size_of[peaks[k]], size_of[peaks[k + 1]]),
                 )
                 del peaks[k : k + 2]
-        # The first sign may have changed; Newton restarts from the same E.
-        level = abs(level) * mp.sign(error[peaks[0]])
         reference = peaks
     return best
 
@@ -221,52 +210,44 @@ def remez(xs, fs, ws, m, n, fixed):
 # ----------------------------------------------------------------- rounding
 
 
-def ulp(value, bits):
+def ulp(value: mpf, bits: int) -> mpf:
     return mpf(2) ** (mp.floor(mp.log(abs(value), 2)) + 1 - bits)
 
 
-def round_to(value, bits):
+def round_to(value: mpf, bits: int) -> mpf:
     unit = ulp(value, bits)
     return mp.nint(value / unit) * unit
 
 
-def worst_error(p, s, sample):
-    return max(abs(w * (ratio_at(p, s, x) - f)) for x, f, w in sample)
+def round_jointly(
+    p: list[mpf], bits: int, sample: list[Point], frozen: list[int]
+) -> list[mpf]:
+    """Round p to `bits` bits so that the rounding errors cancel.
 
-
-def round_jointly(p, s, bits, sample, frozen):
-    """Round P and S to `bits` bits so that the rounding errors cancel.
-
-    To first order the error is e + J d, d being the change of the coefficients
-    in ulps.  Rounding one coefficient and refitting the others, one after the
-    other, is Babai's nearest-plane method on the lattice spanned by J; the
-    order matters, so many are tried.  Independent rounding would leave up to
-    half an ulp in the leading terms, above the float32 targets.
+    The error is e + J d, d being the change of the coefficients in ulps.
+    Rounding one coefficient and refitting the others, one after the other, is
+    Babai's nearest-plane method on the lattice spanned by J; the order matters,
+    so many are tried.  Independent rounding would leave up to half an ulp in
+    the leading terms, above the float32 targets.
     """
-    coefficients = p + s
-    units = [ulp(c, bits) for c in coefficients]
-    nearest = [mp.nint(c / u) for c, u in zip(coefficients, units, strict=True)]
+    units = [ulp(c, bits) for c in p]
+    nearest = [mp.nint(c / u) for c, u in zip(p, units, strict=True)]
     offset = np.array(
-        [float(k - c / u) for k, c, u in zip(nearest, coefficients, units, strict=True)]
+        [float(k - c / u) for k, c, u in zip(nearest, p, units, strict=True)]
     )
-    free = [i for i in range(len(coefficients)) if i not in frozen]
+    free = [i for i in range(len(p)) if i not in frozen]
     scale = mpf(2) ** (bits + 3)  # keeps the float64 arithmetic below near 1
     base = np.empty(len(sample))
-    jacobian = np.empty((len(sample), len(coefficients)))
+    jacobian = np.empty((len(sample), len(p)))
     for row, (x, f, w) in enumerate(sample):
-        bottom = evaluate(s, x)
-        value = evaluate(p, x) / bottom
-        base[row] = float(scale * w * (value - f))
+        base[row] = float(scale * w * (evaluate(p, x) - f))
         for k in range(len(p)):
-            jacobian[row, k] = float(scale * w * x**k / bottom * units[k])
-        for k in range(len(s)):
-            j = len(p) + k
-            jacobian[row, j] = float(-scale * w * value * x**k / bottom * units[j])
+            jacobian[row, k] = float(scale * w * x**k * units[k])
     pushed = jacobian[:, frozen] @ offset[frozen]
 
     rng = np.random.default_rng(0)
     norms = np.linalg.norm(jacobian[:, free], axis=0)
-    candidates = {}
+    candidates: dict[tuple[int, ...], float] = {}
     for trial in range(ROUNDING_TRIALS):
         # The last column is rounded first and its error absorbed by the rest,
         # so the most sensitive belongs there; perturb that order at random.
@@ -279,165 +260,160 @@ def round_jointly(p, s, bits, sample, frozen):
         for i in range(len(order) - 1, -1, -1):
             steps[i] = np.rint((wanted[i] - r[i, i + 1 :] @ steps[i + 1 :]) / r[i, i])
         error = base + pushed + jacobian[:, order] @ (start + steps)
-        total = np.zeros(len(coefficients))
+        total = np.zeros(len(p), dtype=np.int64)
         total[order] = steps
-        candidates[tuple(total)] = np.abs(error).max()
-    best = None
-    for steps in sorted(candidates, key=candidates.get)[:6]:
-        rounded = [
-            (k + int(d)) * u for k, d, u in zip(nearest, steps, units, strict=True)
-        ]
+        candidates[tuple(total.tolist())] = float(np.abs(error).max())
+    results = []
+    for chosen in sorted(candidates, key=candidates.__getitem__)[:6]:
+        rounded = [(k + d) * u for k, d, u in zip(nearest, chosen, units, strict=True)]
         # A coefficient that crossed a power of two may need one bit more.
-        rounded = [round_to(c, bits) for c in rounded]
-        result = rounded[: len(p)], rounded[len(p) :]
-        error = worst_error(*result, sample)
-        if best is None or error < best[0]:
-            best = error, *result
-    return best[1:]
+        results.append([round_to(c, bits) for c in rounded])
+    return min(results, key=lambda result: worst_error(result, sample))
 
 
 # ---------------------------------------------------------------------- fits
 
+
+@dataclass
+class Fit:
+    what: str
+    target: dict[str, Target]
+    interval: dict[str, tuple[mpf, mpf]]
+    bits: dict[str, float]  # the error must be at most 2^-bits
+    start: dict[str, int]  # the first degree to try
+    # Values for P[0], tried in this order; None leaves it free.
+    fixed: list[mpf | None] = field(default_factory=lambda: [None])
+    k: dict[str, mpf] | None = None
+
+
 LN2_HALF = mp.log(2) / 2 * (1 + mpf(2) ** -12)
 
 FITS = {
-    "exp": dict(
+    "exp": Fit(
         what="e^r = 1 + r + r^2 P(r), |r| <= 0.5 ln2 (1 + 2^-12); "
         "error relative to expm1(r)",
-        target=exp_target,
-        interval={d: (-LN2_HALF, LN2_HALF) for d in DIGITS},
-        bits={"float32": 27.5, "float64": 57},
-        degrees=[(m, 0) for m in range(2, 15)],
-        # P[0] = 1/2 is exact; tried before a free P[0].
+        target=dict.fromkeys(DIGITS, exp_target),
+        interval=dict.fromkeys(DIGITS, (-LN2_HALF, LN2_HALF)),
+        bits={"float32": 26.0, "float64": 57},
+        start={"float32": 2, "float64": 7},
+        # 1/2 is exact; tried before a free P[0].
         fixed=[mpf(1) / 2, None],
     ),
-    "log1p": dict(
+    "log1p": Fit(
         what="log1p(u) = 2 (s + s^3 P(s^2)), s = u/(2+u), u in [0, 1]; "
         "error relative to log1p(u)",
-        target=log1p_target,
-        interval={d: (mpf(0), mpf(1) / 9) for d in DIGITS},
+        target=dict.fromkeys(DIGITS, log1p_target),
+        interval=dict.fromkeys(DIGITS, (mpf(0), mpf(1) / 9)),
         bits={"float32": 28, "float64": 57},
-        degrees=[(m, 0) for m in range(1, 15)],
-        fixed=[None],
+        start={"float32": 1, "float64": 5},
     ),
-    "gelu_tail": dict(
-        what="(1 - Phi(a)) exp(a^2/2) = P(a)/S(a); relative error",
-        target=gelu_tail_target,
-        interval={"float32": (0, mpf("14.5")), "float64": (0, 39)},
-        bits={"float32": 27, "float64": 56},
-        degrees=[(m, m + 1) for m in range(2, 14)],
-        # Exact at 0, where a free P[0] would have to be 1/2 +- one ulp anyway.
-        fixed=[mpf(1) / 2],
-        pull=2,
+    "gelu_tail": Fit(
+        what="(1 - Phi(a)) exp(a^2/2) = P(t)/(a + k), t = (a - k)/(a + k); "
+        "relative error",
+        target={d: gelu_tail_target(k) for d, k in GELU_K.items()},
+        interval={d: gelu_interval(k, d) for d, k in GELU_K.items()},
+        bits={"float32": 26.5, "float64": 56},
+        start={"float32": 9, "float64": 24},
+        k=GELU_K,
     ),
-    "gelu_slope": dict(
-        what="((1 - Phi(a)) exp(a^2/2) - a/sqrt(2 pi)) / (r0 - a) = P(a)/S(a)"
-        ", r0 the root of the numerator; relative error",
-        target=gelu_slope_target,
-        interval={"float32": (0, mpf("14.5")), "float64": (0, 39)},
+    "gelu_slope": Fit(
+        what="((1 - Phi(a)) exp(a^2/2) - a/sqrt(2 pi)) / (r0 - a) = P(t), r0 the "
+        "root of the numerator, t = (a - k)/(a + k); relative error",
+        target={d: gelu_slope_target(k) for d, k in GELU_K.items()},
+        interval={d: gelu_interval(k, d) for d, k in GELU_K.items()},
         bits={"float32": 26.5, "float64": 55.5},
-        degrees=[(m, m) for m in range(2, 14)],
-        fixed=[None],
-        pull=2,
+        start={"float32": 8, "float64": 22},
+        k=GELU_K,
     ),
 }
 
 
-def sample_of(spec, dtype, count):
-    points = grid(*spec["interval"][dtype], count, spec.get("pull", 0))
-    rows = [(x, *spec["target"](x)) for x in points]
-    return [row for row in rows if row[2] != 0]
-
-
-def normalisations(p, s, fixed):
-    """Scalings of P/S to try, each with the indices it leaves exact."""
-    if len(s) == 1:
-        yield p, s, [0, len(p)] if fixed is not None else [len(p)]
-        return
-    if fixed is not None:
-        yield p, s, [0, len(p)]
-        return
-    # Which coefficient is 1 changes where the others land on the dtype's
-    # grid, hence how well they can be rounded: S's constant term first.
-    both = p + s
-    for i in [len(p), len(both) - 1, 0, len(p) - 1, *range(len(both))]:
-        yield [c / both[i] for c in p], [c / both[i] for c in s], [i]
-
-
-def fit(name, dtype):
+def fit(name: str, dtype: str) -> None:
     spec, bits = FITS[name], MANTISSA[dtype]
-    limit = mpf(2) ** -spec["bits"][dtype]
-    sample = sample_of(spec, dtype, FIT_POINTS)
-    check = sample_of(spec, dtype, CHECK_POINTS)
-    xs, fs, ws = zip(*sample, strict=True)
-    for m, n in spec["degrees"]:
-        for fixed in spec["fixed"]:
+    limit = mpf(2) ** -spec.bits[dtype]
+    sample = sample_of(spec.target[dtype], spec.interval[dtype], FIT_POINTS)
+    check = sample_of(spec.target[dtype], spec.interval[dtype], CHECK_POINTS)
+    for degree in range(spec.start[dtype], spec.start[dtype] + 15):
+        for fixed in spec.fixed:
             try:
-                ideal, p, s = remez(xs, fs, ws, m, n, fixed)
+                ideal, p = remez(sample, degree, fixed)
             except Failed as reason:
-                note(name, dtype, m, n, str(reason))
+                note(name, dtype, degree, str(reason))
                 continue
             if ideal > limit:
-                note(name, dtype, m, n, f"2^{log2(ideal)} before rounding")
+                note(name, dtype, degree, f"2^{log2(ideal)} before rounding")
                 continue
-            # No subtraction for a >= 0, hence no cancellation in the kernel.
-            if n and min(p + s) <= 0:
-                note(name, dtype, m, n, "a coefficient is not positive")
-                continue
-            for scaled in normalisations(p, s, fixed):
-                P, S = round_jointly(*scaled[:2], bits, sample[::3], scaled[2])
-                if n and min(P + S) <= 0:
-                    continue
-                error = worst_error(P, S, check)
-                if error <= limit:
-                    report(name, dtype, m, n, ideal, error, P, S)
-                    return
-                note(name, dtype, m, n, f"2^{log2(error)} after rounding")
+            frozen = [] if fixed is None else [0]
+            p = round_jointly(p, bits, sample[::3], frozen)
+            error = worst_error(p, check)
+            if error <= limit:
+                report(name, dtype, ideal, error, p, check)
+                return
+            note(name, dtype, degree, f"2^{log2(error)} after rounding")
     print(f"{name} {dtype}: no fit meets the target\n", flush=True)
 
 
-def log2(value):
-    return mp.nstr(mp.log(value, 2), 5)
+def log2(value: mpf) -> str:
+    return str(mp.nstr(mp.log(value, 2), 5))
 
 
-def note(name, dtype, m, n, text):
-    print(f"  {name} {dtype} ({m}, {n}): {text}", file=sys.stderr, flush=True)
+def note(name: str, dtype: str, degree: int, text: str) -> None:
+    print(f"  {name} {dtype} {degree}: {text}", file=sys.stderr, flush=True)
 
 
-def report(name, dtype, m, n, ideal, error, p, s):
-    low, high = FITS[name]["interval"][dtype]
-    print(f"{name} {dtype}: degree {f'({m}, {n})' if n else m}")
-    print(f"  {FITS[name]['what']}")
+def report(
+    name: str, dtype: str, ideal: mpf, error: mpf, p: list[mpf], check: list[Point]
+) -> None:
+    spec = FITS[name]
+    low, high = spec.interval[dtype]
+    print(f"{name} {dtype}: degree {len(p) - 1}")
+    print(f"  {spec.what}")
     print(f"  interval [{mp.nstr(low, 10)}, {mp.nstr(high, 10)}]")
     print(f"  max error 2^{log2(error)} (2^{log2(ideal)} before rounding)")
-    for label, values in [("P", p), ("S", s)][: 2 if n else 1]:
-        print(f"  {label} =")
-        for value in values:
-            number = np.dtype(dtype).type(float(value))
-            # Exact by construction; this guards the printed digits.
-            assert mpf(float(number)) == value
-            text = f"{float(number):.{DIGITS[dtype] - 1}e}"
-            assert np.dtype(dtype).type(text) == number
-            print(f"    {text}")
+    if spec.k:
+        print(f"  k = {mp.nstr(spec.k[dtype], 17)}")
+        print(f"  {shape(p, check)}")
+    print("  P =")
+    for value in p:
+        number = np.dtype(dtype).type(float(value))
+        # Exact by construction; this guards the printed digits.
+        assert mpf(float(number)) == value
+        text = f"{float(number):.{DIGITS[dtype] - 1}e}"
+        assert np.dtype(dtype).type(text) == number
+        print(f"    {text}")
     print(flush=True)
 
 
-# --------------------------------------------------------------------- roots
+def shape(p: list[mpf], sample: list[Point]) -> str:
+    """How much the rounding errors of t and of the terms can matter."""
+    fs = [point.f for point in sample]
+    slope = [k * c for k, c in enumerate(p)]  # of t p'(t)
+    sizes = [abs(c) for c in p]
+    of_t = max(abs(evaluate(slope, x) / f) for x, f, _ in sample)
+    ends = [evaluate(sizes, abs(x)) / f for x, f, _ in (sample[0], sample[-1])]
+    return (
+        f"max P/min P {mp.nstr(max(fs) / min(fs), 3)}, max |t P'/P| "
+        f"{mp.nstr(of_t, 3)}, sum |c t^i|/P at the ends "
+        f"{mp.nstr(ends[0], 3)}, {mp.nstr(ends[1], 3)}"
+    )
 
 
-def roots():
+# ------------------------------------------------------------ roots, choices
+
+
+def roots() -> None:
     """Positive a with f'(-a) = 0, the minimum of each function at -a."""
 
-    def silu(a):  # f'(x) = sigma(x) (1 + x sigma(-x))
+    def silu(a: mpf) -> mpf:  # f'(x) = sigma(x) (1 + x sigma(-x))
         return 1 - a / (1 + mp.exp(-a))
 
-    def gelu_tanh(a):
+    def gelu_tanh(a: mpf) -> mpf:
         c = mp.sqrt(2 / mp.pi)
         k = mpf("0.044715")
         t = mp.tanh(c * (-a - k * a**3))
         return (1 + t) - a * (1 - t * t) * c * (1 + 3 * k * a * a)
 
-    def mish(a):
+    def mish(a: mpf) -> mpf:
         t = mp.tanh(mp.log1p(mp.exp(-a)))
         return t - a * (1 - t * t) / (1 + mp.exp(a))
 
@@ -449,13 +425,46 @@ def roots():
     print(flush=True)
 
 
-def main(names):
-    unknown = set(names) - {"roots", *FITS}
+def gelu_k() -> None:
+    """The lowest degrees over k, and how close the constant terms can come.
+
+    The last columns are the relative errors of the constant terms of tail and
+    slope when rounded, which bound those of the fits from below.
+    """
+    print("k: dtype, degrees of tail and slope, rounding of their constant terms")
+    for k in sorted({mpf(i) / 8 for i in range(6, 33)} | set(GELU_K.values())):
+        for dtype, bits in MANTISSA.items():
+            degrees, constants = [], []
+            for name, make in [
+                ("gelu_tail", gelu_tail_target),
+                ("gelu_slope", gelu_slope_target),
+            ]:
+                spec, target = FITS[name], make(k)
+                sample = sample_of(target, gelu_interval(k, dtype), 300)
+                limit = mpf(2) ** -spec.bits[dtype]
+                degree = next(
+                    degree
+                    for degree in range(spec.start[dtype] - 4, 60)
+                    if remez(sample, degree)[0] <= limit
+                )
+                degrees.append(str(degree))
+                value = target(mpf(0))[0]
+                constants.append(f"2^{log2(abs(round_to(value, bits) / value - 1))}")
+            print(
+                f"  {float(k):.10g}: {dtype} {' '.join(degrees + constants)}",
+                flush=True,
+            )
+    print(flush=True)
+
+
+def main(names: list[str]) -> None:
+    others = {"roots": roots, "gelu_k": gelu_k}
+    unknown = set(names) - {*others, *FITS}
     if unknown:
         sys.exit(f"unknown name: {', '.join(sorted(unknown))}")
     for name in names or ["roots", *FITS]:
-        if name == "roots":
-            roots()
+        if name in others:
+            others[name]()
         else:
             for dtype in DIGITS:
                 fit(name, dtype)

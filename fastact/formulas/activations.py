@@ -14,15 +14,19 @@ from __future__ import annotations
 from .elementary import (
     Pair,
     exp_lifted,
-    exp_times,
+    exp_value,
+    exp_value_lifted_where,
     expm1,
     fast_two_sum,
+    fma_exact,
+    half_of_one_minus_exp,
     lift,
     log1p_lifted,
     lower,
     lowest_exponent,
     multiply,
     one_plus,
+    over_one_plus,
     quotient,
     reduce_exp,
     scale,
@@ -30,7 +34,6 @@ from .elementary import (
     total,
     two_product,
     two_sum,
-    two_to,
     unlift,
 )
 from .entry import activation
@@ -240,24 +243,30 @@ def hardswish_derivative(x: Value) -> Value:
 # ---------------------------------------------------------------- sigmoidal
 
 
+def exp_of_minus_abs(z: Value, z_low: Value | None = None) -> Value:
+    """e^-|z + z_low|, lifted."""
+    rest = None if z_low is None else where(z < 0, z_low, -z_low)
+    return exp_value(clamp_low(-abs(z), lowest_exponent()), rest, shift=lift())
+
+
 def logistic(z: Value, z_low: Value | None = None) -> Value:
     """1 / (1 + e^-(z + z_low)), accurate in both tails.
 
     With e = e^-|z| it is 1 / (1 + e) on the right and e / (1 + e) on the left.
     """
-    negative = z < 0
-    rest = None if z_low is None else where(negative, z_low, -z_low)
-    exponent = clamp_low(-abs(z), lowest_exponent())
-    lifted = exp_lifted(reduce_exp(exponent, rest))
-    numerator = select(negative, lifted, pair(power_of_two(lift())))
-    return total(quotient(numerator, one_plus(unlift(lifted)))) * lower()
+    lifted = exp_of_minus_abs(z, z_low)
+    numerator = where(z < 0, lifted, power_of_two(lift()))
+    high, low = over_one_plus(numerator, lifted * lower())
+    return (high + low) * lower()
 
 
-def logistic_slope_lifted(exponent: Value, rest: Value | None = None) -> Value:
-    """e / (1 + e)^2 of e = e^(exponent + rest), lifted, for a negative exponent."""
-    lifted = exp_lifted(reduce_exp(clamp_low(exponent, lowest_exponent()), rest))
-    base = one_plus(unlift(lifted))
-    return total(quotient(lifted, multiply(base, base)))
+def logistic_slope_lifted(z: Value, z_low: Value | None = None) -> Value:
+    """e / (1 + e)^2 of e = e^-|z + z_low|, lifted."""
+    lifted = exp_of_minus_abs(z, z_low)
+    reciprocal, missing = over_one_plus(real(1.0), lifted * lower())
+    high, low = two_product(lifted, reciprocal)
+    rest = fma(low, reciprocal, (high + high) * missing)
+    return fma(high, reciprocal, rest)
 
 
 @activation(
@@ -274,7 +283,7 @@ def sigmoid(x: Value) -> Value:
 
 @sigmoid.derivative
 def sigmoid_derivative(x: Value) -> Value:
-    return logistic_slope_lifted(-abs(x)) * lower()
+    return logistic_slope_lifted(x) * lower()
 
 
 @sigmoid.derivative_from_output
@@ -290,16 +299,15 @@ def sigmoid_derivative_from_output(y: Value) -> Value:
 )
 def tanh(x: Value) -> Value:
     """Hyperbolic tangent."""
-    # tanh(a) = -m / (2 + m), m = expm1(-2a); beyond 25 it is 1 to any precision here
-    m = expm1(reduce_exp(clamp_low(abs(x) * -2.0, -50.0)))
-    high, low = fast_two_sum(2.0, m.high)
-    size = total(quotient(Pair(-m.high, -m.low), Pair(high, low + m.low)))
-    return copysign(size, x)
+    # tanh(a) = m / (1 - m), m = -expm1(-2a) / 2; beyond 25 it is 1 to any precision here
+    m = half_of_one_minus_exp(clamp_high(abs(x), 25.0))
+    high, low = over_one_plus(m, -m)
+    return copysign(high + low, x)
 
 
 @tanh.derivative
 def tanh_derivative(x: Value) -> Value:
-    return logistic_slope_lifted(abs(x) * -2.0) * (4.0 * lower())
+    return logistic_slope_lifted(x + x) * (4.0 * lower())
 
 
 @tanh.derivative_from_output
@@ -341,11 +349,9 @@ def softsign_derivative_from_output(y: Value) -> Value:
 # ---------------------------------------------------------------- softplus
 
 
-def softplus_parts(z: Value, z_low: Value | None = None) -> Pair:
+def softplus_tail(z: Value, z_low: Value | None = None) -> Value:
     """log(1 + e^-|z + z_low|), lifted."""
-    rest = None if z_low is None else where(z < 0, z_low, -z_low)
-    exponent = clamp_low(-abs(z), lowest_exponent())
-    return log1p_lifted(exp_lifted(reduce_exp(exponent, rest)))
+    return log1p_lifted(exp_of_minus_abs(z, z_low))
 
 
 def exact_product(beta: Real, x: Value) -> tuple[Value, Value | None]:
@@ -371,7 +377,7 @@ def exact_product(beta: Real, x: Value) -> tuple[Value, Value | None]:
 def softplus(x: Value, beta: Real = 1.0) -> Value:
     """Softplus, a smooth rectifier."""
     z, z_low = exact_product(beta, x)
-    lifted = total(softplus_parts(z, z_low)) / beta
+    lifted = softplus_tail(z, z_low) / beta
     return fma(lifted, lower(), where(z > 0, x, 0.0))
 
 
@@ -390,7 +396,7 @@ def softplus_by_beta(x: Value, beta: Real) -> Value:
     # (z s(z) - softplus(z)) / beta^2 without its cancellation, z = beta x
     z, z_low = exact_product(beta, x)
     weighted = clamp_high(abs(z), -lowest_exponent()) * logistic(-abs(z))
-    return -fma(total(softplus_parts(z, z_low)), lower(), weighted) / beta / beta
+    return -fma(softplus_tail(z, z_low), lower(), weighted) / beta / beta
 
 
 @activation(
@@ -402,7 +408,7 @@ def softplus_by_beta(x: Value, beta: Real) -> Value:
 )
 def logsigmoid(x: Value) -> Value:
     """Logarithm of the logistic sigmoid."""
-    return fma(-total(softplus_parts(x)), lower(), where(x < 0, x, 0.0))
+    return fma(-softplus_tail(x), lower(), where(x < 0, x, 0.0))
 
 
 @logsigmoid.derivative
@@ -496,26 +502,38 @@ def selu_derivative_from_output(y: Value) -> Value:
 
 
 def times_logistic(x: Value, z: Value, z_low: Value | None = None) -> Value:
-    """x / (1 + e^-(z + z_low)).
+    """x / (1 + e^-(z + z_low)) for an x that is clamped where this is zero."""
+    negative = z < 0
+    lifted = exp_of_minus_abs(z, z_low)
+    top = where(negative, lifted, 1.0)
+    logistic_z = over_one_plus(top, lifted * lower())
+    return times_pair(x, logistic_z) * where(negative, lower(), 1.0)
+
+
+def times_pair(x: Value, a: Pair) -> Value:
+    """x a, rounded once; infinite for an infinite x (inf a.low may be inf or NaN)."""
+    largest = by_dtype(1e30, 1e300)
+    finite = clamp_low(clamp_high(x, largest), -largest)
+    return fma(x, a.high, finite * a.low)
+
+
+def times_logistic_of_any(x: Value, z: Value, z_low: Value) -> Value:
+    """x / (1 + e^-(z + z_low)) for x and z of any size each.
 
     Far on the left x e^z is still a normal number where e^z no longer is: there, and
     only there (a lifted quotient times a large x would overflow), e^z is lifted.
     """
     negative = z < 0
-    far = z < by_dtype(-86.0, -700.0)
+    edge, lowest = by_dtype((-86.0, -174.0), (-700.0, -1400.0))
+    far = z < edge
     shift = by_dtype(126, 1022)
-    lowest = by_dtype(-174.0, -1400.0)
-    unlifted = where(far, power_of_two(-shift), 1.0)
-    rest = None if z_low is None else where(negative, z_low, -z_low)
+    unlift_far = where(far, power_of_two(-shift), 1.0)
     # On the right e^-|z| only has to be negligible, and must not need lifting.
-    exponent = clamp_low(-abs(z), where(negative, lowest, by_dtype(-86.0, -700.0)))
-    reduced = reduce_exp(exponent, rest)
-    factor = where(far, two_to(reduced.n_bits, shift), two_to(reduced.n_bits, 0))
-    lifted = exp_times(factor, reduced)
-    numerator = select(negative, lifted, pair(1.0))
-    small = Pair(lifted.high * unlifted, lifted.low * unlifted)
-    logistic_z = total(quotient(numerator, one_plus(small)))
-    product = x * logistic_z * unlifted
+    exponent = clamp_low(-abs(z), where(negative, lowest, edge))
+    rest = where(negative, z_low, -z_low)
+    e = exp_value_lifted_where(far, exponent, rest, shift=shift)
+    logistic_z = over_one_plus(where(negative, e, 1.0), e * unlift_far)
+    product = times_pair(x, logistic_z) * unlift_far
     return where(z <= lowest, copysign(0.0, x), product)
 
 
@@ -559,6 +577,7 @@ def one_minus_right(negative: Value, left_lifted: Value) -> Value:
 )
 def silu(x: Value) -> Value:
     """Sigmoid linear unit."""
+    x = clamp_low(x, lowest_exponent())
     return times_logistic(x, x)
 
 
@@ -577,7 +596,10 @@ def silu_derivative(x: Value) -> Value:
 )
 def swish(x: Value, beta: Real = 1.0) -> Value:
     """Swish: silu with a learnable sharpness."""
-    return times_logistic(x, *exact_product(beta, x))
+    z, z_low = exact_product(beta, x)
+    if z_low is None:
+        return silu(x)
+    return times_logistic_of_any(x, z, z_low)
 
 
 @swish.derivative
@@ -588,9 +610,8 @@ def swish_derivative(x: Value, beta: Real) -> Value:
 @swish.parameter_derivative("beta")
 def swish_by_beta(x: Value, beta: Real) -> Value:
     z, z_low = exact_product(beta, x)
-    rest = None if z_low is None else where(z < 0, z_low, -z_low)
     # x^2 grows much more slowly than e^-|z| falls, but inf * 0 would be NaN.
-    slope = x * logistic_slope_lifted(-abs(z), rest) * lower() * x
+    slope = x * logistic_slope_lifted(z, z_low) * lower() * x
     return where(abs(z) > -lowest_exponent(), 0.0, slope)
 
 
@@ -608,22 +629,24 @@ def swish_by_beta(x: Value, beta: Real) -> Value:
 def mish(x: Value) -> Value:
     """Mish."""
     # tanh(log(1 + e^x)) = n / (n + 2), n = e^x (e^x + 2); right of zero divided by
-    # e^2x: (1 + 2e) / (1 + 2e + 2e^2), e = e^-x
+    # e^2x: n = 1 + 2e, and n / (n + 2e^2), e = e^-x. Each sum keeps its rounding error.
     negative = x < 0
     x = clamp_low(x, lowest_exponent())
-    lifted = exp_lifted(reduce_exp(clamp_low(-abs(x), lowest_exponent())))
-    e = unlift(lifted)
-    two_plus = fast_two_sum(2.0, e.high)
-    left = multiply(lifted, Pair(two_plus.high, two_plus.low + e.low))
-    right = two_sum(1.0, 2.0 * e.high)
-    right = Pair(right.high, fma(2.0, e.low, right.low))
-    top = select(negative, unlift(left), right)
-    square = multiply(e, e)
-    high, low = two_sum(top.high, where(negative, 2.0, 2.0 * square.high))
-    low = low + (top.low + where(negative, 0.0, 2.0 * square.low))
-    lifted_top = select(negative, left, right)
-    size = total(quotient(lifted_top, Pair(high, low)))
-    return x * size * where(negative, lower(), 1.0)
+    lifted = exp_of_minus_abs(x)
+    e = lifted * lower()
+    unlift_left = where(negative, lower(), 1.0)
+    n = fma_exact(
+        where(negative, lifted, e),
+        where(negative, e, 2.0),
+        where(negative, lifted + lifted, 1.0),
+    )
+    base = fma_exact(
+        where(negative, n.high, e + e),
+        where(negative, lower(), e),
+        where(negative, 2.0, n.high),
+    )
+    base_low = fma(n.low, unlift_left, base.low)
+    return times_pair(x, quotient(n, Pair(base.high, base_low))) * unlift_left
 
 
 MISH_ROOT = "1.19243121451549521213758834042073940560068641"
@@ -674,52 +697,100 @@ def mish_derivative(x: Value) -> Value:
 
 # ---------------------------------------------------------------- gelu
 
-# (1 - Phi(a)) exp(a^2/2) = GELU_TAIL(a) for 0 <= a <= 14.5 (39), no coefficient negative
+# With t = (a - k) / (a + k), for 0 <= a <= 14.5 (39 in float64):
+# (1 - Phi(a)) exp(a^2/2) = GELU_TAIL(t) / (a + k). GELU_TAIL varies little, so that its
+# last rounding is nearly its only error.
+GELU_K_FLOAT32 = 1.4921875
+GELU_K_FLOAT64 = 1.890625
 GELU_TAIL_FLOAT32 = (
-    (
-        "5.00000000e-01",
-        "4.37594831e-01",
-        "1.82689950e-01",
-        "4.04417738e-02",
-        "4.08554310e-03",
-    ),
-    (
-        "1.00000000e+00",
-        "1.67307448e+00",
-        "1.20029640e+00",
-        "4.68024373e-01",
-        "1.01379067e-01",
-        "1.02408156e-02",
-    ),
+    "6.16237819e-01",
+    "-1.92679942e-01",
+    "-5.84941618e-02",
+    "1.72112137e-02",
+    "1.77251864e-02",
+    "4.24927333e-03",
+    "-2.31790124e-03",
+    "-2.73643760e-03",
+    "-1.09841581e-03",
+    "2.29429614e-04",
+    "4.70274885e-04",
+    "1.55510963e-04",
 )
 GELU_TAIL_FLOAT64 = (
-    (
-        "5.0000000000000000e-01",
-        "8.2772094580862776e-01",
-        "6.7928660948803121e-01",
-        "3.5709298558957642e-01",
-        "1.3192108313517370e-01",
-        "3.5624657919444622e-02",
-        "7.1121903209741969e-03",
-        "1.0378131593676517e-03",
-        "1.0633689098020659e-04",
-        "6.9573246033225475e-06",
-        "2.2345319678259725e-07",
-    ),
-    (
-        "1.0000000000000000e+00",
-        "2.4533264524201210e+00",
-        "2.8160445179713358e+00",
-        "2.0003627086596918e+00",
-        "9.7936886152767189e-01",
-        "3.4797723409886361e-01",
-        "9.1864308065825059e-02",
-        "1.8093044173353723e-02",
-        "2.6188512358280760e-03",
-        "2.6710717166524852e-04",
-        "1.7439426566504443e-05",
-        "5.6011410111181296e-07",
-    ),
+    "6.6258097317189624e-01",
+    "-3.0469433273875757e-01",
+    "7.2828766292961176e-03",
+    "3.6953449016924614e-02",
+    "4.5312551342859917e-03",
+    "-5.8323843046103590e-03",
+    "-3.0406000899164125e-03",
+    "8.6157200873458026e-05",
+    "8.2400761738441646e-04",
+    "4.2678579245421759e-04",
+    "1.5689936589668954e-05",
+    "-1.1918877692912192e-04",
+    "-8.5552274722157644e-05",
+    "-2.1931217561882891e-05",
+    "1.2544564166597913e-05",
+    "1.7343928664914567e-05",
+    "9.3792000584385953e-06",
+    "1.2344736606750219e-06",
+    "-2.4300048988444201e-06",
+    "-2.2280683455317039e-06",
+    "-1.0749564163246039e-06",
+    "-6.2506707941432677e-07",
+    "-9.1916296355720779e-08",
+    "7.4233775057506814e-07",
+    "6.9317714817513412e-07",
+    "-7.5640181359613094e-08",
+    "-3.3326001568965106e-07",
+    "-7.7529560287124964e-08",
+    "5.3272154234984891e-08",
+    "2.0793411168083036e-08",
+)
+# gelu'(-a) = exp(-a^2/2) (r - a) GELU_SLOPE(t), r its root
+GELU_SLOPE_FLOAT32 = (
+    "5.25136054e-01",
+    "-1.42570391e-01",
+    "5.28231217e-03",
+    "1.04557481e-02",
+    "2.34557176e-03",
+    "-7.66744779e-04",
+    "-8.39958317e-04",
+    "-2.88752897e-04",
+    "5.35271793e-05",
+    "1.03249578e-04",
+    "3.35985569e-05",
+)
+GELU_SLOPE_FLOAT64 = (
+    "5.0843449501283822e-01",
+    "-1.3892205890067069e-01",
+    "2.5267284395018727e-02",
+    "6.9307030621881989e-03",
+    "-1.6618556593815043e-03",
+    "-1.2665174199281688e-03",
+    "-1.1630650526732540e-04",
+    "1.9207576670574318e-04",
+    "1.0908774314863656e-04",
+    "1.0474817449697395e-05",
+    "-2.1082052318422400e-05",
+    "-1.5226801272014950e-05",
+    "-3.8066987397101894e-06",
+    "1.8644404505071788e-06",
+    "2.4608769985080591e-06",
+    "1.2055538319781755e-06",
+    "1.0792160133523292e-07",
+    "-2.8617375099616350e-07",
+    "-2.4457163801922874e-07",
+    "-1.5339052669069862e-07",
+    "-7.4413107256212879e-08",
+    "4.9337606330972104e-08",
+    "9.9614157896616041e-08",
+    "2.5576026240116396e-08",
+    "-3.1214521636116596e-08",
+    "-1.5531447348011836e-08",
+    "3.3175151230741519e-09",
+    "2.2982075302928712e-09",
 )
 GELU_ROOT = "0.7517915246935644574579049467795240396645"
 
@@ -730,21 +801,19 @@ def normal_density_lifted(a: Value) -> Pair:
     return exp_lifted(reduce_exp(square * -0.5, square_low * -0.5))
 
 
-def polynomial_pair(a: Value, coefficients: tuple[str, ...]) -> Pair:
-    """A polynomial without negative coefficients, good to well within 1 ULP.
+def gelu_variable(a: Value) -> tuple[Value, Pair]:
+    """t = (a - k) / (a + k) and, as a pair, 1 / (a + k)."""
+    k = by_dtype(GELU_K_FLOAT32, GELU_K_FLOAT64)
+    base, base_low = two_sum(a, k)
+    reciprocal = 1.0 / base
+    missing = fma(-base_low, reciprocal, fma(-base, reciprocal, 1.0))
+    return (a - k) * reciprocal, Pair(reciprocal, reciprocal * missing)
 
-    Its last two steps keep their rounding errors; Horner's scheme before them, because
-    Estrin's rounded powers would cost another one.
-    """
-    first, second, *others = coefficients
-    inner = real(others[-1])
-    for coefficient in reversed(others[:-1]):
-        inner = fma(inner, a, real(coefficient))
-    high, low = two_product(a, inner)
-    outer = two_sum(real(second), high)
-    product = scale(a, Pair(outer.high, outer.low + low))
-    high, low = two_sum(real(first), product.high)
-    return Pair(high, low + product.low)
+
+def gelu_polynomial(t: Value, coefficients: tuple[str, ...]) -> Value:
+    """Estrin's scheme but for the last step, whose power of t would be rounded."""
+    constant, *others = coefficients
+    return fma(polynomial(t, others), t, real(constant))
 
 
 @activation(
@@ -760,70 +829,22 @@ def polynomial_pair(a: Value, coefficients: tuple[str, ...]) -> Pair:
 )
 def gelu(x: Value) -> Value:
     """Gaussian error linear unit."""
-    # max(x, 0) - a Q(a), a = |x|, Q(a) = 1 - Phi(a) = exp(-a^2/2) GELU_TAIL(a)
+    # max(x, 0) - a Q(a), a = |x|, Q(a) = 1 - Phi(a) = exp(-a^2/2) GELU_TAIL(t) / (a + k)
     a = clamp_high(abs(x), by_dtype(15.0, 39.0))
-    top, bottom = by_dtype(GELU_TAIL_FLOAT32, GELU_TAIL_FLOAT64)
-    numerator = scale(a, polynomial_pair(a, top))
-    ratio = quotient(numerator, polynomial_pair(a, bottom))
-    below = total(multiply(normal_density_lifted(a), ratio))
+    t, reciprocal = gelu_variable(a)
+    series = gelu_polynomial(t, by_dtype(GELU_TAIL_FLOAT32, GELU_TAIL_FLOAT64))
+    factor = multiply(normal_density_lifted(a), scale(a, reciprocal))
+    below = fma(factor.high, series, factor.low * series)
     return fma(-below, lower(), where(x >= 0, x, 0.0))
-
-
-# gelu'(-a) = exp(-a^2/2) (r - a) GELU_SLOPE(a), r its root: the factor that vanishes is
-# exact, and the rest a ratio of polynomials without negative coefficients.
-GELU_SLOPE_FLOAT32 = (
-    (
-        "2.55047150e+01",
-        "2.88804016e+01",
-        "1.44745274e+01",
-        "3.66071630e+00",
-        "3.98944646e-01",
-    ),
-    (
-        "3.83484573e+01",
-        "5.36099167e+01",
-        "3.03778839e+01",
-        "8.42454529e+00",
-        "1.00000000e+00",
-    ),
-)
-GELU_SLOPE_FLOAT64 = (
-    (
-        "3.2806291269690346e+05",
-        "6.5615868865214125e+05",
-        "6.3158478190944646e+05",
-        "3.8042468134447036e+05",
-        "1.5794977075640913e+05",
-        "4.7156231841767876e+04",
-        "1.0259472021436890e+04",
-        "1.6102337004205529e+03",
-        "1.7525247193247262e+02",
-        "1.2023768142315465e+01",
-        "3.9894228040146068e-01",
-    ),
-    (
-        "4.9326983466363355e+05",
-        "1.1176080273474299e+06",
-        "1.1741322577935343e+06",
-        "7.5486132174284558e+05",
-        "3.2974149539386696e+05",
-        "1.0257556083177291e+05",
-        "2.3098893070027647e+04",
-        "3.7353880430889176e+03",
-        "4.1763446847583538e+02",
-        "2.9387325668457148e+01",
-        "1.0000000000000000e+00",
-    ),
-)
 
 
 @gelu.derivative
 def gelu_derivative(x: Value) -> Value:
     a = clamp_high(abs(x), by_dtype(15.0, 39.0))
-    top, bottom = by_dtype(GELU_SLOPE_FLOAT32, GELU_SLOPE_FLOAT64)
-    numerator = multiply(distance_to(GELU_ROOT, a), polynomial_pair(a, top))
-    ratio = quotient(numerator, polynomial_pair(a, bottom))
-    left = total(multiply(normal_density_lifted(a), ratio))
+    t, _ = gelu_variable(a)
+    series = gelu_polynomial(t, by_dtype(GELU_SLOPE_FLOAT32, GELU_SLOPE_FLOAT64))
+    factor = multiply(normal_density_lifted(a), distance_to(GELU_ROOT, a))
+    left = fma(factor.high, series, factor.low * series)
     return one_minus_right(x < 0, left)
 
 

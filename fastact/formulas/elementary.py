@@ -10,6 +10,7 @@ Coefficients come from tools/fit_coefficients.py.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import NamedTuple
 
 from .language import (
@@ -34,12 +35,11 @@ LOG2_E = "1.442695040888963407359924681001892137426645954152985934135449406"
 
 # expm1(r) = r + r^2 EXP(r) for |r| <= ln(2)/2
 EXP_FLOAT32 = (
-    "5.00000000e-01",
-    "1.66666359e-01",
-    "4.16665114e-02",
-    "8.34161602e-03",
-    "1.39305030e-03",
-    "1.49208005e-04",
+    "4.99999970e-01",
+    "1.66665435e-01",
+    "4.16675024e-02",
+    "8.36653635e-03",
+    "1.38645445e-03",
 )
 EXP_FLOAT64 = (
     "5.0000000000000000e-01",
@@ -105,6 +105,12 @@ def two_product(a: Real, b: Real) -> Pair:
     return Pair(product, fma(a, b, -product))
 
 
+def fma_exact(a: Value, b: Value, c: Value) -> Pair:
+    """a b + c exactly, for 0 <= a b and c > 0 within a factor of 2 of the sum."""
+    high = fma(a, b, c)
+    return Pair(high, fma(a, b, c - high))
+
+
 def multiply(a: Pair, b: Pair) -> Pair:
     """Product of two pairs, with a relative error of a few squared roundings."""
     high, low = two_product(a.high, b.high)
@@ -133,8 +139,21 @@ def quotient(numerator: Pair, denominator: Pair) -> Pair:
     reciprocal = 1.0 / denominator.high
     high = numerator.high * reciprocal
     remainder = fma(-high, denominator.high, numerator.high)
-    missing = fma(-high, denominator.low, remainder + numerator.low)
+    if numerator.low.constant != 0:
+        remainder = remainder + numerator.low
+    missing = fma(-high, denominator.low, remainder)
     return Pair(high, missing * reciprocal)
+
+
+def over_one_plus(numerator: Value, e: Value) -> Pair:
+    """numerator / (1 + e), for a numerator of 1 or e up to a power of two, |e| <= 1.
+
+    The remainder is numerator - q (1 + e) = (numerator - q) - q e, where the difference
+    is exact: q is within a factor of 2 of the numerator (Sterbenz).
+    """
+    reciprocal = 1.0 / (1.0 + e)
+    high = numerator * reciprocal
+    return Pair(high, fma(-high, e, numerator - high) * reciprocal)
 
 
 def total(a: Pair) -> Value:
@@ -200,21 +219,78 @@ def lowest_exponent() -> float:
     return float(by_dtype(-112.0, -760.0))
 
 
-def exp_times(factor: Value, reduced: Reduced) -> Pair:
-    """e^r times a power of two."""
+def exp_lifted(reduced: Reduced) -> Pair:
+    """e^x times 2^lift(), for lowest_exponent() <= x and a moderate e^x."""
+    factor = two_to(reduced.n_bits, lift())
     high, low = fast_two_sum(1.0, reduced.r)
     high, low = fast_two_sum(high, low + reduced.tail)
     return Pair(high * factor, low * factor)
 
 
-def exp_lifted(reduced: Reduced) -> Pair:
-    """e^x times 2^lift(), for lowest_exponent() <= x and a moderate e^x."""
-    return exp_times(two_to(reduced.n_bits, lift()), reduced)
-
-
 def unlift(a: Pair) -> Pair:
     """A lifted pair at its true size."""
     return Pair(a.high * lower(), a.low * lower())
+
+
+def exp_value(x: Real, x_low: Real | None = None, *, shift: int = 0) -> Value:
+    """e^(x + x_low) 2^shift as one number, to about 0.8 ULP, in fewer operations.
+
+    For a result that is a normal number.
+    """
+    r, n_bits = _reduce_to_value(real(x), x_low, shift)
+    return (1.0 + _expm1_of_reduced(r)) * _power(n_bits)
+
+
+def exp_value_lifted_where(
+    far: Bool, x: Real, x_low: Real | None, *, shift: int
+) -> Value:
+    """e^(x + x_low), times 2^shift where `far` holds."""
+    r, n_bits = _reduce_to_value(real(x), x_low, 0)
+    lifted = _power(add_integers(n_bits, shift))
+    return (1.0 + _expm1_of_reduced(r)) * where(far, lifted, _power(n_bits))
+
+
+def half_of_one_minus_exp(a: Value) -> Value:
+    """(1 - e^(-2a)) / 2 as one number, to about 1 ULP, for a >= 0 and a normal e^(-2a).
+
+    Half of everything, so that the factor -2 of the exponent costs nothing: with
+    -2a = n ln 2 - 2h, it is 2^n (-expm1(-2h) / 2) + (1 - 2^n) / 2. The low part of ln 2
+    would count only where n is large and the power small beside 1.
+    """
+    half_ln2, _ = split(f"{Fraction(LN2) / 2}")
+    magic = by_dtype(1.5 * 2.0**23 + 127, 1.5 * 2.0**52 + 1023)
+    shifted = fma(a, split(f"{Fraction(LOG2_E) * -2}")[0], magic)
+    n = shifted - magic
+    h = fma(n, half_ln2, a)
+    series = by_dtype(EXP_FLOAT32, EXP_FLOAT64)
+    # expm1(-2h) = -2h + 4h^2 EXP(-2h)
+    halved = [f"{Fraction(c) * -2 * (-2) ** i}" for i, c in enumerate(series)]
+    curve = fma(h * h, polynomial(h, halved), h)
+    power = _power(bits(shifted))
+    return fma(power, curve, fma(power, -0.5, 0.5))
+
+
+def _reduce_to_value(x: Value, x_low: Real | None, shift: int) -> tuple[Value, Value]:
+    """r and the bits of n with x + x_low = n ln 2 + r; for `_power`.
+
+    The exponent's bias and the shift are part of the number that rounds to an integer.
+    """
+    ln2_high, ln2_low = split(LN2)
+    magic = by_dtype(1.5 * 2.0**23 + 127, 1.5 * 2.0**52 + 1023) + shift
+    shifted = fma(x, real(LOG2_E), magic)
+    n = shifted - magic
+    r = fma(-n, ln2_high, x)
+    r = fma(-n, ln2_low, r) if x_low is None else r + fma(-n, ln2_low, x_low)
+    return r, bits(shifted)
+
+
+def _power(n_bits: Value) -> Value:
+    """2^n, from the bits that `_reduce_to_value` leaves."""
+    return from_bits(shift_left(n_bits, by_dtype(23, 52)))
+
+
+def _expm1_of_reduced(r: Value) -> Value:
+    return fma(r * r, polynomial(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64)), r)
 
 
 def expm1(reduced: Reduced) -> Pair:
@@ -229,13 +305,10 @@ def expm1(reduced: Reduced) -> Pair:
     return Pair(high, fma(factor, r_low, low + (factor - (whole + 1.0))))
 
 
-def log1p_lifted(u: Pair) -> Pair:
+def log1p_lifted(u: Value) -> Value:
     """log(1 + u) of a lifted u between 0 and 1, lifted too."""
-    true_u = unlift(u)
-    high, low = fast_two_sum(2.0, true_u.high)
-    s = quotient(u, Pair(high, low + true_u.low))
+    s = over_one_plus(0.5 * u, u * (0.5 * lower()))
     s_true = s.high * lower()
     square = s_true * s_true
     series = polynomial(square, by_dtype(LOG1P_FLOAT32, LOG1P_FLOAT64))
-    tail = fma(s.high * square, series, s.low)
-    return Pair(2.0 * s.high, 2.0 * tail)
+    return 2.0 * (s.high + fma(s.high * square, series, s.low))
