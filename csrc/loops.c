@@ -11,8 +11,8 @@
 enum { STAGE_BYTES = 4096 };
 
 /* Waking a thread costs some tens of microseconds (csrc/threads.c). Below this many elementary operations, about
-   60 us of one core, an array is not worth it. Memory traffic counts as MEMORY_OPERATIONS for each operand. */
-enum { OPERATIONS_WORTH_THREADS = 4 << 20, MEMORY_OPERATIONS = 4, GRAIN = 2048 };
+   30 us of one core, an array is not worth it. Memory traffic counts as MEMORY_OPERATIONS for each operand. */
+enum { OPERATIONS_WORTH_THREADS = 3 << 20, MEMORY_OPERATIONS = 4, GRAIN = 2048 };
 
 typedef struct {
     fa_function kernel;

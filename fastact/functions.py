@@ -33,7 +33,8 @@ def _template(kernel: Kernel) -> str:
         if kernel.member == BACKWARD_FROM_OUTPUT
     )
     casts = "".join(
-        f"    {name} = as_parameter({name!r}, {name}, ({', '.join(arrays)},), keywords)\n"
+        f"    if type({name}) is not float:\n        {name} = as_parameter("
+        f"{name!r}, {name}, ({', '.join(arrays)},), keywords)\n"
         for name in names
     )
     passed = ", ".join(arrays)

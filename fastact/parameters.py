@@ -40,7 +40,7 @@ def as_parameter(
     arrays are cast to the dtype that the kernel computes in.
     """
     if type(value) in (float, int):
-        return value
+        return float(value)
     dtype = _dtype_of(value)
     if dtype.kind not in "fiub":
         raise TypeError(

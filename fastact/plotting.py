@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -73,14 +74,14 @@ def write_picture(names: Sequence[str], path: Path) -> None:
 
     figure = Figure(figsize=(10, 4.6), layout="constrained", facecolor="white")
     panels = figure.subplots(1, 2)
-    colours = colormaps["tab10" if len(names) <= 10 else "tab20"].colors
+    colours = colormaps["tab10" if len(names) <= 10 else "tab20"]
     for i, name in enumerate(names):
         for panel, y in zip(panels, curves(name), strict=True):
             # Drawn above the axes, the first on top: it is what was asked for first.
             panel.plot(
                 X,
                 without_jumps(y),
-                color=colours[i % len(colours)],
+                color=colours(i % colours.N),
                 linewidth=2.4,
                 label=label(name),
                 zorder=3 - i / len(names),
@@ -102,16 +103,17 @@ def write_picture(names: Sequence[str], path: Path) -> None:
         figure.legend(
             *panels[0].get_legend_handles_labels(),
             loc="outside upper center",
-            ncols=min(len(names), 5),
+            ncols=min(len(names), 6),
             frameon=False,
         )
     figure.savefig(path, dpi=150, format=path.suffix[1:] or "png")
 
 
 def heading(name: str) -> str:
-    """The activation with its formula."""
+    """The activation with its formula, in lines of at most 79 characters."""
     formula = CATALOGUE[name].formula
-    return label(name) if formula.startswith(f"{name}(") else f"{label(name)}: {formula}"
+    itself = formula.startswith(f"{name}(")  # tanh(x) says it all
+    return textwrap.fill(label(name) if itself else f"{label(name)}: {formula}", 79)
 
 
 def without_jumps(y: Curve) -> Curve:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from .elementary import (
     Pair,
+    divide_by_one_plus,
     exp_lifted,
     exp_value,
     exp_value_lifted_where,
@@ -256,8 +257,7 @@ def logistic(z: Value, z_low: Value | None = None) -> Value:
     """
     lifted = exp_of_minus_abs(z, z_low)
     numerator = where(z < 0, lifted, power_of_two(lift()))
-    high, low = over_one_plus(numerator, lifted * lower())
-    return (high + low) * lower()
+    return divide_by_one_plus(numerator, lifted * lower()) * lower()
 
 
 def logistic_slope_lifted(z: Value, z_low: Value | None = None) -> Value:
@@ -301,8 +301,7 @@ def tanh(x: Value) -> Value:
     """Hyperbolic tangent."""
     # tanh(a) = m / (1 - m), m = -expm1(-2a) / 2; beyond 25 it is 1 to any precision here
     m = half_of_one_minus_exp(clamp_high(abs(x), 25.0))
-    high, low = over_one_plus(m, -m)
-    return copysign(high + low, x)
+    return copysign(divide_by_one_plus(m, -m), x)
 
 
 @tanh.derivative

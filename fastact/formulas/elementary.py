@@ -145,6 +145,13 @@ def quotient(numerator: Pair, denominator: Pair) -> Pair:
     return Pair(high, missing * reciprocal)
 
 
+def divide_by_one_plus(numerator: Value, e: Value) -> Value:
+    """`over_one_plus`, rounded."""
+    reciprocal = 1.0 / (1.0 + e)
+    high = numerator * reciprocal
+    return fma(fma(-high, e, numerator - high), reciprocal, high)
+
+
 def over_one_plus(numerator: Value, e: Value) -> Pair:
     """numerator / (1 + e), for a numerator of 1 or e up to a power of two, |e| <= 1.
 

@@ -377,11 +377,13 @@ def polynomial(x: Real, coefficients: Sequence[str | float]) -> Value:
     terms = [real(coefficient) for coefficient in coefficients]
     power = x
     while len(terms) > 1:
-        pairs = [
+        if len(terms) % 2:  # an odd last term joins its neighbour: no higher power needed
+            last = terms.pop()
+            terms[-1] = fma(last, power, terms[-1])
+        terms = [
             fma(terms[i + 1], power, terms[i]) if i + 1 < len(terms) else terms[i]
             for i in range(0, len(terms), 2)
         ]
-        terms = pairs
         if len(terms) > 1:
             power = power * power
     return terms[0]
