@@ -1,0 +1,154 @@
+"""What the benchmark measures: the cases, and the implementations that it compares."""
+
+from __future__ import annotations
+
+import importlib.util
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+import fastact as fa
+from fastact import plain
+from fastact.formulas.entry import CATALOGUE
+from fastact.ufuncs import ROW_FUNCTIONS
+
+SIZES = (10, 100, 100_000)
+DIRECTIONS = ("forward", "backward")
+# Below this many elements it is the call that costs: there every implementation is called
+# as users write it, without `out=`, and threads and Numba's loops have nothing to do.
+SMALL = 1000
+# The length of the rows of the functions along an axis.
+ROW = 1000
+WITHOUT_DEFAULT = 0.25
+# The cost of a call is compared with that of NumPy's own ufunc, on so many elements.
+YARDSTICK, CALL_SIZE = "np.tanh", 10
+
+HAS_NUMBA = importlib.util.find_spec("numba") is not None
+ALL_THREADS = fa.get_num_threads()
+ISA: str = (fa.show_config("dicts") or {})["instruction set"]
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """A way to compute an activation; `backend` is None for plain NumPy."""
+
+    name: str
+    backend: Literal["c", "numba"] | None
+    threads: int
+
+    def __str__(self) -> str:
+        return self.name
+
+
+NUMPY = Implementation("numpy", None, 1)
+C_ALL = Implementation("c-all", "c", ALL_THREADS)
+C_ONE = Implementation("c-1", "c", 1)
+NUMBA_ALL = Implementation("numba-all", "numba", ALL_THREADS)
+NUMBA_ONE = Implementation("numba-1", "numba", 1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One benchmark: a call of one implementation of a function on one array."""
+
+    function: str
+    direction: str
+    dtype: str
+    size: int
+    implementation: Implementation
+    parameters: tuple[float, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The function, with its parameters if they are not the default ones."""
+        if not self.parameters:
+            return self.function
+        return f"{self.function}(x, {', '.join(map(str, self.parameters))})"
+
+    @property
+    def group(self) -> str:
+        """What pytest-benchmark compares in one table."""
+        return f"{self.label} {self.direction}, {self.dtype}, {self.size:,} elements"
+
+    def __str__(self) -> str:
+        words = (self.function, *self.parameters, self.direction, self.dtype, self.size)
+        return "-".join(map(str, (*words, self.implementation)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One axis, or as many rows as fill the size."""
+        if self.function not in ROW_FUNCTIONS:
+            return (self.size,)
+        row = min(self.size, ROW)
+        return (self.size // row, row)
+
+    def arguments(self) -> tuple[Any, ...]:
+        """Random arrays, the same ones for all implementations, and the parameters."""
+        # Not hash(): Python salts it anew in every process.
+        rng = np.random.default_rng(zlib.crc32(self.group.encode()))
+        count = 1 + (self.direction == "backward")
+        arrays = [
+            rng.standard_normal(self.shape).astype(self.dtype) for _ in range(count)
+        ]
+        return (*arrays, *self.parameters)
+
+    def plain(self) -> Callable[..., Any]:
+        """The plain NumPy function."""
+        if self.function == YARDSTICK:
+            return np.tanh
+        function: Callable[..., Any] = plain.get(self._name)
+        return function
+
+    def callable(self) -> Callable[..., Any]:
+        """The function to time."""
+        if self.implementation.backend is None:
+            return self.plain()
+        function: Callable[..., Any] = getattr(fa, self._name)
+        return function
+
+    @property
+    def _name(self) -> str:
+        return self.function + ("_backward" if self.direction == "backward" else "")
+
+
+def calls(size: int) -> Iterator[tuple[str, str, tuple[float, ...]]]:
+    """Every function and direction of the catalogue, with the parameters to pass.
+
+    Where the cost of a call is measured, also the yardstick and calls with other
+    parameters than the default ones.
+    """
+    for name in (*CATALOGUE, *ROW_FUNCTIONS):
+        parameters = CATALOGUE[name].parameters if name in CATALOGUE else ()
+        needed = tuple(WITHOUT_DEFAULT for p in parameters if p.default is None)
+        for direction in DIRECTIONS:
+            yield name, direction, needed
+        if size == CALL_SIZE and parameters and not needed:
+            other = tuple(2.0 * p.default for p in parameters if p.default is not None)
+            yield name, "forward", other
+    if size == CALL_SIZE:
+        yield YARDSTICK, "forward", ()
+
+
+def implementations(function: str, size: int) -> tuple[Implementation, ...]:
+    """What computes this function, in the order in which it is measured."""
+    if function == YARDSTICK:
+        return (NUMPY,)
+    if size < SMALL:
+        return (NUMPY, C_ALL)
+    if function in ROW_FUNCTIONS:  # they exist in C alone, whatever the backend
+        return (NUMPY, C_ONE, C_ALL)
+    return (NUMPY, C_ONE, NUMBA_ONE, C_ALL, NUMBA_ALL)
+
+
+def cases(sizes: tuple[int, ...], dtypes: tuple[str, ...]) -> list[Case]:
+    """All benchmarks; those that are compared with each other run one after another."""
+    return [
+        Case(function, direction, dtype, size, implementation, parameters)
+        for dtype in dtypes
+        for size in sizes
+        for function, direction, parameters in calls(size)
+        for implementation in implementations(function, size)
+    ]

@@ -1,0 +1,96 @@
+"""Throughput of every activation, forward and backward, against plain NumPy.
+
+Inputs are random numbers, N(0, 1). fastact writes into an output that is there already
+(`out=`); the plain NumPy expressions cannot, they allocate their results as they do in
+their users' programs. Every implementation is compared with the plain expression in
+float64 before it is timed, which also warms it up and lets Numba compile.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from implementations import HAS_NUMBA, ISA, SMALL, Case
+
+import fastact as fa
+
+# Time for the measurement of one case, and the least duration of one round in it: the
+# clock's resolution must not matter, yet short rounds find the quiet moments of a
+# machine that others use too.
+SECONDS, SECONDS_SMALL = 0.22, 0.05
+ROUND = 100e-6
+
+
+def check(result: np.ndarray, case: Case, arguments: tuple[Any, ...]) -> None:
+    """Compare a result with the plain NumPy expression in float64.
+
+    This is no test of accuracy: the tolerance is what the plain expressions themselves
+    lose, such as all digits of 1 - tanh(x)**2 where tanh(x) is almost 1.
+    """
+    wide = [np.asarray(a).astype(np.float64) for a in arguments]
+    eps = float(np.finfo(case.dtype).eps)
+    assert result.dtype == case.dtype
+    np.testing.assert_allclose(
+        result, case.plain()(*wide), rtol=100 * eps, atol=20 * eps
+    )
+
+
+def rounds(call: Callable[[], object], seconds: float) -> dict[str, int]:
+    """How many rounds of how many calls fit into the time."""
+    durations = []
+    for _ in range(5):
+        start = time.perf_counter()
+        call()
+        durations.append(time.perf_counter() - start)
+    one = min(durations)
+    iterations = math.ceil(ROUND / one)
+    return {
+        "iterations": iterations,
+        "rounds": max(5, round(seconds / (iterations * one))),
+    }
+
+
+def test_throughput(case: Case, benchmark: Any) -> None:
+    implementation = case.implementation
+    if implementation.backend == "numba" and not HAS_NUMBA:
+        pytest.skip('Numba is not installed: pip install "fastact[numba]"')
+    arguments = case.arguments()
+    elements = math.prod(case.shape)
+    benchmark.group = case.group
+    benchmark.extra_info.update(
+        implementation=implementation.name,
+        function=case.label,
+        direction=case.direction,
+        dtype=case.dtype,
+        elements=elements,
+        threads=implementation.threads,
+        isa=ISA,
+        checked=False,
+    )
+    keywords = {}
+    if implementation.backend is not None:
+        fa.set_backend(implementation.backend)
+        fa.set_num_threads(implementation.threads)
+        if elements >= SMALL:
+            # Written to, so that no page of it is touched for the first time later.
+            keywords["out"] = np.ones(case.shape, case.dtype)
+
+    function = case.callable()
+
+    def call() -> Any:
+        return function(*arguments, **keywords)
+
+    check(call(), case, arguments)
+    benchmark.extra_info["checked"] = True
+    benchmark.pedantic(
+        function,
+        arguments,
+        keywords,
+        warmup_rounds=2,
+        **rounds(call, SECONDS if elements >= SMALL else SECONDS_SMALL),
+    )
