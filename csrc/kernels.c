@@ -15,8 +15,11 @@ enum { FA_BLOCK_BYTES = 128 };
 #define FA_BLOCK(precision) ((int)(FA_BLOCK_BYTES / sizeof(fa_##precision)))
 #define FA_TAIL(precision, array) fa_##precision tail_##array[FA_BLOCK(precision)]
 #define FA_FILL_TAIL(precision, array) \
-    for (int i = 0; i < FA_BLOCK(precision); i++) \
-    tail_##array[i] = a_##array[whole + (size_t)i < n ? whole + (size_t)i : n - 1]
+    do { \
+        for (int i = 0; i < FA_BLOCK(precision); i++) \
+            tail_##array[i] = a_##array[n - 1]; \
+        memcpy(tail_##array, a_##array + whole, (n - whole) * sizeof *tail_##array); \
+    } while (0)
 #define FA_STORE_TAIL(array) memcpy(a_##array + whole, tail_##array, (n - whole) * sizeof *tail_##array)
 
 #include "generated/kernels.inc"

@@ -88,6 +88,17 @@ outputs_feed_inputs(const job *j, size_t n)
     return false;
 }
 
+/* Whether every operand is contiguous and of the kernel's type: then the kernel can run on the arrays as they are. */
+static bool
+is_direct(const job *j)
+{
+    const ptrdiff_t size = (ptrdiff_t)fa_type_size(j->loop->kernel->type);
+    for (int k = 0; k < j->count; k++)
+        if (j->steps[k] != size || j->loop->types[k] != j->loop->kernel->type)
+            return false;
+    return true;
+}
+
 void
 fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data)
 {
@@ -103,8 +114,13 @@ fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *step
         return;
     }
     const size_t cost = (size_t)(kernel->operation_count + MEMORY_OPERATIONS * j.count);
-    if (n >= OPERATIONS_WORTH_THREADS / cost)
+    if (n >= OPERATIONS_WORTH_THREADS / cost) {
         fa_parallel_for(run_range, &j, n, GRAIN);
-    else
+    } else if (is_direct(&j)) { /* what most small calls are: no staging, nothing to prepare */
+        const fa_environment environment = fa_enter();
+        fa_call(j.kernel, n, j.count, (void **)arrays);
+        fa_leave(environment);
+    } else {
         run_range(&j, 0, n);
+    }
 }

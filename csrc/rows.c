@@ -70,18 +70,18 @@ move_tile(const job *j, int operand, size_t first_row, size_t rows, char *tile, 
     }
 }
 
-/* Excluded elements weigh nothing: they become infinities of the losing sign. Returns how many are included. */
+/* Replace the excluded elements of a row; returns how many are included. */
 static size_t
-apply_mask(const job *j, size_t row, double scale, char *x)
+apply_mask(const job *j, size_t row, double replacement, char *x)
 {
     size_t included = 0;
     for (size_t i = 0; i < j->n; i++) {
         const bool keep = *element(j, j->mask, row, i) != 0;
         included += keep;
         if (!keep && kernel_type(j->loop) == 'f')
-            ((float *)x)[i] = scale < 0 ? INFINITY : -INFINITY;
+            ((float *)x)[i] = (float)replacement;
         else if (!keep)
-            ((double *)x)[i] = scale < 0 ? INFINITY : -INFINITY;
+            ((double *)x)[i] = replacement;
     }
     return included;
 }
@@ -111,13 +111,19 @@ run_row(const job *j, size_t row, char **operands, char *scratch)
         char *given = element(j, j->scale, row, 0);
         scale = type == 'd' ? *(double *)given : *(float *)given;
     }
+    const double nothing = logarithmic ? -INFINITY : 0; /* the output of an excluded element */
     char *x = operands[loop->input_count - 1], *y = loop->input_count == 1 ? operands[1] : scratch;
-    if (loop->from_output)
+    if (loop->masked && loop->input_count == 2)
+        apply_mask(j, row, 0, operands[0]);
+    if (loop->from_output) {
         y = x;
-    else if (loop->masked && apply_mask(j, row, scale, x) == 0)
-        fill(j, y, logarithmic ? -INFINITY : 0);
-    else
+        if (loop->masked)
+            apply_mask(j, row, nothing, y);
+    } else if (loop->masked && apply_mask(j, row, scale < 0 ? INFINITY : -INFINITY, x) == 0) {
+        fill(j, y, nothing);
+    } else {
         forward(j->n, x, scale, y);
+    }
     if (loop->input_count == 2)
         backward(j->n, operands[0], y, scale, operands[2]);
 }
@@ -137,8 +143,9 @@ run_rows(void *context, size_t begin, size_t end)
     bool staged[MAX_ARRAYS], failed = false;
     for (int k = 0; k <= last; k++) {
         const int operand = k == last ? j->output : k;
-        /* a mask is applied in the tile, never in the caller's array */
-        staged[k] = !is_ready(j, operand) || (loop->masked && k == last - 1);
+        /* A mask is applied in the tile, never in the caller's array; and no kernel works in place. */
+        const bool in_place = k < last && j->arrays[operand] == j->arrays[j->output];
+        staged[k] = !is_ready(j, operand) || (k < last && (loop->masked || in_place));
         tiles[k] = staged[k] ? malloc(tile_rows * row_bytes + 1) : NULL;
         failed |= staged[k] && tiles[k] == NULL;
     }

@@ -1,7 +1,9 @@
-/* Makes np.ufunc objects from the addresses of loops. A plain extension module, because what a cffi call does has
-   neither the GIL nor Python objects; it links no kernel and knows nothing of them. */
+/* Makes np.ufunc objects from the addresses of loops, and callables that choose between two of them. A plain extension
+   module, because what a cffi call does has neither the GIL nor Python objects; it links no kernel and knows nothing of
+   them. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <structmember.h>
 
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #define NPY_TARGET_VERSION NPY_2_1_API_VERSION
@@ -115,6 +117,199 @@ set_compiler(PyObject *module, PyObject *function)
     return PyLong_FromVoidPtr((void *)compile_with_gil);
 }
 
+/* The public function of an activation with parameters. What is called most, f(x) and f(x, 0.2) on plain arrays, goes
+   straight to a ufunc: a Python function in between would cost a third of a small call. Everything else is left to the
+   Python function that it carries. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *dict;
+    PyObject *weak_references;
+    vectorcallfunc vectorcall;
+    PyObject *standard; /* ufunc with the default parameters compiled in, or NULL */
+    PyObject *general;  /* ufunc that takes parameters, or NULL if they must be checked first */
+    PyObject *python;   /* handles every case */
+    Py_ssize_t array_count, parameter_count;
+} function_object;
+
+/* The type that all arrays share, if they are plain arrays of one that has a loop; else -1. */
+static int
+common_type(PyObject *const *arrays, Py_ssize_t count)
+{
+    int type = -1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (!PyArray_CheckExact(arrays[i]) || !PyArray_ISNOTSWAPPED((PyArrayObject *)arrays[i]))
+            return -1;
+        const int found = PyArray_TYPE((PyArrayObject *)arrays[i]);
+        if (i > 0 && found != type)
+            return -1;
+        type = found;
+    }
+    return type == NPY_HALF || type == NPY_FLOAT || type == NPY_DOUBLE ? type : -1;
+}
+
+/* A 0-d array of the dtype that kernels take parameters in: NumPy would take longer to cast a Python float. */
+static PyObject *
+parameter_array(double value, int array_type)
+{
+    PyObject *array = PyArray_SimpleNew(0, NULL, array_type == NPY_DOUBLE ? NPY_DOUBLE : NPY_FLOAT);
+    if (array == NULL)
+        return NULL;
+    if (array_type == NPY_DOUBLE)
+        *(double *)PyArray_DATA((PyArrayObject *)array) = value;
+    else
+        *(float *)PyArray_DATA((PyArrayObject *)array) = (float)value;
+    return array;
+}
+
+enum { MAX_ARGUMENTS = 8 };
+
+static PyObject *
+function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *keywords)
+{
+    function_object *self = (function_object *)object;
+    const Py_ssize_t given = PyVectorcall_NARGS(flags), arrays = self->array_count;
+    const int plain = keywords == NULL || PyTuple_GET_SIZE(keywords) == 0;
+    if (plain && given == arrays && self->standard != NULL)
+        return PyObject_Vectorcall(self->standard, args, flags, NULL);
+    if (!plain || self->general == NULL || given != arrays + self->parameter_count || given > MAX_ARGUMENTS)
+        return PyObject_Vectorcall(self->python, args, flags, keywords);
+    for (Py_ssize_t i = arrays; i < given; i++)
+        if (!PyFloat_CheckExact(args[i]))
+            return PyObject_Vectorcall(self->python, args, flags, keywords);
+    const int type = common_type(args, arrays);
+    if (type < 0)
+        return PyObject_Vectorcall(self->python, args, flags, keywords);
+
+    PyObject *passed[MAX_ARGUMENTS], *result = NULL;
+    Py_ssize_t made = arrays;
+    memcpy(passed, args, (size_t)arrays * sizeof *passed);
+    for (; made < given; made++)
+        if ((passed[made] = parameter_array(PyFloat_AS_DOUBLE(args[made]), type)) == NULL)
+            break;
+    if (made == given)
+        result = PyObject_Vectorcall(self->general, passed, (size_t)given, NULL);
+    while (made > arrays)
+        Py_DECREF(passed[--made]);
+    return result;
+}
+
+static PyObject *
+function_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    PyObject *standard, *general, *python;
+    Py_ssize_t array_count, parameter_count;
+    (void)keywords;
+    if (!PyArg_ParseTuple(args, "OOOnn", &standard, &general, &python, &array_count, &parameter_count))
+        return NULL;
+    function_object *self = (function_object *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->vectorcall = function_call;
+    self->standard = standard == Py_None ? NULL : Py_NewRef(standard);
+    self->general = general == Py_None ? NULL : Py_NewRef(general);
+    self->python = Py_NewRef(python);
+    self->array_count = array_count;
+    self->parameter_count = parameter_count;
+    return (PyObject *)self;
+}
+
+static int
+function_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    function_object *self = (function_object *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->dict);
+    Py_VISIT(self->standard);
+    Py_VISIT(self->general);
+    Py_VISIT(self->python);
+    return 0;
+}
+
+static int
+function_clear(PyObject *object)
+{
+    function_object *self = (function_object *)object;
+    Py_CLEAR(self->dict);
+    Py_CLEAR(self->standard);
+    Py_CLEAR(self->general);
+    Py_CLEAR(self->python);
+    return 0;
+}
+
+static void
+function_dealloc(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    PyObject_ClearWeakRefs(object);
+    function_clear(object);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static PyObject *
+function_repr(PyObject *object)
+{
+    PyObject *module = PyObject_GetAttrString(object, "__module__");
+    PyObject *name = PyObject_GetAttrString(object, "__name__"), *text = NULL;
+    if (module != NULL && name != NULL)
+        text = PyUnicode_FromFormat("<function %U.%U>", module, name);
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    return text;
+}
+
+/* Pickled, and copied, by name, as functions and ufuncs are. */
+static PyObject *
+function_reduce(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return PyObject_GetAttrString(object, "__name__");
+}
+
+static PyMethodDef function_methods[] = {
+    {"__reduce__", function_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef function_members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(function_object, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(function_object, weak_references), READONLY, NULL},
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(function_object, vectorcall), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef function_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyDoc_STRVAR(function_doc,
+             "Function(standard, general, python, array_count, parameter_count)\n\n"
+             "A function of arrays and parameters that calls the ufunc `standard` when no parameter is given, `general`\n"
+             "when all are Python floats, and otherwise the Python function `python`.");
+
+static PyType_Slot function_slots[] = {
+    {Py_tp_doc, (void *)function_doc},
+    {Py_tp_new, (void *)function_new},
+    {Py_tp_call, (void *)PyVectorcall_Call},
+    {Py_tp_traverse, (void *)function_traverse},
+    {Py_tp_clear, (void *)function_clear},
+    {Py_tp_dealloc, (void *)function_dealloc},
+    {Py_tp_repr, (void *)function_repr},
+    {Py_tp_methods, function_methods},
+    {Py_tp_members, function_members},
+    {Py_tp_getset, function_getset},
+    {0, NULL},
+};
+
+static PyType_Spec function_spec = {
+    .name = "fastact._ufuncs.Function",
+    .basicsize = sizeof(function_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+    .slots = function_slots,
+};
+
 static PyMethodDef methods[] = {
     {"make_ufunc", make_ufunc, METH_VARARGS, make_ufunc_doc},
     {"set_compiler", set_compiler, METH_O, set_compiler_doc},
@@ -124,10 +319,14 @@ static PyMethodDef methods[] = {
 static int
 execute(PyObject *module)
 {
-    (void)module;
     import_array1(-1);
     import_umath1(-1);
-    return 0;
+    PyObject *type = PyType_FromModuleAndSpec(module, &function_spec, NULL);
+    if (type == NULL)
+        return -1;
+    const int failed = PyModule_AddObjectRef(module, "Function", type);
+    Py_DECREF(type);
+    return failed;
 }
 
 static PyModuleDef_Slot slots[] = {

@@ -25,6 +25,9 @@ from .config import (
     set_num_threads,
     show_config,
 )
+from .config import (
+    backend_from_environment as _backend_from_environment,
+)
 from .formulas.entry import CATALOGUE as _CATALOGUE
 
 __version__ = "0.1.0"
@@ -56,3 +59,6 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_lookup.SUBMODULES])
+
+
+_backend_from_environment()

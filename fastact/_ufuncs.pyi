@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,3 +15,15 @@ def make_ufunc(
     /,
 ) -> np.ufunc: ...
 def set_compiler(function: Callable[[int], None], /) -> int: ...
+
+class Function:
+    def __init__(
+        self,
+        standard: np.ufunc | None,
+        general: np.ufunc | None,
+        python: Callable[..., Any],
+        array_count: int,
+        parameter_count: int,
+        /,
+    ) -> None: ...
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any: ...

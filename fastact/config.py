@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,6 +139,19 @@ def backend(name: str) -> Iterator[None]:
         yield
     finally:
         set_backend(before)
+
+
+def backend_from_environment() -> None:
+    """Start on the backend that ``FASTACT_BACKEND`` names."""
+    name = os.environ.get("FASTACT_BACKEND")
+    if name is None:
+        return
+    if name not in BACKENDS:
+        allowed = ", ".join(BACKENDS)
+        raise ImportError(
+            f"FASTACT_BACKEND={name!r} is not possible; allowed: {allowed}"
+        )
+    set_backend(name)
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from . import documentation
+from ._ufuncs import Function
 from .formulas.entry import Activation
 from .formulas.kernels import BACKWARD_FROM_OUTPUT, Kernel
-from .parameters import as_parameter, check_least
+from .parameters import as_floating, as_parameter, check_least
 
 
 def _template(kernel: Kernel) -> str:
@@ -33,18 +34,19 @@ def _template(kernel: Kernel) -> str:
         if kernel.member == BACKWARD_FROM_OUTPUT
     )
     casts = "".join(
-        f"    if type({name}) is not float:\n        {name} = as_parameter("
-        f"{name!r}, {name}, ({', '.join(arrays)},), keywords)\n"
+        f"    {name} = as_parameter({name!r}, {name}, ({', '.join(arrays)},))\n"
         for name in names
     )
     passed = ", ".join(arrays)
+    targets = passed + ("," if len(arrays) == 1 else "")
+    floats = f"    {targets} = as_floating(({targets}), keywords)\n"
     fast = ""
     if entry.has_defaults:
         same = " and ".join(f"{name} is {name}_default" for name in names)
         fast = f"    if {same}:\n        return default({passed}, **keywords)\n"
     return (
         f"def {entry.name}{kernel.member}({', '.join([*arrays, *declared])}, **keywords):\n"
-        f"{fast}{checks}{casts}"
+        f"{fast}{floats}{casts}{checks}"
         f"    return general({passed}, {', '.join(names)}, **keywords)\n"
     )
 
@@ -59,6 +61,7 @@ def with_parameters(
     kernel = Kernel(entry, member, with_defaults=False)
     namespace: dict[str, Any] = {
         "general": ufunc(kernel.name),
+        "as_floating": as_floating,
         "as_parameter": as_parameter,
         "check_least": check_least,
         "__name__": module,
@@ -68,10 +71,23 @@ def with_parameters(
     defaults = {p.name: p.default for p in entry.parameters}
     namespace |= {f"{name}_default": value for name, value in defaults.items()}
     exec(_template(kernel), namespace)
-    function: Any = namespace[entry.name + member]
-    function.__doc__ = documentation.docstring(entry, member)
-    function.__signature__ = _signature(function, len(kernel.outputs))
-    return function  # type: ignore[no-any-return]
+    python: Any = namespace[entry.name + member]
+    checked = member == BACKWARD_FROM_OUTPUT and entry.from_output_minimum
+    function = Function(
+        namespace.get("default"),
+        None if checked else namespace["general"],
+        python,
+        len(kernel.inputs) - kernel.parameter_count,
+        kernel.parameter_count,
+    )
+    vars(function).update(
+        __name__=python.__name__,
+        __qualname__=python.__name__,
+        __module__=module,
+        __doc__=documentation.docstring(entry, member),
+        __signature__=_signature(python, len(kernel.outputs)),
+    )
+    return function
 
 
 def _signature(function: Callable[..., Any], output_count: int) -> inspect.Signature:

@@ -12,14 +12,36 @@ from . import documentation
 from .formulas.entry import Activation
 from .formulas.kernels import PARAMETER_BACKWARD
 
+_FLOATING = {1: np.float16, 2: np.float32}  # by the size of an integer, as np.tanh
 
-def _kernel_dtype(arrays: Sequence[Any], keywords: Mapping[str, Any]) -> np.dtype[Any]:
+
+def as_floating(arrays: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
+    """The arrays in the dtype that decides the result's.
+
+    NumPy resolves loops of mixed types differently: a Python float beside an int8 array
+    would make float64 of it, and `dtype=` would have to name the parameter's dtype too.
+    """
+    dtype = keywords.get("dtype")
+    if dtype is not None and np.dtype(dtype).char in "efd":
+        casting = keywords.get("casting", "same_kind")
+        del keywords["dtype"]
+        return tuple(
+            np.asanyarray(array).astype(dtype, casting=casting, copy=False)
+            for array in arrays
+        )
+    return tuple(
+        array.astype(_FLOATING.get(found.itemsize, np.float64))
+        if (found := _dtype_of(array)).kind in "biu" and hasattr(array, "astype")
+        else array
+        for array in arrays
+    )
+
+
+def _kernel_dtype(arrays: Sequence[Any]) -> np.dtype[Any]:
     """float64 where the kernel computes in float64, else float32."""
-    given = keywords.get("dtype")
-    found = [given] if given is not None else [_dtype_of(array) for array in arrays]
     wide = any(
         dtype.itemsize >= (8 if dtype.kind == "f" else 4)
-        for dtype in map(np.dtype, found)
+        for dtype in map(_dtype_of, arrays)
     )
     return np.dtype(np.float64 if wide else np.float32)
 
@@ -31,9 +53,7 @@ def _dtype_of(array: Any) -> np.dtype[Any]:
     return np.asarray(array).dtype
 
 
-def as_parameter(
-    name: str, value: Any, arrays: Sequence[Any], keywords: Mapping[str, Any]
-) -> Any:
+def as_parameter(name: str, value: Any, arrays: Sequence[Any]) -> Any:
     """A parameter in the form that leaves the result's dtype to the arrays.
 
     Python numbers and NumPy scalars become Python floats, which NumPy promotes weakly;
@@ -49,7 +69,7 @@ def as_parameter(
         )
     if np.ndim(value) == 0 and not isinstance(value, np.ma.MaskedArray):
         return float(value)
-    target = _kernel_dtype(arrays, keywords)
+    target = _kernel_dtype(arrays)
     if hasattr(value, "astype"):
         return value.astype(target)
     return np.asarray(value, target)
@@ -103,9 +123,9 @@ def parameter_backward(
     out: tuple[Any, ...] | None,
 ) -> tuple[Any, ...]:
     """Gradient of x, and of each parameter summed to its shape."""
-    dy, x = np.asanyarray(dy), np.asanyarray(x)
+    dy, x = as_floating((np.asanyarray(dy), np.asanyarray(x)), {})
     casts = {
-        name: np.asarray(as_parameter(name, value, (dy, x), {}))
+        name: np.asarray(as_parameter(name, value, (dy, x)))
         for name, value in parameters.items()
     }
     dtype = ufunc.resolve_dtypes(
@@ -127,7 +147,7 @@ def parameter_backward(
         for array in (dy, x)
     ]
     outer = [
-        np.broadcast_to(p, _kept(p.shape, shape, begin, end)).astype(wide)
+        p.reshape(_kept(p.shape, shape, begin, end)).astype(wide)
         for p in casts.values()
     ]
     target = _core_axis_last(dx, begin, end) if begin < end else dx[..., np.newaxis]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import families, ufuncs
+from .parameters import as_floating
 
 
 def _check_axis(axis: Any) -> int:
@@ -28,6 +29,7 @@ def _apply(
         return ufuncs.get(name)(*arrays, axis=axis, **keywords)
     if np.ndim(scale) != 0:
         raise ValueError("scale must be a number, not an array")
+    arrays = as_floating(tuple(map(np.asanyarray, arrays)), {})
     mask = True if where is None else where
     *_, last = arrays
     mask = np.broadcast_to(np.asarray(mask, bool), np.shape(last))
@@ -104,7 +106,8 @@ def softmax_backward(
 
     Notes
     -----
-    The error is bounded beside the largest |y dy| of the row.
+    The error is bounded beside the row's largest y (|dy| + sum(|dy| y)), not beside each
+    element, where the difference may cancel.
     """
     return _apply("softmax_backward", (dy, x), axis, where, scale, out)
 

@@ -132,10 +132,14 @@ class Call:
 
     def size_worth_threads(self) -> int:
         """A number of elements that is split over threads."""
-        index = fa._core.kernel_index[self.kernel.name, "d"]
-        cost = fa.lib.fa_kernels[index].operation_count + OPERATIONS_PER_OPERAND * (
-            len(self.kernel.inputs) + self.output_count
+        operations = min(
+            fa.lib.fa_kernels[
+                fa._core.kernel_index[self.kernel.name, t]
+            ].operation_count
+            for t in "fd"
         )
+        operands = len(self.kernel.inputs) + self.output_count
+        cost = operations + OPERATIONS_PER_OPERAND * operands
         return OPERATIONS_WORTH_THREADS // cost * 5 // 4 + 7
 
 

@@ -358,7 +358,8 @@ def exact_product(beta: Real, x: Value) -> tuple[Value, Value | None]:
     beta = real(beta)
     if beta.constant == 1:
         return x, None
-    product = beta * x
+    # f(x) = x / 2 for beta = 0, at infinity too
+    product = where((beta == 0) & (abs(x) == INFINITY), 0.0, beta * x)
     # Beyond the range of exponentials what was lost no longer matters, but grows large.
     in_range = abs(product) < by_dtype(200.0, 1500.0)
     lost = where(in_range, fma(beta, x, -product), 0.0)

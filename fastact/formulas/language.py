@@ -377,7 +377,9 @@ def polynomial(x: Real, coefficients: Sequence[str | float]) -> Value:
     terms = [real(coefficient) for coefficient in coefficients]
     power = x
     while len(terms) > 1:
-        if len(terms) % 2:  # an odd last term joins its neighbour: no higher power needed
+        if (
+            len(terms) % 2
+        ):  # an odd last term joins its neighbour: no higher power needed
             last = terms.pop()
             terms[-1] = fma(last, power, terms[-1])
         terms = [

@@ -5,52 +5,71 @@ The row algorithms themselves need loops and sums; they are in csrc/rows_templat
 
 from __future__ import annotations
 
-from .elementary import (
-    Pair,
-    exp_lifted,
-    lower,
-    lowest_exponent,
-    reduce_exp,
-    total,
-    two_sum,
-)
+from .elementary import Pair, exp_value, lift, lower, lowest_exponent, two_sum
 from .elementary import scale as scale_pair
 from .language import Value, clamp_low, where
 
 INFINITY = float("inf")
 
 
-def scaled_distance(x: Value, extreme: Value, scale: Value) -> Pair:
+def distance(x: Value, extreme: Value, scale: Value | None) -> Pair:
     """scale (x - extreme): the rounding of the difference is most of a softmax's error."""
-    return scale_pair_of(scale, two_sum(x, -extreme))
+    high, low = two_sum(x, -extreme)
+    if scale is not None:
+        high, low = scale_pair(scale, Pair(high, low))
+    return Pair(high, low)
 
 
-def scale_pair_of(scale: Value, a: Pair) -> Pair:
-    """scale a; where a is infinite its low part is worthless."""
-    high, low = scale_pair(scale, a)
-    return Pair(high, where(abs(high) < INFINITY, low, 0.0))
-
-
-def row_weight(x: Value, extreme: Value, scale: Value) -> Value:
+def row_weight_of(x: Value, extreme: Value, scale: Value | None) -> Value:
     """exp(scale (x - extreme)), for an exponent that is not positive."""
-    high, low = scaled_distance(x, extreme, scale)
+    high, low = distance(x, extreme, scale)
+    # Where the exponent is infinite, its low part is NaN.
     low = where(high > lowest_exponent(), low, 0.0)
-    reduced = reduce_exp(clamp_low(high, lowest_exponent()), low)
-    return total(exp_lifted(reduced)) * lower()
+    lifted = exp_value(clamp_low(high, lowest_exponent()), low, shift=lift())
+    return lifted * lower()
 
 
-def row_log_weight(
+def row_weight(x: Value, extreme: Value) -> Value:
+    """exp(x - extreme)."""
+    return row_weight_of(x, extreme, None)
+
+
+def row_weight_scaled(x: Value, extreme: Value, scale: Value) -> Value:
+    """exp(scale (x - extreme))."""
+    return row_weight_of(x, extreme, scale)
+
+
+def row_log_weight_of(
+    x: Value, extreme: Value, scale: Value | None, log_high: Value, log_low: Value
+) -> Value:
+    """scale (x - extreme) - (log_high + log_low)."""
+    high, low = distance(x, extreme, scale)
+    first, rest = two_sum(high, -log_high)
+    exact = first + (rest + (low - log_low))
+    return where(abs(high) < INFINITY, exact, high - log_high)
+
+
+def row_log_weight(x: Value, extreme: Value, log_high: Value, log_low: Value) -> Value:
+    """x - extreme - (log_high + log_low)."""
+    return row_log_weight_of(x, extreme, None, log_high, log_low)
+
+
+def row_log_weight_scaled(
     x: Value, extreme: Value, scale: Value, log_high: Value, log_low: Value
 ) -> Value:
     """scale (x - extreme) - (log_high + log_low)."""
-    high, low = scaled_distance(x, extreme, scale)
-    first, rest = two_sum(high, -log_high)
-    return where(abs(high) < INFINITY, first + (rest + (low - log_low)), high)
+    return row_log_weight_of(x, extreme, scale, log_high, log_low)
 
 
 def row_exp(x: Value) -> Value:
     """exp(x) for x <= 0."""
-    return total(exp_lifted(reduce_exp(clamp_low(x, lowest_exponent())))) * lower()
+    return exp_value(clamp_low(x, lowest_exponent()), shift=lift()) * lower()
 
 
-ROW_FORMULAS = (row_weight, row_log_weight, row_exp)
+ROW_FORMULAS = (
+    row_weight,
+    row_weight_scaled,
+    row_log_weight,
+    row_log_weight_scaled,
+    row_exp,
+)

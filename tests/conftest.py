@@ -1,0 +1,71 @@
+"""Fixtures that run a test over the whole catalogue."""
+
+from __future__ import annotations
+
+import faulthandler
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from catalogue import CALLS, ENTRIES, PARAMETRIC, Call
+
+import fastact as fa
+from fastact.formulas.entry import Activation
+
+# One Numba kernel takes half a second to compile, so the Numba backend runs a sample:
+# one array and two, one result and two, a parameter, a kernel with a long formula.
+NUMBA_SAMPLE = ("gelu_backward", "leaky_relu(0.75)", "tanh_with_derivative")
+
+
+def _calls() -> Iterator[Any]:
+    for call in CALLS:
+        yield pytest.param((call, "c"), id=str(call))
+        if str(call) in NUMBA_SAMPLE:
+            mark = pytest.mark.numba
+            yield pytest.param((call, "numba"), id=f"{call}-on-numba", marks=mark)
+
+
+@pytest.fixture(params=_calls())
+def call(request: pytest.FixtureRequest) -> Iterator[Call]:
+    """Every elementwise public function on C, and a few on Numba."""
+    found, backend = request.param
+    if backend == "numba":
+        pytest.importorskip("numba")
+        pytest.importorskip("fastact.numba", exc_type=ImportError)
+    with fa.backend(backend):
+        yield found
+
+
+@pytest.fixture(params=ENTRIES, ids=lambda entry: entry.name)
+def entry(request: pytest.FixtureRequest) -> Activation:
+    """Every activation."""
+    return request.param
+
+
+@pytest.fixture(params=PARAMETRIC, ids=lambda entry: entry.name)
+def parametric(request: pytest.FixtureRequest) -> Activation:
+    """Every activation that has parameters."""
+    return request.param
+
+
+@pytest.fixture
+def time_limit() -> Iterator[None]:
+    """End the whole run, with a traceback of every thread, rather than hang.
+
+    A thread that hangs in C without the GIL does not let Python raise anything.
+    """
+    faulthandler.dump_traceback_later(60, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(autouse=True)
+def settings_stay() -> Iterator[None]:
+    """Threads and backend are settings of the process: no test may leak them."""
+    before = fa.get_num_threads(), fa.get_backend()
+    yield
+    after = fa.get_num_threads(), fa.get_backend()
+    fa.set_num_threads(before[0])
+    if after[1] != before[1]:
+        fa.set_backend(before[1])
+    assert after == before

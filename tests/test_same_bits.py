@@ -1,0 +1,121 @@
+"""The same bits, however the elements lie in memory and whoever computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from catalogue import CALLS, DTYPES, Call, assert_same_bits, each
+
+import fastact as fa
+
+COLUMNS = 37
+
+
+def _shifted(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Aligned to the element, but not to the vector that the original starts with."""
+    view = np.empty(array.size + 1, array.dtype)[1:]
+    view[...] = array
+    return view
+
+
+LAYOUTS: dict[str, Callable[[Any], Any]] = {
+    "contiguous": lambda a: a,
+    "every second element": lambda a: np.repeat(a, 2)[::2],
+    "reversed in memory": lambda a: a[::-1].copy()[::-1],
+    "shifted by one element": _shifted,
+}
+
+
+def _operands(call: Call, dtype: Any) -> tuple[Any, ...]:
+    """Enough elements for threads."""
+    size = call.size_worth_threads() // COLUMNS * COLUMNS + COLUMNS
+    return each(lambda a: a[:size].copy(), _pool(dtype)[: call.array_count])
+
+
+@cache
+def _pool(dtype: Any) -> tuple[Any, ...]:
+    """Random bits, every third element replaced by an ordinary number."""
+    size = max(call.size_worth_threads() for call in CALLS) + COLUMNS
+    backward = next(call for call in CALLS if call.array_count == 2)
+    pool = backward.bit_patterns(dtype, size)
+    for patterns, ordinary in zip(pool, backward.operands(dtype, size), strict=True):
+        patterns[::3] = ordinary[::3]
+    return pool
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_for_every_layout_and_number_of_threads(call: Call, layout: str) -> None:
+    for dtype in DTYPES:
+        arrays = _operands(call, dtype)
+        with fa.num_threads(1):
+            expected = call.results(*arrays)
+        laid_out = each(LAYOUTS[layout], arrays)
+        for threads in (2, 3) if layout == "contiguous" else (1, 2):
+            with fa.num_threads(threads):
+                assert_same_bits(call.results(*laid_out), expected, (dtype, threads))
+
+
+def test_for_two_dimensions_and_fortran_order(call: Call) -> None:
+    for dtype in DTYPES:
+        arrays = each(lambda a: a.reshape(-1, COLUMNS), _operands(call, dtype))
+        expected = call.results(*arrays)
+        fortran = each(np.asfortranarray, arrays)
+        assert_same_bits(call.results(*fortran), expected, dtype)
+        if call.array_count > 1:  # one in C order, the other not: no common long loop
+            assert_same_bits(call.results(arrays[0], fortran[1]), expected, dtype)
+
+
+def test_in_place_and_into_strided_out(call: Call) -> None:
+    for dtype in DTYPES:
+        arrays = _operands(call, dtype)
+        with fa.num_threads(1):
+            expected = call.results(*arrays)
+        for threads in (1, 3):
+            with fa.num_threads(threads):
+                wide = np.zeros(2 * arrays[0].size, dtype)
+                rest = (None,) * (call.output_count - 1)
+                call.results(*arrays, out=(wide[::2], *rest))
+                assert_same_bits(wide[::2], expected[0], dtype)
+                for place in range(call.array_count):
+                    copies = each(np.copy, arrays)
+                    call.results(*copies, out=(copies[place], *rest))
+                    assert_same_bits(copies[place], expected[0], dtype)
+
+
+def test_one_element_at_a_time(call: Call) -> None:
+    for dtype in DTYPES:
+        arrays = each(lambda a: a[:400], _operands(call, dtype))
+        expected = call.results(*arrays)
+        alone = tuple(map(np.empty_like, expected))
+        for i in range(400):
+            one = slice(i, i + 1)
+            call.results(*(a[one] for a in arrays), out=tuple(a[one] for a in alone))
+        assert_same_bits(alone, expected, dtype)
+
+
+def test_at_every_position_and_length(call: Call) -> None:
+    for dtype in DTYPES:
+        arrays = each(lambda a: a[:90], _operands(call, dtype))
+        expected = call.results(*arrays)
+        for start in range(17):
+            for stop in range(start + 1, start + 72, 7):
+                part = call.results(*each(lambda a, s=slice(start, stop): a[s], arrays))
+                cut = each(lambda e, s=slice(start, stop): e[s], expected)
+                assert_same_bits(part, cut, (dtype, start, stop))
+
+
+def test_members_agree_with_each_other(call: Call) -> None:
+    """f' is one number: alone, beside f, and times dy = 1."""
+    if call.member != "_with_derivative":
+        pytest.skip("seen from _with_derivative")
+    for dtype in DTYPES:
+        (x,) = _operands(call, dtype)
+        value, slope = call(x)
+        assert_same_bits(value, call.of("")(x), dtype)
+        assert_same_bits(slope, call.of("_derivative")(x), dtype)
+        gradient = call.of("_backward")(np.ones_like(x), x)
+        assert np.array_equal(gradient, slope, equal_nan=True)  # 0 may stand for -0
