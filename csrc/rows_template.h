@@ -9,6 +9,13 @@
 #define FA_LANES
 enum { LANES = 16 };
 
+/* Before a loop over the lanes: vectorise it as it stands. gcc would unroll it first, and then find no loop. */
+#if defined(__clang__)
+#define EACH_LANE FA_INDEPENDENT
+#else
+#define EACH_LANE _Pragma("GCC unroll 1") FA_INDEPENDENT
+#endif
+
 /* A lane's sum and what its roundings lost (Neumaier): rows may have millions of elements. Terms that are floats leave
    double precision so much room that nothing needs to be kept of the roundings. */
 typedef struct {
@@ -36,18 +43,37 @@ add_to_lane_f64(lanes *l, int j, double term)
     add_exactly(l, j, term);
 }
 
+#endif
+
 static double
-total_of_lanes(lanes *l)
+ROW(total_of_lanes)(lanes *l)
 {
+    const int keeps_losses = sizeof(T) == sizeof(double);
     for (int half = LANES / 2; half > 0; half /= 2)
         for (int j = 0; j < half; j++) {
-            l->lost[j] += l->lost[j + half];
-            add_exactly(l, j, l->sum[j + half]);
+            if (keeps_losses)
+                l->lost[j] += l->lost[j + half];
+            ROW(add_to_lane)(l, j, l->sum[j + half]);
         }
     /* Where a sum is infinite, what it lost is NaN (inf - inf). */
-    return isfinite(l->sum[0]) ? l->sum[0] + l->lost[0] : l->sum[0];
+    return keeps_losses && isfinite(l->sum[0]) ? l->sum[0] + l->lost[0] : l->sum[0];
 }
-#endif
+
+/* Add n terms to the lanes, the first of them to lane 0. */
+static void
+ROW(add_all)(lanes *sums, size_t n, const T *terms)
+{
+    lanes l = *sums;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        EACH_LANE
+        for (int j = 0; j < LANES; j++)
+            ROW(add_to_lane)(&l, j, terms[i + (size_t)j]);
+    }
+    for (int j = 0; i < n; i++, j++)
+        ROW(add_to_lane)(&l, j, terms[i]);
+    *sums = l;
+}
 
 /* The largest scale * x decides what is subtracted from the row: its maximum, or for a negative scale its minimum.
    NaN is passed over here and met again in the weights. */
@@ -60,72 +86,96 @@ ROW(extreme)(size_t n, const T *x, double scale)
         largest[j] = -(T)INFINITY;
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        FA_INDEPENDENT
+        EACH_LANE
         for (int j = 0; j < LANES; j++)
             largest[j] = x[i + (size_t)j] * sign > largest[j] ? x[i + (size_t)j] * sign : largest[j];
     }
-    for (; i < n; i++)
-        largest[0] = x[i] * sign > largest[0] ? x[i] * sign : largest[0];
-    for (int j = 1; j < LANES; j++)
-        largest[0] = largest[j] > largest[0] ? largest[j] : largest[0];
+    for (int j = 0; i < n; i++, j++)
+        largest[j] = x[i] * sign > largest[j] ? x[i] * sign : largest[j];
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int j = 0; j < half; j++)
+            largest[j] = largest[j + half] > largest[j] ? largest[j + half] : largest[j];
     return largest[0] * sign;
 }
 
-/* One block of LANES weights, and their sum into the lanes; `formula` is a macro of an element. */
-#define WEIGHT_BLOCK(formula) \
-    do { \
-        FA_INDEPENDENT \
-        for (int j = 0; j < LANES; j++) \
-            to[j] = formula(from[j]); \
-        for (int j = 0; j < LANES; j++) \
-            ROW(add_to_lane)(&sums, j, to[j]); \
-    } while (0)
-#define PLAIN(element) ROW(row_weight)(element, extreme)
-#define SCALED(element) ROW(row_weight_scaled)(element, extreme, factor)
+/* exp(scale * (x - extreme)) of n elements, a multiple of LANES. */
+static void
+ROW(weigh)(size_t n, const T *x, T extreme, double scale, T *y)
+{
+    const T factor = (T)scale;
+    if (scale == 1) {
+        FA_INDEPENDENT
+        for (size_t i = 0; i < n; i++)
+            y[i] = ROW(row_weight)(x[i], extreme);
+    } else {
+        FA_INDEPENDENT
+        for (size_t i = 0; i < n; i++)
+            y[i] = ROW(row_weight_scaled)(x[i], extreme, factor);
+    }
+}
 
-/* Weights exp(scale * (x - extreme)) into y. Returns the sum of all but one element that is the extreme and has the
-   weight 1: log1p of that sum keeps its digits where one element has nearly all the weight. NaN if there is no such
-   element: where the row holds a NaN, or several winning infinities, or nothing but losing ones. */
+/* Add n weights that are not 1 to the lanes, and count those that are, lane by lane. */
+static void
+ROW(add_weights)(lanes *sums, T *ones, size_t n, const T *weights)
+{
+    lanes l = *sums;
+    T counts[LANES];
+    memcpy(counts, ones, sizeof counts);
+    for (size_t i = 0; i < n; i += LANES) {
+        T block[LANES];
+        if (i + LANES <= n) {
+            memcpy(block, weights + i, sizeof block);
+        } else {
+            memset(block, 0, sizeof block);
+            memcpy(block, weights + i, (n - i) * sizeof *block);
+        }
+        EACH_LANE
+        for (int j = 0; j < LANES; j++)
+            counts[j] += block[j] == 1 ? (T)1 : (T)0;
+        EACH_LANE
+        for (int j = 0; j < LANES; j++)
+            block[j] = block[j] == 1 ? (T)0 : block[j];
+        EACH_LANE
+        for (int j = 0; j < LANES; j++)
+            ROW(add_to_lane)(&l, j, block[j]);
+    }
+    memcpy(ones, counts, sizeof counts);
+    *sums = l;
+}
+
+/* Weights exp(scale * (x - extreme)) into y. Returns their sum less 1, for the extreme itself has the weight 1: log1p of
+   that keeps its digits where one element has nearly all the weight. NaN where the row holds a NaN, or several winning
+   infinities, or nothing but losing ones. */
 static double
 ROW(weights)(size_t n, const T *x, T extreme, double scale, T *y)
 {
-    const T factor = (T)scale;
-    const T none = scale < 0 ? (T)INFINITY : -(T)INFINITY; /* weighs nothing */
+    enum { BLOCK = 512 }; /* weighed and summed while in the first-level cache */
     lanes sums = {{0}, {0}};
-    size_t top = 0;
-    while (top < n && x[top] != extreme)
-        top++;
-    if (top == n || !isfinite(extreme))
+    T ones[LANES] = {0};
+    if (!isfinite(extreme))
         return NAN;
-    for (size_t i = 0; i < n; i += LANES) {
-        T from[LANES], to[LANES];
-        const size_t count = n - i < LANES ? n - i : LANES;
-        if (count == LANES) {
-            memcpy(from, x + i, sizeof from);
-        } else {
-            for (size_t j = 0; j < LANES; j++)
-                from[j] = j < count ? x[i + j] : none;
+    for (size_t begin = 0; begin < n; begin += BLOCK) {
+        const size_t count = n - begin < BLOCK ? n - begin : BLOCK, whole = count - count % LANES;
+        ROW(weigh)(whole, x + begin, extreme, scale, y + begin);
+        if (whole < count) {
+            T tail[LANES] = {0};
+            memcpy(tail, x + begin + whole, (count - whole) * sizeof *tail);
+            ROW(weigh)(LANES, tail, extreme, scale, tail);
+            memcpy(y + begin + whole, tail, (count - whole) * sizeof *tail);
         }
-        if (top - i < count)
-            from[top - i] = none;
-        if (scale == 1)
-            WEIGHT_BLOCK(PLAIN);
-        else
-            WEIGHT_BLOCK(SCALED);
-        memcpy(y + i, to, count * sizeof *to);
+        ROW(add_weights)(&sums, ones, count, y + begin);
     }
-    y[top] = 1;
-    return total_of_lanes(&sums);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int j = 0; j < half; j++)
+            ones[j] += ones[j + half];
+    return ROW(total_of_lanes)(&sums) + ((double)ones[0] - 1);
 }
 
-/* A row with exactly one winner at infinity has a limit: all weight is there. */
+/* A row with exactly one winning infinity has a limit: all weight is there. Returns whether the row is of that kind. */
 static int
-ROW(one_hot)(size_t n, const T *x, double scale, T *y, T winner, T other)
+ROW(one_hot)(size_t n, const T *x, T infinity, T *y, T winner, T other)
 {
-    const T infinity = scale < 0 ? -(T)INFINITY : (T)INFINITY;
     size_t winners = 0, place = 0;
-    if (scale == 0 || ROW(extreme)(n, x, scale) != infinity)
-        return 0;
     for (size_t i = 0; i < n; i++) {
         if (x[i] != x[i])
             return 0;
@@ -139,14 +189,21 @@ ROW(one_hot)(size_t n, const T *x, double scale, T *y, T winner, T other)
     return 1;
 }
 
+FA_INLINE int
+ROW(is_winning)(T extreme, double scale)
+{
+    return isinf(extreme) && scale != 0 && (extreme > 0) == (scale > 0);
+}
+
 static void
 ROW(softmax)(size_t n, const void *input, double scale, void *output)
 {
     const T *x = input;
     T *y = output;
-    if (n == 0 || ROW(one_hot)(n, x, scale, y, 1, 0))
+    const T extreme = ROW(extreme)(n, x, scale);
+    if (ROW(is_winning)(extreme, scale) && ROW(one_hot)(n, x, extreme, y, 1, 0))
         return;
-    const double others = ROW(weights)(n, x, ROW(extreme)(n, x, scale), scale, y);
+    const double others = ROW(weights)(n, x, extreme, scale, y);
     const T share = (T)(1 / (1 + others));
     if (isnan(others)) {
         for (size_t i = 0; i < n; i++)
@@ -164,9 +221,9 @@ ROW(log_softmax)(size_t n, const void *input, double scale, void *output)
 {
     const T *x = input;
     T *y = output;
-    if (n == 0 || ROW(one_hot)(n, x, scale, y, 0, -(T)INFINITY))
-        return;
     const T extreme = ROW(extreme)(n, x, scale), factor = (T)scale;
+    if (ROW(is_winning)(extreme, scale) && ROW(one_hot)(n, x, extreme, y, 0, -(T)INFINITY))
+        return;
     const double log_sum = log1p(ROW(weights)(n, x, extreme, scale, y));
     const T log_high = (T)log_sum, log_low = (T)(log_sum - (double)log_high);
     if (scale == 1) {
@@ -189,6 +246,7 @@ ROW(softmax_backward)(size_t n, const void *gradient, const void *output, double
     lanes sums = {{0}, {0}};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
+        EACH_LANE
         for (int j = 0; j < LANES; j++) {
             const T weight = y[i + (size_t)j];
             ROW(add_to_lane)(&sums, j, weight == 0 ? 0 : (double)dy[i + (size_t)j] * (double)weight);
@@ -196,7 +254,7 @@ ROW(softmax_backward)(size_t n, const void *gradient, const void *output, double
     }
     for (int j = 0; i < n; i++, j++)
         ROW(add_to_lane)(&sums, j, y[i] == 0 ? 0 : (double)dy[i] * (double)y[i]);
-    const T mean = (T)total_of_lanes(&sums), factor = (T)scale;
+    const T mean = (T)ROW(total_of_lanes)(&sums), factor = (T)scale;
     FA_INDEPENDENT
     for (size_t k = 0; k < n; k++)
         dx[k] = y[k] == 0 ? 0 : factor * (y[k] * (dy[k] - mean));
@@ -209,21 +267,12 @@ ROW(log_softmax_backward)(size_t n, const void *gradient, const void *output, do
     const T *dy = gradient, *y = output;
     T *dx = result;
     lanes sums = {{0}, {0}};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int j = 0; j < LANES; j++)
-            ROW(add_to_lane)(&sums, j, dy[i + (size_t)j]);
-    }
-    for (int j = 0; i < n; i++, j++)
-        ROW(add_to_lane)(&sums, j, dy[i]);
-    const T total = (T)total_of_lanes(&sums), factor = (T)scale;
+    ROW(add_all)(&sums, n, dy);
+    const T total = (T)ROW(total_of_lanes)(&sums), factor = (T)scale;
     FA_INDEPENDENT
     for (size_t k = 0; k < n; k++)
         dx[k] = factor * FA_PASTE(fa_fma_, REAL)(-ROW(row_exp)(y[k]), total, dy[k]);
 }
 
-#undef WEIGHT_BLOCK
-#undef PLAIN
-#undef SCALED
 #undef ROW
 #undef T
