@@ -17,10 +17,11 @@ from .formulas.kernels import BACKWARD_FROM_OUTPUT, Kernel
 def _is_wide(kind: Any) -> bool:
     """Whether an argument of this Numba type makes the kernel a float64 one."""
     scalar: Any = kind.dtype if isinstance(kind, types.Array) else kind
+    bits = getattr(scalar, "bitwidth", 0)
     if isinstance(scalar, types.Float):
-        return bool(scalar.bitwidth == 64)
+        return bool(bits == 64)
     if isinstance(scalar, types.Integer):
-        return bool(scalar.bitwidth > 16)
+        return bool(bits > 16)
     if isinstance(scalar, types.Boolean):
         return False
     raise TypeError(f"fastact functions take real numbers, not {kind}")

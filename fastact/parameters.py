@@ -22,15 +22,15 @@ def as_floating(arrays: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any,
     would make float64 of it, and `dtype=` would have to name the parameter's dtype too.
     """
     dtype = keywords.get("dtype")
+    casting = keywords.get("casting", "same_kind")
     if dtype is not None and np.dtype(dtype).char in "efd":
-        casting = keywords.get("casting", "same_kind")
         del keywords["dtype"]
         return tuple(
             np.asanyarray(array).astype(dtype, casting=casting, copy=False)
             for array in arrays
         )
     return tuple(
-        array.astype(_FLOATING.get(found.itemsize, np.float64))
+        array.astype(_FLOATING.get(found.itemsize, np.float64), casting=casting)
         if (found := _dtype_of(array)).kind in "biu" and hasattr(array, "astype")
         else array
         for array in arrays

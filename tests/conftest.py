@@ -17,6 +17,15 @@ from fastact.formulas.entry import Activation
 NUMBA_SAMPLE = ("gelu_backward", "leaky_relu(0.75)", "tanh_with_derivative")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make test-numba` asks for all Numba kernels."""
+    parser.addoption(
+        "--all-numba-kernels",
+        action="store_true",
+        help="compare every Numba kernel with C, not a sample (takes minutes)",
+    )
+
+
 def _calls() -> Iterator[Any]:
     for call in CALLS:
         yield pytest.param((call, "c"), id=str(call))

@@ -97,7 +97,11 @@ def test_error_at_default_parameters(name, dtype, kind, instruction_set, cache):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [(name, values) for name, several in OTHER_PARAMETERS.items() for values in several],
+    [
+        (name, values)
+        for name, several in OTHER_PARAMETERS.items()
+        for values in several
+    ],
 )
 def test_error_at_other_parameters(name, parameters, dtype, kind, cache):
     entry = CATALOGUE[name]

@@ -361,7 +361,7 @@ def exact_product(beta: Real, x: Value) -> tuple[Value, Value | None]:
     # f(x) = x / 2 for beta = 0, at infinity too
     product = where((beta == 0) & (abs(x) == INFINITY), 0.0, beta * x)
     # Beyond the range of exponentials what was lost no longer matters, but grows large.
-    in_range = abs(product) < by_dtype(200.0, 1500.0)
+    in_range = (abs(product) < by_dtype(200.0, 1500.0)) & (abs(x) < INFINITY)
     lost = where(in_range, fma(beta, x, -product), 0.0)
     return product, lost
 

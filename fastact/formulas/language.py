@@ -346,7 +346,7 @@ def shift_left(a: Integer, places: int) -> Value:
 
 def power_of_two(exponent: int) -> Value:
     """2^exponent as a constant."""
-    return real(Fraction(2) ** exponent)
+    return real(2.0**exponent)
 
 
 def nan_from(x: Real, value: Real) -> Value:

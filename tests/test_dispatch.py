@@ -1,0 +1,307 @@
+"""Instruction sets: which is chosen, that all give one result, that kernels use vectors."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from catalogue import DTYPES, Call, assert_same_bits
+from truth import bit_uniform
+
+import fastact as fa
+from fastact import _core
+
+ROOT = Path(__file__).resolve().parent.parent
+AVAILABLE = _core.available_instruction_sets()
+# Best first; what a machine of this kind may have.
+KNOWN = {
+    "x86_64": ("avx512", "avx2", "baseline"),
+    "aarch64": ("neon", "baseline"),
+}.get(platform.machine(), ("baseline",))
+# What a kernel of an instruction set may use, as /proc/cpuinfo names it.
+FLAGS = {
+    "avx512": {"avx2", "fma", "f16c", "avx512f", "avx512dq", "avx512bw", "avx512vl"},
+    "avx2": {"avx2", "fma", "f16c"},
+    "baseline": set(),
+}
+# The bytes of a vector register.
+WIDTHS = {"avx2": 32, "avx512": 64, "neon": 16}
+
+
+# ---------------------------------------------------------------------- the choice
+
+
+def _python(code: str, isa: str | None) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "FASTACT_ISA"}
+    if isa is not None:
+        environment["FASTACT_ISA"] = isa
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+IN_USE = """
+import fastact as fa
+config = fa.show_config(mode="dicts")
+print(fa.ffi.string(fa.ffi.cast("char *", fa.lib.fa_available_isa(0))).decode())
+print(config["instruction set"])
+print(*config["available"])
+"""
+
+
+def test_the_best_available_is_chosen_by_default() -> None:
+    answer = _python(IN_USE, None)
+    assert answer.returncode == 0, answer.stderr
+    best, chosen, available = answer.stdout.splitlines()
+    assert chosen == best == AVAILABLE[0]
+    assert tuple(available.split()) == AVAILABLE
+
+
+@pytest.mark.parametrize("isa", AVAILABLE)
+def test_the_environment_forces_any_available_one(isa: str) -> None:
+    answer = _python(IN_USE, isa)
+    assert answer.returncode == 0, answer.stderr
+    _, chosen, available = answer.stdout.splitlines()
+    assert chosen == isa
+    assert tuple(available.split()) == AVAILABLE, "forcing one hides no other"
+
+
+@pytest.mark.parametrize(
+    "isa", ["avx1024", "", "AVX2", *sorted({"neon", "avx512"} - {*AVAILABLE})]
+)
+def test_an_impossible_one_is_an_import_error_that_names_the_allowed(isa: str) -> None:
+    answer = _python("import fastact", isa)
+    assert answer.returncode != 0
+    last = answer.stderr.splitlines()[-1]
+    assert last.startswith("ImportError")
+    assert f"FASTACT_ISA={isa!r}" in last
+    for name in AVAILABLE:
+        assert name in last
+
+
+def test_show_config_tells_the_one_in_use_and_those_available(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = fa.show_config(mode="dicts")
+    assert config is not None
+    assert config["available"] == list(AVAILABLE)
+    assert config["instruction set"] == _core.instruction_set
+    assert fa.show_config() is None
+    printed = capsys.readouterr().out
+    for name in AVAILABLE:
+        assert name in printed
+
+
+def test_available_ones_come_best_first_and_end_with_baseline() -> None:
+    assert tuple(name for name in KNOWN if name in AVAILABLE) == AVAILABLE
+    assert AVAILABLE[-1] == "baseline"
+
+
+@pytest.mark.skipif(
+    not (sys.platform == "linux" and platform.machine() == "x86_64"),
+    reason="asks Linux for the flags of an x86-64 processor",
+)
+def test_available_ones_are_what_the_operating_system_reports() -> None:
+    # The kernel lists a flag only if it saves the registers that go with it.
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            flags = set(line.split(":", 1)[1].split())
+            break
+    else:
+        pytest.skip("/proc/cpuinfo names no flags")
+    assert tuple(name for name in KNOWN if FLAGS[name] <= flags) == AVAILABLE
+
+
+# ---------------------------------------------------------------------- one result
+
+
+@pytest.fixture
+def select() -> Iterator[Any]:
+    """Switches the kernels of this process; the choice of the import comes back."""
+
+    def choose(isa: str) -> None:
+        if isa not in KNOWN:
+            pytest.skip(f"{platform.machine()} has no {isa}")
+        if isa not in AVAILABLE:
+            pytest.skip(f"this processor lacks {isa}")
+        assert fa.lib.fa_select_isa(isa.encode()) == 0
+
+    yield choose
+    assert fa.lib.fa_select_isa(_core.instruction_set.encode()) == 0
+
+
+def _inputs(call: Call, dtype: Any) -> tuple[Any, ...]:
+    """Points of every magnitude, ordinary ones, infinities and NaN."""
+    ordinary, *_ = call.operands(dtype, 4_000, seed=3)
+    special = np.array([np.inf, -np.inf, np.nan, 0.0, -0.0], dtype)
+    x = np.concatenate([bit_uniform(dtype, 20_000, seed=7), ordinary, special])
+    random = np.random.default_rng(5)
+    return (*(random.permutation(x) for _ in range(call.array_count - 1)), x)
+
+
+def _on(select: Any, isa: str, call: Call, dtype: Any) -> tuple[Any, ...]:
+    with fa.num_threads(1):
+        select(isa)
+        return call.results(*_inputs(call, dtype))
+
+
+@pytest.fixture
+def c_call(call: Call) -> Call:
+    """Instruction sets are those of the C kernels; Numba has its own."""
+    if fa.get_backend() != "c":
+        pytest.skip("Numba compiles for the processor it runs on")
+    return call
+
+
+def test_a_choice_that_is_not_there_changes_nothing() -> None:
+    before = fa.lib.fa_kernels[0].c
+    assert fa.lib.fa_select_isa(b"avx1024") == -1
+    for name in {"avx512", "avx2", "neon"} - {*AVAILABLE}:
+        assert fa.lib.fa_select_isa(name.encode()) == -1
+    assert fa.lib.fa_kernels[0].c == before
+
+
+def test_every_instruction_set_has_kernels_of_its_own(select: Any) -> None:
+    for i in range(fa.lib.fa_kernel_count):
+        addresses = set()
+        for isa in AVAILABLE:
+            select(isa)
+            addresses.add(_core.address(fa.lib.fa_kernels[i].c))
+        assert len(addresses) == len(AVAILABLE), fa.ffi.string(
+            fa.lib.fa_kernels[i].name
+        )
+
+
+def test_avx2_and_avx512_give_the_same_bits(c_call: Call, select: Any) -> None:
+    for dtype in DTYPES:  # float16 tells of the conversions too
+        expected = _on(select, "avx2", c_call, dtype)
+        assert_same_bits(_on(select, "avx512", c_call, dtype), expected, dtype)
+
+
+def test_baseline_gives_the_same_bits_in_float64(c_call: Call, select: Any) -> None:
+    """Without FMA instructions, fma() of the C library: slow, and exact."""
+    expected = _on(select, AVAILABLE[0], c_call, np.float64)
+    assert_same_bits(_on(select, "baseline", c_call, np.float64), expected)
+
+
+def test_baseline_is_within_two_ulp_in_float32(c_call: Call, select: Any) -> None:
+    """It rounds an fma through double, which is one ULP off where that meets a tie."""
+    expected = _on(select, AVAILABLE[0], c_call, np.float32)
+    found = _on(select, "baseline", c_call, np.float32)
+    for a, e in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(np.isnan(a), np.isnan(e))
+        finite = np.isfinite(e)
+        np.testing.assert_array_equal(a[~finite], e[~finite])
+        a, e = a[finite], e[finite]
+        unit = np.spacing(np.maximum(np.abs(a), np.abs(e)))
+        distance = np.abs(a.astype(np.float64) - e) / unit
+        assert distance.max() <= 2
+        assert np.mean(distance > 0) < 0.02, "ties are rare"
+
+
+# ------------------------------------------------------------------------- vectors
+
+
+def _build_description() -> ModuleType:
+    """csrc/build_cffi.py; importing it brings build/generated up to date."""
+    path = ROOT / "csrc" / "build_cffi.py"
+    spec = importlib.util.spec_from_file_location("fastact_build_description", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _gcc() -> list[str]:
+    """The compiler that builds the package, if it is gcc."""
+    command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    compiler = shlex.split(command)[:1]
+    if shutil.which(compiler[0]) is None:
+        compiler = ["cc"]
+    if shutil.which(compiler[0]) is None:
+        pytest.skip("has no C compiler")
+    macros = subprocess.run(
+        [*compiler, "-dM", "-E", "-x", "c", os.devnull], capture_output=True, text=True
+    ).stdout
+    if "__GNUC__" not in macros or "__clang__" in macros:
+        pytest.skip("only gcc reports vectorised loops in this form")
+    return compiler
+
+
+def _inner_loops(source: str) -> dict[str, int]:
+    """The line of the loop over a block, for every kernel."""
+    loops: dict[str, int] = {}
+    kernel = None
+    for number, line in enumerate(source.splitlines(), start=1):
+        if head := re.match(r"(\w+_f(?:32|64))_blocks\(", line):
+            kernel = head[1]
+        elif line == "}":
+            kernel = None
+        elif kernel is not None and re.match(r"\s+for \(int i = 0;", line):
+            assert kernel not in loops, f"{kernel} has two loops"
+            loops[kernel] = number
+    return loops
+
+
+def _vectorised_lines(report: str, width: int) -> set[int]:
+    """Lines of kernels.inc whose loop became one over full-width vectors."""
+    pattern = (
+        r"kernels\.inc:(\d+):\d+: optimized:\s+"
+        rf"loop vectorized using {width} byte vectors"
+    )
+    return {int(line) for line in re.findall(pattern, report)}
+
+
+@pytest.mark.parametrize("isa", [name for name in KNOWN if name in WIDTHS])
+def test_the_compiler_vectorises_every_kernel(isa: str, tmp_path: Path) -> None:
+    """Over whole registers; a kernel it leaves scalar is 7 times slower, and right."""
+    compiler = _gcc()
+    description = _build_description()
+    # The build may have one file in several copies: look at what is compiled here.
+    source = (description.GENERATED / "kernels.inc").read_text()
+    (tmp_path / "generated").mkdir()
+    for name in ("kernels.inc", "rows.inc"):
+        text = (description.GENERATED / name).read_text()
+        (tmp_path / "generated" / name).write_text(text)
+    report = tmp_path / "report.txt"
+    command = [
+        *compiler,
+        *description.compile_flags(),
+        "-fPIC",
+        # Of functions with the same body (silu, swish at its default) gcc would keep and
+        # report one.
+        "-fno-ipa-icf",
+        f"-fopt-info-vec-optimized={report}",
+        f"-I{ROOT / 'csrc'}",
+        f"-I{tmp_path}",
+        "-c",
+        str(ROOT / "csrc" / "isa" / f"{isa}.c"),
+        "-o",
+        str(tmp_path / f"{isa}.o"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loops = _inner_loops(source)
+    # Not fewer loops than kernels: a change of the generated source must not pass.
+    assert len(loops) == fa.lib.fa_kernel_count
+    vectorised = _vectorised_lines(report.read_text(), WIDTHS[isa])
+    scalar = [kernel for kernel, line in loops.items() if line not in vectorised]
+    assert not scalar, f"not vectorised with {WIDTHS[isa]} bytes on {isa}: {scalar}"
