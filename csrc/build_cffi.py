@@ -48,7 +48,6 @@ GCC_FLAGS = [
     "-fno-split-paths",
     "-fschedule-insns",
     "-fsched-pressure",
-    "--param=max-completely-peeled-insns=4000",
 ]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 

@@ -3,6 +3,9 @@
 #include "staging.h"
 
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 const fa_isa *fa_current_isa = &fa_isa_baseline;
 
@@ -14,6 +17,16 @@ typedef struct {
     int present;
 } candidate;
 
+#if defined(__x86_64__)
+/* Older clangs cannot ask for it by name. Its registers are those of AVX, which the operating system saves. */
+static int
+has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 /* Best first. __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the wide registers. */
 static int
 candidates(candidate *found)
@@ -21,7 +34,7 @@ candidates(candidate *found)
     int n = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     const int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
     found[n++] = (candidate){&fa_isa_avx512, avx2 && avx512};

@@ -16,12 +16,13 @@ typedef uint64_t fa_bits_f64;
 
 #define FA_INLINE static inline __attribute__((always_inline))
 
-/* Tell the compiler that the iterations do not depend on each other. `restrict` would be a lie for out=x; without
-   either, gcc checks for overlap and takes a scalar loop in place. */
+/* Before a loop: its iterations do not depend on each other, and it is to be vectorised as it stands. `restrict` would
+   be a lie for out=x; without either, gcc checks for overlap and takes a scalar loop in place. A short loop it would
+   first unroll, and then vectorise the loop around it, with that check again. */
 #if defined(__clang__)
 #define FA_INDEPENDENT _Pragma("clang loop vectorize(assume_safety) interleave(enable)")
 #else
-#define FA_INDEPENDENT _Pragma("GCC ivdep")
+#define FA_INDEPENDENT _Pragma("GCC ivdep") _Pragma("GCC unroll 1")
 #endif
 
 #if defined(__FMA__) || defined(__aarch64__) || defined(FA_HAVE_FMA)

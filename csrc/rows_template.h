@@ -9,13 +9,6 @@
 #define FA_LANES
 enum { LANES = 16 };
 
-/* Before a loop over the lanes: vectorise it as it stands. gcc would unroll it first, and then find no loop. */
-#if defined(__clang__)
-#define EACH_LANE FA_INDEPENDENT
-#else
-#define EACH_LANE _Pragma("GCC unroll 1") FA_INDEPENDENT
-#endif
-
 /* A lane's sum and what its roundings lost (Neumaier): rows may have millions of elements. Terms that are floats leave
    double precision so much room that nothing needs to be kept of the roundings. */
 typedef struct {
@@ -66,7 +59,7 @@ ROW(add_all)(lanes *sums, size_t n, const T *terms)
     lanes l = *sums;
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        EACH_LANE
+        FA_INDEPENDENT
         for (int j = 0; j < LANES; j++)
             ROW(add_to_lane)(&l, j, terms[i + (size_t)j]);
     }
@@ -86,7 +79,7 @@ ROW(extreme)(size_t n, const T *x, double scale)
         largest[j] = -(T)INFINITY;
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        EACH_LANE
+        FA_INDEPENDENT
         for (int j = 0; j < LANES; j++)
             largest[j] = x[i + (size_t)j] * sign > largest[j] ? x[i + (size_t)j] * sign : largest[j];
     }
@@ -129,13 +122,13 @@ ROW(add_weights)(lanes *sums, T *ones, size_t n, const T *weights)
             memset(block, 0, sizeof block);
             memcpy(block, weights + i, (n - i) * sizeof *block);
         }
-        EACH_LANE
+        FA_INDEPENDENT
         for (int j = 0; j < LANES; j++)
             counts[j] += block[j] == 1 ? (T)1 : (T)0;
-        EACH_LANE
+        FA_INDEPENDENT
         for (int j = 0; j < LANES; j++)
             block[j] = block[j] == 1 ? (T)0 : block[j];
-        EACH_LANE
+        FA_INDEPENDENT
         for (int j = 0; j < LANES; j++)
             ROW(add_to_lane)(&l, j, block[j]);
     }
@@ -246,7 +239,7 @@ ROW(softmax_backward)(size_t n, const void *gradient, const void *output, double
     lanes sums = {{0}, {0}};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        EACH_LANE
+        FA_INDEPENDENT
         for (int j = 0; j < LANES; j++) {
             const T weight = y[i + (size_t)j];
             ROW(add_to_lane)(&sums, j, weight == 0 ? 0 : (double)dy[i + (size_t)j] * (double)weight);

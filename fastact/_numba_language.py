@@ -69,6 +69,19 @@ def use_widest_vectors(context: Any) -> Any:
     return types.none(), generate
 
 
+@intrinsic
+def keep_alive(context: Any, array: Any) -> Any:
+    """Do nothing: Numba frees an array after its last use, which this then is.
+
+    For arrays whose address a C function has: the use of an address is none of the array.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.get_dummy_value()
+
+    return types.none(array), generate
+
+
 # A formula must be inlined into its loop, or the loop cannot be vectorised.
 scalar = numba.njit(cache=True, error_model="numpy", forceinline=True)
 loop = numba.njit(cache=True, error_model="numpy")

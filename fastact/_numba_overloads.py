@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,23 +27,34 @@ def _is_wide(kind: Any) -> bool:
     raise TypeError(f"fastact functions take real numbers, not {kind}")
 
 
-def _is_array(kind: Any) -> bool:
-    return isinstance(kind, types.Array)
+def _has_elements(kind: Any) -> bool:
+    """Whether it is an array with a dimension; one without is a scalar, as to a ufunc."""
+    return isinstance(kind, types.Array) and kind.ndim > 0
 
 
-def _scalar_source(kernel: Kernel, declared: str, checks: str) -> str:
-    arguments = ", ".join(f"real({name})" for name in kernel.inputs)
+def _number(name: str, kinds: Mapping[str, Any]) -> str:
+    """A scalar argument as the kernel's dtype."""
+    return (
+        f"real({name}[()])" if isinstance(kinds[name], types.Array) else f"real({name})"
+    )
+
+
+def _scalar_source(
+    kernel: Kernel, declared: str, checks: str, kinds: Mapping[str, Any]
+) -> str:
+    arguments = ", ".join(_number(name, kinds) for name in kernel.inputs)
     return f"def implementation({declared}):\n{checks}    return scalar({arguments})\n"
 
 
 def _array_source(
-    kernel: Kernel, declared: str, checks: str, arrays: tuple[str, ...]
+    kernel: Kernel, declared: str, checks: str, kinds: Mapping[str, Any]
 ) -> str:
     """A flat loop where all arrays have one shape, else one over the broadcast shape."""
+    arrays = tuple(name for name, kind in kinds.items() if _has_elements(kind))
 
     def call(suffix: str, index: str) -> str:
         return ", ".join(
-            f"real({name}{suffix}[{index}])" if name in arrays else f"real({name})"
+            f"real({name}{suffix}[{index}])" if name in arrays else _number(name, kinds)
             for name in kernel.inputs
         )
 
@@ -105,13 +116,10 @@ def register(function: Any, kernel: Kernel, module: Any) -> None:
             "scalar": getattr(module, f"{kernel.name}_{'f64' if wide else 'f32'}"),
             "use_widest_vectors": _numba_language.use_widest_vectors,
         }
-        arrays = tuple(name for name, kind in kinds.items() if _is_array(kind))
-        declared, checks = _declaration(kernel), _checks(kernel)
-        source = (
-            _array_source(kernel, declared, checks, arrays)
-            if arrays
-            else _scalar_source(kernel, declared, checks)
+        make = (
+            _array_source if any(map(_has_elements, kinds.values())) else _scalar_source
         )
+        source = make(kernel, _declaration(kernel), _checks(kernel), kinds)
         exec(source, namespace)
         return namespace["implementation"]  # type: ignore[no-any-return]
 
@@ -132,7 +140,7 @@ def register_rows(function: Any, name: str, inputs: tuple[str, ...]) -> None:
     """Let @njit code call a row function; it calls the C loop by its address."""
 
     def choose(kinds: list[Any]) -> Callable[..., Any]:
-        if not all(_is_array(kind) for kind in kinds):
+        if not all(map(_has_elements, kinds)):
             raise TypeError(f"{name} takes arrays")
         wide = any(_is_wide(kind) for kind in kinds)
         namespace: dict[str, Any] = {
@@ -140,6 +148,7 @@ def register_rows(function: Any, name: str, inputs: tuple[str, ...]) -> None:
             "real": np.float64 if wide else np.float32,
             "size": 8 if wide else 4,
             "rows": _ROWS,
+            "keep_alive": _numba_language.keep_alive,
             "data": _core.row_loop_address(name, "d" if wide else "f"),
         }
         casts = "".join(
@@ -153,6 +162,15 @@ def register_rows(function: Any, name: str, inputs: tuple[str, ...]) -> None:
         )
         pointers = ", ".join(
             [*(f"c_{array}.ctypes.data" for array in inputs), "out.ctypes.data"]
+        )
+        kept = "".join(
+            f"    keep_alive({name})\n"
+            for name in [
+                *(f"c_{array}" for array in inputs),
+                "arrays",
+                "dimensions",
+                "steps",
+            ]
         )
         count = len(inputs) + 1
         source = f"""
@@ -177,7 +195,7 @@ def implementation({", ".join(inputs)}, axis=-1):
     for i in range(1 if after == 1 else before):
         rows(arrays.ctypes.data, dimensions.ctypes.data, steps.ctypes.data, data)
         arrays += np.uintp(n * after * size)
-    return out
+{kept}    return out
 """
         exec(source, namespace)
         return namespace["implementation"]  # type: ignore[no-any-return]

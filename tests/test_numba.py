@@ -252,14 +252,21 @@ LAYOUTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+# Each dtype, dimension and layout is compiled anew, which takes seconds.
+@needs_fma
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(0,), (1,), (33,), (3, 4, 6)], ids=str)
+def test_arrays_of_any_layout(layout: str, shape: tuple[int, ...]) -> None:
+    x = LAYOUTS[layout](_values(np.float32, shape))
+    assert_same_bits(_gelu(x), fa.gelu(x))
+
+
 @needs_fma
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(0,), (1,), (33,), (5, 8), (3, 4, 6)], ids=str)
-def test_arrays_of_any_layout(dtype: Any, layout: str, shape: tuple[int, ...]) -> None:
-    x, dy = (LAYOUTS[layout](_values(dtype, shape, seed)) for seed in (0, 1))
-    assert_same_bits(_gelu(x), fa.gelu(x))
+def test_two_arrays_or_two_results_in_two_dimensions(dtype: Any) -> None:
+    x, dy = _values(dtype, (5, 9)), _values(dtype, (5, 9), seed=1)
     assert_same_bits(_gelu_backward(dy, x), fa.gelu_backward(dy, x))
+    assert_same_bits(_gelu_backward(dy, x[::-1]), fa.gelu_backward(dy, x[::-1]))
     assert_same_bits(_tanh_with_derivative(x), fa.tanh_with_derivative(x))
 
 
@@ -278,10 +285,8 @@ def test_arrays_without_a_dimension(dtype: Any) -> None:
     ids=str,
 )
 def test_two_arrays_broadcast(first: Any, second: Any) -> None:
-    for dtype in (np.float32, np.float64):
-        dy, x = _values(dtype, first), _values(dtype, second, seed=1)
-        assert_same_bits(_gelu_backward(dy, x), fa.gelu_backward(dy, x))
-        assert_same_bits(_gelu_backward(x, dy), fa.gelu_backward(x, dy))
+    dy, x = _values(np.float32, first), _values(np.float32, second, seed=1)
+    assert_same_bits(_gelu_backward(dy, x), fa.gelu_backward(dy, x))
 
 
 @needs_fma
@@ -346,9 +351,9 @@ def test_a_negative_slope_is_a_value_error_from_the_output(slope: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["complex", "text"])
-def test_what_is_no_real_number_is_a_typing_error(kind: str) -> None:
+def test_what_is_no_real_number_is_a_type_error(kind: str) -> None:
     x: Any = {"complex": 1j, "text": "one"}[kind]
-    with pytest.raises(numba.TypingError):
+    with pytest.raises(TypeError, match="real numbers"):
         _gelu(x)
 
 
@@ -571,7 +576,7 @@ with fa.backend("numba"):
         assert np.array_equal(fa.gelu(np.float32([1, 2, 3])), expected)
     assert np.array_equal(fa.numba.gelu(np.float32([1, 2, 3])), expected)
     assert len(told) == 1, told
-    assert "no_such_name" in str(told[0].exc_value), told[0]
+    assert "broken" in str(told[0].exc_value), told[0]
     # only that one: others, and the same in float64, are compiled
     fa.gelu(1.0)
     index = fa._core.kernel_index
