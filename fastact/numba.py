@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from . import _core, _ufuncs, families, rows, ufuncs
+from . import _ufuncs, families, rows, ufuncs
 from ._kernels import ffi, lib
 from .formulas.entry import CATALOGUE
 from .formulas.kernels import PARAMETER_BACKWARD, kernels
@@ -91,9 +91,3 @@ for _name, _function in rows.FUNCTIONS.items():
 
 for _alias, _name in families.aliases():
     globals()[_alias] = globals()[_name]
-
-
-def compile_all() -> None:
-    """Compile every kernel now; Numba keeps the results on disk."""
-    for i in range(lib.fa_kernel_count):
-        _compile(_core.address(lib.fa_kernels + i))

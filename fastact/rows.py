@@ -2,20 +2,69 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from . import families, ufuncs
+from .formulas.kernels import BACKWARD, BACKWARD_FROM_OUTPUT, FORWARD
+from .formulas.rows import ROW_FUNCTIONS
 from .parameters import as_floating
+
+_DOCSTRING = """{lead}
+
+Parameters
+----------
+{arrays}
+axis : int, default -1
+    The axis along which the function works.
+where : array_like of bool, optional
+    Which elements are included; the others {excluded}.
+scale : float, default 1
+    Factor on x (the inverse of a temperature).
+out : ndarray, optional
+    Where to store the result.
+
+Returns
+-------
+{result} : ndarray
+    Array of the input's shape. float16, float32 and float64 stay what they are.
+
+Raises
+------
+ValueError
+    If axis is None or a tuple, or scale an array.
+TypeError
+    For complex numbers, objects and strings.
+
+Notes
+-----
+{notes}
+"""
+
+_SPECIAL = """
+
+One +inf in a row gives the limit (one-hot), several, or nothing but -inf, NaN. An
+empty row gives an empty row."""
+
+_NORMWISE = """The error is bounded beside the row's largest y (|dy| + sum(|dy| y)), not
+beside each element, where the difference may cancel."""
+
+_ARRAYS = {
+    "x": "x : array_like\n    Input.",
+    "y": "y : array_like\n    Output of the function.",
+    "dy": "dy : array_like\n    Gradient with respect to the output.",
+}
 
 
 def _check_axis(axis: Any) -> int:
     if axis is None or isinstance(axis, tuple):
         raise ValueError(
-            f"axis must be one integer, not {axis!r}; for several axes reshape them into "
-            "one first, for the whole array pass x.reshape(-1)"
+            f"axis must be one integer, not {axis!r}; for several axes reshape them "
+            "into one first, for the whole array pass x.reshape(-1)"
         )
     return operator.index(axis)
 
@@ -38,221 +87,66 @@ def _apply(
     return masked(*arrays, mask, float(scale), axes=axes, **keywords)
 
 
-def softmax(
-    x: Any, axis: int = -1, *, where: Any = None, scale: float = 1.0, out: Any = None
-) -> Any:
-    """Softmax along one axis: exp(scale x) / sum(exp(scale x)).
-
-    Parameters
-    ----------
-    x : array_like
-        Input; float16, float32 and float64 stay what they are.
-    axis : int, default -1
-        The axis along which the results sum to 1.
-    where : array_like of bool, optional
-        Which elements are included; the others get 0. A row with nothing included
-        gives zeros.
-    scale : float, default 1
-        Factor on x (the inverse of a temperature).
-    out : ndarray, optional
-        Where to store the result.
-
-    Returns
-    -------
-    y : ndarray
-        Array of x's shape.
-
-    Raises
-    ------
-    ValueError
-        If axis is None or a tuple.
-
-    Notes
-    -----
-    One +inf in a row gives the limit (one-hot), several, or nothing but -inf, NaN. An
-    empty row gives an empty row. The rounding error of x - max(x) is carried along, so
-    that results stay within 4 ULP for any spread of the row.
-    """
-    return _apply("softmax", (x,), axis, where, scale, out)
-
-
-def softmax_backward(
-    dy: Any,
-    x: Any,
-    axis: int = -1,
-    *,
-    where: Any = None,
-    scale: float = 1.0,
-    out: Any = None,
-) -> Any:
-    """Gradient of softmax with respect to x: scale y (dy - sum(dy y)), y = softmax(x).
-
-    Parameters
-    ----------
-    dy, x : array_like
-        Gradient with respect to the output, and the input.
-    axis, where, scale, out
-        As for `softmax`.
-
-    Returns
-    -------
-    dx : ndarray
-        Gradient with respect to x; 0 where y is 0, whatever dy.
-
-    Raises
-    ------
-    ValueError
-        If axis is None or a tuple.
-
-    Notes
-    -----
-    The error is bounded beside the row's largest y (|dy| + sum(|dy| y)), not beside each
-    element, where the difference may cancel.
-    """
-    return _apply("softmax_backward", (dy, x), axis, where, scale, out)
-
-
-def softmax_backward_from_output(
-    dy: Any,
-    y: Any,
-    axis: int = -1,
-    *,
-    where: Any = None,
-    scale: float = 1.0,
-    out: Any = None,
-) -> Any:
-    """Gradient of softmax with respect to x, from its output y.
-
-    Parameters
-    ----------
-    dy, y : array_like
-        Gradient with respect to the output, and the output.
-    axis, where, scale, out
-        As for `softmax`.
-
-    Returns
-    -------
-    dx : ndarray
-        Gradient with respect to x; 0 where y is 0, whatever dy.
-
-    Raises
-    ------
-    ValueError
-        If axis is None or a tuple.
-    """
-    return _apply("softmax_backward_from_output", (dy, y), axis, where, scale, out)
-
-
-def log_softmax(
-    x: Any, axis: int = -1, *, where: Any = None, scale: float = 1.0, out: Any = None
-) -> Any:
-    """Logarithm of the softmax along one axis.
-
-    Parameters
-    ----------
-    x : array_like
-        Input; float16, float32 and float64 stay what they are.
-    axis : int, default -1
-        The axis along which the exponentials of the results sum to 1.
-    where : array_like of bool, optional
-        Which elements are included; the others get -inf.
-    scale : float, default 1
-        Factor on x (the inverse of a temperature).
-    out : ndarray, optional
-        Where to store the result.
-
-    Returns
-    -------
-    y : ndarray
-        Array of x's shape.
-
-    Raises
-    ------
-    ValueError
-        If axis is None or a tuple.
-
-    Notes
-    -----
-    Uses log1p of the sum of all weights but the largest, which keeps its digits where one
-    element dominates. Infinities as in `softmax`.
-    """
-    return _apply("log_softmax", (x,), axis, where, scale, out)
-
-
-def log_softmax_backward(
-    dy: Any,
-    x: Any,
-    axis: int = -1,
-    *,
-    where: Any = None,
-    scale: float = 1.0,
-    out: Any = None,
-) -> Any:
-    """Gradient of log_softmax with respect to x: scale (dy - softmax(x) sum(dy)).
-
-    Parameters
-    ----------
-    dy, x : array_like
-        Gradient with respect to the output, and the input.
-    axis, where, scale, out
-        As for `log_softmax`.
-
-    Returns
-    -------
-    dx : ndarray
-        Gradient with respect to x.
-
-    Raises
-    ------
-    ValueError
-        If axis is None or a tuple.
-    """
-    return _apply("log_softmax_backward", (dy, x), axis, where, scale, out)
-
-
-def log_softmax_backward_from_output(
-    dy: Any,
-    y: Any,
-    axis: int = -1,
-    *,
-    where: Any = None,
-    scale: float = 1.0,
-    out: Any = None,
-) -> Any:
-    """Gradient of log_softmax with respect to x, from its output y.
-
-    Parameters
-    ----------
-    dy, y : array_like
-        Gradient with respect to the output, and the output.
-    axis, where, scale, out
-        As for `log_softmax`.
-
-    Returns
-    -------
-    dx : ndarray
-        Gradient with respect to x.
-
-    Raises
-    ------
-    ValueError
-        If axis is None or a tuple.
-    """
-    return _apply("log_softmax_backward_from_output", (dy, y), axis, where, scale, out)
-
-
-FUNCTIONS: dict[str, Any] = {
-    function.__name__: function
-    for function in (
-        softmax,
-        softmax_backward,
-        softmax_backward_from_output,
-        log_softmax,
-        log_softmax_backward,
-        log_softmax_backward_from_output,
+def _docstring(name: str, member: str, arrays: tuple[str, ...]) -> str:
+    facts = ROW_FUNCTIONS[name]
+    origin = " from its output y" if member == BACKWARD_FROM_OUTPUT else ""
+    return _DOCSTRING.format(
+        lead=facts.summary
+        if member == FORWARD
+        else f"Gradient of {name} with respect to x{origin}: {facts.gradient}.",
+        arrays="\n".join(_ARRAYS[array] for array in arrays),
+        excluded=facts.excluded if member == FORWARD else "take no part and get 0",
+        result="y" if member == FORWARD else "dx",
+        notes=facts.notes + _SPECIAL if member == FORWARD else _NORMWISE,
     )
-}
-for _name in ufuncs.ROW_FUNCTIONS:
-    families.attach_members(
-        _name, {k: f for k, f in FUNCTIONS.items() if k.startswith(_name)}
-    )
+
+
+def _row_function(name: str, member: str) -> Callable[..., Any]:
+    full_name = name + member
+    arrays = ufuncs.row_inputs(full_name)
+
+    def one(
+        x: Any,
+        /,
+        axis: int = -1,
+        *,
+        where: Any = None,
+        scale: float = 1.0,
+        out: Any = None,
+    ) -> Any:
+        return _apply(full_name, (x,), axis, where, scale, out)
+
+    def two(
+        dy: Any,
+        x: Any,
+        /,
+        axis: int = -1,
+        *,
+        where: Any = None,
+        scale: float = 1.0,
+        out: Any = None,
+    ) -> Any:
+        return _apply(full_name, (dy, x), axis, where, scale, out)
+
+    function: Any = one if len(arrays) == 1 else two
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
+    parameters[: len(arrays)] = [
+        parameter.replace(name=array)
+        for parameter, array in zip(parameters, arrays, strict=False)
+    ]
+    function.__name__ = function.__qualname__ = full_name
+    function.__module__ = __package__
+    function.__doc__ = _docstring(name, member, arrays)
+    function.__signature__ = signature.replace(parameters=parameters)
+    return function  # type: ignore[no-any-return]
+
+
+FUNCTIONS: dict[str, Any] = {}
+for _name in ROW_FUNCTIONS:
+    _family = {
+        _name + member: _row_function(_name, member)
+        for member in (FORWARD, BACKWARD, BACKWARD_FROM_OUTPUT)
+    }
+    families.attach_members(_name, _family)
+    FUNCTIONS |= _family

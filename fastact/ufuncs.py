@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from . import _core, documentation
-from .formulas.entry import CATALOGUE
 from .formulas.kernels import (
     BACKWARD,
     BACKWARD_FROM_OUTPUT,
@@ -22,8 +21,7 @@ from .formulas.kernels import (
     Kernel,
     kernels,
 )
-
-_EMPTY = inspect.Parameter.empty
+from .formulas.rows import ROW_FUNCTIONS
 
 
 def signature(
@@ -69,9 +67,6 @@ def elementwise(kernel: Kernel, module: str, backend: str = "current") -> np.ufu
         generalised=kernel.member == PARAMETER_BACKWARD,
     )
     return describe(ufunc, module, shown)
-
-
-ROW_FUNCTIONS = ("softmax", "log_softmax")
 
 
 _ROW_INPUTS = {
@@ -121,8 +116,3 @@ __all__ = sorted(_all)
 def get(name: str) -> np.ufunc:
     """The ufunc of this name."""
     return _all[name]
-
-
-def activations() -> list[str]:
-    """Names of the elementwise activations, in the catalogue's order."""
-    return list(CATALOGUE)

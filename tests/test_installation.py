@@ -94,20 +94,29 @@ print(1000 * (time.perf_counter() - begin))
 """
 
 
-def _python(code: str) -> str:
+def _python(code: str, environment: dict[str, str] | None = None) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_importing_costs_at_most_40_ms_on_top_of_numpy() -> None:
+def test_importing_costs_at_most_40_ms_on_top_of_numpy(tmp_path: Path) -> None:
+    # With compiled bytecode, as everybody's second import: the first run writes it.
+    environment = dict(os.environ, PYTHONPYCACHEPREFIX=str(tmp_path))
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    _python("import fastact", environment)
     # The minimum of several, because other tests run on the same processors. Once the
     # goal is met there is nothing more to learn.
     times: list[float] = []
     while len(times) < 15 and (not times or min(times) > MILLISECONDS):
-        times.append(float(_python(TIME.format(statement="import fastact"))))
+        code = TIME.format(statement="import fastact")
+        times.append(float(_python(code, environment)))
     assert min(times) <= MILLISECONDS, f"{min(times):.1f} ms at best of {len(times)}"
 
 

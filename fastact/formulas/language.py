@@ -34,11 +34,9 @@ INTEGER_ARITHMETIC = {"iadd": "+", "isub": "-", "iand": "&", "shl": "<<", "shr":
 class Precision:
     """One of the two floating-point formats kernels compute in."""
 
-    def __init__(self, name: str, code: str, bits: int, mantissa_bits: int) -> None:
+    def __init__(self, name: str, code: str, bits: int) -> None:
         self.name = name
         self.bits = bits
-        self.mantissa_bits = mantissa_bits
-        self.exponent_bias = 2 ** (bits - mantissa_bits - 2) - 1
         self._struct = struct.Struct("<" + code)
         self._struct_bits = struct.Struct("<" + ("I" if bits == 32 else "Q"))
 
@@ -67,8 +65,8 @@ class Precision:
         return self.name
 
 
-FLOAT32 = Precision("f32", "f", 32, 23)
-FLOAT64 = Precision("f64", "d", 64, 52)
+FLOAT32 = Precision("f32", "f", 32)
+FLOAT64 = Precision("f64", "d", 64)
 PRECISIONS = (FLOAT32, FLOAT64)
 
 

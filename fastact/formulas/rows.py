@@ -1,15 +1,47 @@
 """The elementwise steps of the row functions (softmax and its like).
 
-The row algorithms themselves need loops and sums; they are in csrc/rows_template.h.
+The row algorithms themselves need loops and sums; they are in csrc/rows_template.h. What
+the documentation says of them is here.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from .elementary import Pair, exp_value, lift, lower, lowest_exponent, two_sum
 from .elementary import scale as scale_pair
 from .language import Value, clamp_low, where
 
 INFINITY = float("inf")
+
+
+@dataclass(frozen=True)
+class RowFunction:
+    """What the documentation says of a function along an axis."""
+
+    summary: str
+    gradient: str
+    excluded: str
+    notes: str
+
+
+ROW_FUNCTIONS = {
+    "softmax": RowFunction(
+        summary="Softmax along one axis: exp(scale x) / sum(exp(scale x)).",
+        gradient="scale y (dy - sum(dy y)), y = softmax(scale x); 0 where y is 0, "
+        "whatever dy",
+        excluded="get 0. A row with nothing included gives zeros",
+        notes="The rounding error of x - max(x) is carried along, so that results stay "
+        "within\n4 ULP for any spread of the row.",
+    ),
+    "log_softmax": RowFunction(
+        summary="Logarithm of the softmax along one axis.",
+        gradient="scale (dy - softmax(scale x) sum(dy))",
+        excluded="get -inf",
+        notes="Uses log1p of the sum of all weights but the largest, which keeps its "
+        "digits\nwhere one element dominates; within 4 ULP.",
+    ),
+}
 
 
 def distance(x: Value, extreme: Value, scale: Value | None) -> Pair:
