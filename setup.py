@@ -31,7 +31,7 @@ Install what is missing and try again:
 def require_compiler() -> None:
     """Say what is missing and how to get it, before a compiler's error does not."""
     compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
-    if shutil.which(compiler[0]) is None and shutil.which("cc") is None:
+    if shutil.which(compiler[0]) is None:
         sys.exit(HELP.format(missing=f"no C compiler ({compiler[0]}) was found"))
     if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
         sys.exit(HELP.format(missing="Python's C headers (Python.h) were not found"))
