@@ -145,22 +145,26 @@ def quotient(numerator: Pair, denominator: Pair) -> Pair:
     return Pair(high, missing * reciprocal)
 
 
-def divide_by_one_plus(numerator: Value, e: Value) -> Value:
-    """`over_one_plus`, rounded."""
-    reciprocal = 1.0 / (1.0 + e)
-    high = numerator * reciprocal
-    return fma(fma(-high, e, numerator - high), reciprocal, high)
-
-
 def over_one_plus(numerator: Value, e: Value) -> Pair:
     """numerator / (1 + e), for a numerator of 1 or e up to a power of two, |e| <= 1.
 
     The remainder is numerator - q (1 + e) = (numerator - q) - q e, where the difference
     is exact: q is within a factor of 2 of the numerator (Sterbenz).
     """
+    high, remainder, reciprocal = _over_one_plus(numerator, e)
+    return Pair(high, remainder * reciprocal)
+
+
+def divide_by_one_plus(numerator: Value, e: Value) -> Value:
+    """`over_one_plus` rounded to one number."""
+    high, remainder, reciprocal = _over_one_plus(numerator, e)
+    return fma(remainder, reciprocal, high)
+
+
+def _over_one_plus(numerator: Value, e: Value) -> tuple[Value, Value, Value]:
     reciprocal = 1.0 / (1.0 + e)
     high = numerator * reciprocal
-    return Pair(high, fma(-high, e, numerator - high) * reciprocal)
+    return high, fma(-high, e, numerator - high), reciprocal
 
 
 def total(a: Pair) -> Value:

@@ -7,6 +7,7 @@ operations: on processors with FMA they give the same bits.
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -47,7 +48,7 @@ def operation_count(outputs: Iterable[Value]) -> int:
     return sum(value.operation not in free for value in ordered(outputs))
 
 
-class _Printer:
+class _Printer(ABC):
     """What the printers share: names of temporaries and the walk over the graph."""
 
     keyword = ""
@@ -80,14 +81,17 @@ class _Printer:
     def name(self, argument: Any) -> str:
         return self.names[id(argument)]
 
+    @abstractmethod
     def literal(self, value: Value) -> str:
-        raise NotImplementedError  # each printer has its own
+        """A constant as the language writes it."""
 
+    @abstractmethod
     def declaration(self, value: Value) -> str:
-        raise NotImplementedError  # each printer has its own
+        """What stands before a new name."""
 
+    @abstractmethod
     def expression(self, value: Value, arguments: list[str]) -> str:
-        raise NotImplementedError  # each printer has its own
+        """An operation on arguments that have names."""
 
 
 class CPrinter(_Printer):
