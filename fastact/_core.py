@@ -50,8 +50,8 @@ def _default_threads() -> int:
     for variable in ("FASTACT_NUM_THREADS", "OMP_NUM_THREADS"):
         # OMP_NUM_THREADS may be a list, one number for each level of nesting
         text = os.environ.get(variable, "").split(",")[0].strip()
-        if text.isdigit() and int(text) > 0:
-            return int(text)
+        if text.isascii() and text.isdigit() and int(text) > 0:
+            return min(int(text), 2**31 - 1)
         if text and variable == "FASTACT_NUM_THREADS":
             raise ImportError(
                 f"{variable}={text!r} is not a positive number of threads"

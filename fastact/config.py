@@ -144,7 +144,7 @@ def backend(name: str) -> Iterator[None]:
 def backend_from_environment() -> None:
     """Start on the backend that ``FASTACT_BACKEND`` names."""
     name = os.environ.get("FASTACT_BACKEND")
-    if name is None:
+    if not name:
         return
     if name not in BACKENDS:
         allowed = ", ".join(BACKENDS)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from . import families
+from .formulas.kernels import FAMILY
 
 # Imported when they are first touched: they need what is not always installed.
 SUBMODULES = ("numba", "plain")
@@ -13,8 +14,29 @@ SUBMODULES = ("numba", "plain")
 # Names that other systems use for functions with other values: never guessed.
 AMBIGUOUS = {
     "gelu_fast": "gelu_tanh (the tanh form) or swish with beta=1.702 (the sigmoid form)",
-    "hard_sigmoid_keras2": "no function of fastact: its slope is 0.2",
+    "hard_swish": "hardswish (knees at -3 and 3, as in JAX and PyTorch); thinc's, with "
+    "knees at -2.5 and 2.5, is not here",
 }
+
+
+def _advice(name: str, known: Sequence[str]) -> str:
+    """What to say of a name that is not there."""
+    for ambiguous, meaning in AMBIGUOUS.items():
+        if name == ambiguous or name.startswith(ambiguous + "_"):
+            return f"; it may mean {meaning}"
+    member = next((m for m in FAMILY if m and name.endswith(m)), "")
+    base = name.removesuffix(member)
+    if member and base in known:
+        return (
+            f"; {base} has no {member.removeprefix('_')}, see fastact.{base}_backward"
+        )
+    for candidate in known:
+        if candidate.lower() == name.lower():
+            return f"; did you mean {candidate!r}?"
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def attribute(name: str, public: Mapping[str, object], module: str) -> object:
@@ -24,12 +46,5 @@ def attribute(name: str, public: Mapping[str, object], module: str) -> object:
     aliases = dict(families.aliases())
     if name in aliases:
         return public[aliases[name]]
-    message = f"module {module!r} has no attribute {name!r}"
-    if name in AMBIGUOUS:
-        raise AttributeError(f"{message}; it may mean {AMBIGUOUS[name]}")
-    import difflib
-
-    near = difflib.get_close_matches(name, [*public, *aliases], n=1, cutoff=0.75)
-    if near:
-        message += f"; did you mean {near[0]!r}?"
-    raise AttributeError(message)
+    advice = _advice(name, [*public, *aliases])
+    raise AttributeError(f"module {module!r} has no attribute {name!r}{advice}")

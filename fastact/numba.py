@@ -27,6 +27,7 @@ except ImportError as error:  # pragma: no cover - tested in a subprocess
     ) from error
 
 from numba import types
+from numba.core.registry import cpu_target
 
 from . import _numba_kernels
 from ._numba_overloads import register, register_rows
@@ -91,3 +92,8 @@ for _name, _function in rows.FUNCTIONS.items():
 
 for _alias, _name in families.aliases():
     globals()[_alias] = globals()[_name]
+
+# Where the first touch of this module is inside an @njit function, Numba has begun typing
+# it: let it see what has just been registered.
+cpu_target.typing_context.refresh()
+cpu_target.target_context.refresh()

@@ -26,22 +26,32 @@ def as_floating(arrays: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any,
     if dtype is not None and np.dtype(dtype).char in "efd":
         del keywords["dtype"]
         return tuple(
-            np.asanyarray(array).astype(dtype, casting=casting, copy=False)
+            _with_dtype(array).astype(dtype, casting=casting, copy=False)
             for array in arrays
         )
+    if any(hasattr(array, "dtype") for array in arrays):  # Python numbers are weak
+        arrays = tuple(float(a) if type(a) in (bool, int) else a for a in arrays)
     return tuple(
-        array.astype(_FLOATING.get(found.itemsize, np.float64), casting=casting)
-        if (found := _dtype_of(array)).kind in "biu" and hasattr(array, "astype")
+        _with_dtype(array).astype(
+            _FLOATING.get(found.itemsize, np.float64), casting=casting
+        )
+        if (found := _dtype_of(array)).kind in "biu"
         else array
         for array in arrays
     )
 
 
+def _with_dtype(array: Any) -> Any:
+    """What has a dtype as it is (a dask array stays lazy), anything else as an array."""
+    return array if hasattr(array, "astype") else np.asanyarray(array)
+
+
 def _kernel_dtype(arrays: Sequence[Any]) -> np.dtype[Any]:
     """float64 where the kernel computes in float64, else float32."""
+    strong = [a for a in arrays if type(a) not in (bool, int, float)] or arrays
     wide = any(
         dtype.itemsize >= (8 if dtype.kind == "f" else 4)
-        for dtype in map(_dtype_of, arrays)
+        for dtype in map(_dtype_of, strong)
     )
     return np.dtype(np.float64 if wide else np.float32)
 
@@ -54,25 +64,18 @@ def _dtype_of(array: Any) -> np.dtype[Any]:
 
 
 def as_parameter(name: str, value: Any, arrays: Sequence[Any]) -> Any:
-    """A parameter in the form that leaves the result's dtype to the arrays.
-
-    Python numbers and NumPy scalars become Python floats, which NumPy promotes weakly;
-    arrays are cast to the dtype that the kernel computes in.
-    """
-    if type(value) in (float, int):
-        return float(value)
+    """A parameter in the dtype that the kernel computes in: it never promotes."""
     dtype = _dtype_of(value)
     if dtype.kind not in "fiub":
         raise TypeError(
             f"{name} must be a real number or an array of them, not {dtype}; "
             "convert it first"
         )
-    if np.ndim(value) == 0 and not isinstance(value, np.ma.MaskedArray):
-        return float(value)
     target = _kernel_dtype(arrays)
-    if hasattr(value, "astype"):
-        return value.astype(target)
-    return np.asarray(value, target)
+    with np.errstate(all="ignore"):  # a parameter beyond float32 is an infinity or 0
+        if hasattr(value, "astype") and np.ndim(value) > 0:
+            return value.astype(target)
+        return np.asarray(value).astype(target)
 
 
 def check_least(name: str, value: Any, least: float) -> None:
@@ -152,10 +155,11 @@ def parameter_backward(
     ]
     target = _core_axis_last(dx, begin, end) if begin < end else dx[..., np.newaxis]
     _, *sums = ufunc(*core, *outer, out=(target, *[None] * len(casts)))
-    gradients = [
-        _sum_to(total, parameter.shape, shape, begin, end).astype(wide)
-        for total, parameter in zip(sums, casts.values(), strict=True)
-    ]
+    with np.errstate(all="ignore"):  # a sum beyond float32 is an infinity
+        gradients = [
+            _sum_to(total, parameter.shape, shape, begin, end).astype(wide)
+            for total, parameter in zip(sums, casts.values(), strict=True)
+        ]
     return _store((dx, *gradients), out)
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from . import families, ufuncs
 from .formulas.kernels import BACKWARD, BACKWARD_FROM_OUTPUT, FORWARD
 from .formulas.rows import ROW_FUNCTIONS
-from .parameters import as_floating
+from .parameters import as_floating, as_parameter
 
 _DOCSTRING = """{lead}
 
@@ -78,13 +79,18 @@ def _apply(
         return ufuncs.get(name)(*arrays, axis=axis, **keywords)
     if np.ndim(scale) != 0:
         raise ValueError("scale must be a number, not an array")
-    arrays = as_floating(tuple(map(np.asanyarray, arrays)), {})
-    mask = True if where is None else where
-    *_, last = arrays
-    mask = np.broadcast_to(np.asarray(mask, bool), np.shape(last))
-    axes = [(axis,)] * (len(arrays) + 1) + [(), (axis,)]
+    arrays = as_floating(arrays, {})
+    factor = as_parameter("scale", scale, arrays)
+    shape = np.shape(arrays[-1])
+    axes: list[tuple[int, ...]] = [(axis,)] * len(arrays)
+    if where is None:  # one row for all: dask can split the others as it likes
+        mask = np.ones(shape[normalize_axis_index(axis, len(shape))], bool)
+        axes += [(-1,), (), (axis,)]
+    else:
+        mask = np.broadcast_to(np.asarray(where, bool), shape)
+        axes += [(axis,), (), (axis,)]
     masked = ufuncs.get(f"{name}_masked")
-    return masked(*arrays, mask, float(scale), axes=axes, **keywords)
+    return masked(*arrays, mask, factor, axes=axes, **keywords)
 
 
 def _docstring(name: str, member: str, arrays: tuple[str, ...]) -> str:

@@ -73,7 +73,7 @@ def test_digits_takes_every_activation(digits, data, activation):
 def test_digits_from_the_command_line(digits, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     pytest.importorskip("rich")
-    digits.main(["hard_swish", "--epochs", "1", "--output", str(tmp_path / "new")])
+    digits.main(["hard_silu", "--epochs", "1", "--output", str(tmp_path / "new")])
     picture = tmp_path / "new" / "digits-hardswish.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out

@@ -587,3 +587,12 @@ assert len(told) == 1
     answer = _python(code)
     assert answer.returncode == 0, answer.stderr
     assert "Error" not in answer.stderr
+
+
+def test_the_first_touch_of_the_numba_side_may_be_inside_njit() -> None:
+    code = (
+        "import numpy as np, numba, fastact as fa\n"
+        "f = numba.njit(lambda x: fa.numba.gelu(x))\n"
+        "assert np.array_equal(f(np.ones(3)), fa.gelu(np.ones(3)))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -534,3 +534,36 @@ def test_gradients_of_unsupported_dtypes_are_type_errors(entry: Activation) -> N
             function(bad, np.ones(2), *values)
         with pytest.raises(TypeError):
             function(np.ones(2), bad, *values)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: fa.elu_derivative(np.float32(-1), 1e20), np.exp(-1) * 1e20),
+        (lambda: fa.elu_derivative(np.float32(-np.inf), 1e4), 0),
+        (lambda: fa.elu_backward(np.float32(np.inf), np.float32(-np.inf), 1e4), 0),
+        (lambda: fa.softplus(np.float32(-np.inf), 1e-4), 0),
+        (lambda: fa.softplus(np.float32(-1e30), 1e-4), 0),
+        (lambda: fa.softplus(np.float32(0), 1e-20), np.log(2) * 1e20),
+        (lambda: fa.softplus(0.0, 1e-300), np.log(2) * 1e300),
+        (lambda: fa.swish(np.float32(np.inf), 0.0), np.inf),
+    ],
+)
+def test_extreme_parameters_neither_overflow_nor_miss_the_limit(call, expected):
+    np.testing.assert_allclose(call(), expected, rtol=1e-6)
+
+
+def test_casting_a_parameter_or_a_sum_warns_of_nothing():
+    x = np.array([-2, -1, 0, 1, 2], "f")
+    with np.errstate(all="raise"):
+        fa.leaky_relu(x, np.float64(1e300))
+        fa.leaky_relu(x, np.full(5, 1e-60))
+        fa.softmax(x, scale=1e300)
+        huge = np.full(5, 3e38, "f")
+        _, total = fa.leaky_relu_parameter_backward(huge, -np.ones(5, "f"), 0.1)
+    assert total == -np.inf
+
+
+@pytest.mark.parametrize("x", [True, [True, False]])
+def test_python_bools_promote_as_in_tanh(x):
+    assert fa.leaky_relu(x, 0.3).dtype == np.tanh(x).dtype

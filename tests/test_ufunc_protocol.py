@@ -854,3 +854,17 @@ def test_subnormals_are_not_flushed_in_any_thread() -> None:
     thread.start()
     thread.join()
     assert kept == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("hard_swish", "thinc's"),  # two functions have this name: not guessed
+        ("hard_swish_backward", "thinc's"),
+        ("gelu_backward_from_output", "gelu has no backward_from_output"),
+        ("GELU", "'gelu'"),
+    ],
+)
+def test_names_that_are_not_there_get_advice(name, advice):
+    with pytest.raises(AttributeError, match=advice):
+        getattr(fa, name)

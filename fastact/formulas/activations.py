@@ -222,7 +222,7 @@ def prelu_by_weight(x: Value, weight: Real) -> Value:
 @activation(
     formula="x clip(x/6 + 1/2, 0, 1)",
     source="Howard et al. 2019, arXiv:1905.02244",
-    aliases=("hard_swish", "hard_silu", "hardsilu"),
+    aliases=("hard_silu", "hardsilu"),
     kinks={"-3": "0", "3": "1"},
     derivative_roots=("-1.5",),
     plain="x * np.clip(x / 6 + 0.5, 0, 1)",
@@ -369,7 +369,7 @@ def exact_product(beta: Real, x: Value) -> tuple[Value, Value | None]:
 @activation(
     formula="log(1 + exp(beta x)) / beta",
     source="Dugas et al. 2001, NeurIPS 13",
-    aliases=("soft_relu", "smooth_relu"),
+    aliases=("soft_relu", "smooth_relu", "log1p_exp"),
     plain="np.logaddexp(beta * x, 0) / beta",
     plain_backward="dy / (1 + np.exp(-beta * x))",
     notes="Unlike PyTorch's it has no threshold: it is exact for every beta x.",
@@ -377,8 +377,15 @@ def exact_product(beta: Real, x: Value) -> tuple[Value, Value | None]:
 def softplus(x: Value, beta: Real = 1.0) -> Value:
     """Softplus, a smooth rectifier."""
     z, z_low = exact_product(beta, x)
-    lifted = softplus_tail(z, z_low) / beta
-    return fma(lifted, lower(), where(z > 0, x, 0.0))
+    tail = softplus_tail(z, z_low)
+    base = where(z > 0, x, 0.0)
+    if z_low is None:
+        return fma(tail, lower(), base)
+    # A small beta must not bring back what has been clamped; a tiny one not overflow.
+    tail = where(z < lowest_exponent(), 0.0, tail)
+    tiny = abs(real(beta)) < power_of_two(-60)
+    first, last = where(tiny, lower(), 1.0), where(tiny, 1.0, lower())
+    return fma(tail * first / beta, last, base)
 
 
 @softplus.derivative
@@ -432,7 +439,15 @@ def expm1_below_zero(x: Value) -> Pair:
 def exp_below_zero(x: Value, factor: Pair) -> Value:
     """factor * e^min(x, 0)."""
     exponent = clamp_low(clamp_high(x, 0.0), lowest_exponent())
-    return total(multiply(factor, exp_lifted(reduce_exp(exponent)))) * lower()
+    lifted = exp_lifted(reduce_exp(exponent))
+    if factor.high.constant is not None:
+        return total(multiply(factor, lifted)) * lower()
+    # A large factor is lowered first, or the product would overflow; and it must not
+    # bring back what has been clamped.
+    large = abs(factor.high) > 1
+    first, last = where(large, lower(), 1.0), where(large, 1.0, lower())
+    lowered = Pair(factor.high * first, factor.low * first)
+    return where(x < lowest_exponent(), 0.0, total(multiply(lowered, lifted)) * last)
 
 
 @activation(

@@ -158,6 +158,8 @@ class Value:
         return _graph().node("neg", REAL, self)
 
     def __abs__(self) -> Value:
+        if self.constant is not None:
+            return real(abs(self.constant))
         return _graph().node("abs", REAL, self)
 
     def __lt__(self, other: Real) -> Value:
