@@ -40,7 +40,7 @@ FLAGS = [
 ]
 # gcc's scalar passes otherwise turn selections on the same condition into branches,
 # which its vectoriser cannot undo (silu then runs at a seventh of its speed). Scheduling
-# before register allocation interleaves the vectors of a block (up to 8 % on AVX-512).
+# before register allocation gains 1 to 2 % in the mean over all kernels.
 GCC_FLAGS = [
     "-fno-tree-pre",
     "-fno-tree-sink",

@@ -22,7 +22,7 @@
 #endif
 
 enum {
-    FA_WORKER_STACK_BYTES = 2 << 20, /* tasks keep some 200 KB of blocks on the stack; macOS and musl default to less */
+    FA_WORKER_STACK_BYTES = 2 << 20, /* tasks keep tens of KB of blocks on the stack; macOS and musl default to less */
     CHUNKS_PER_THREAD = 6,           /* so that a thread that starts late or is descheduled does not hold up the job */
     SPIN_NANOSECONDS = 20000,        /* about what a sleep and wake-up costs; longer would steal the core from BLAS */
     CACHE_LINE = 128                 /* Apple's; elsewhere 64, and x86 prefetches lines in pairs */
