@@ -29,11 +29,12 @@ from .config import (
     backend_from_environment as _backend_from_environment,
 )
 from .formulas.entry import CATALOGUE as _CATALOGUE
+from .formulas.entry import FUSED as _FUSED
 
 __version__ = "0.1.0"
 
 _public: dict[str, object] = {}
-for _entry in _CATALOGUE.values():
+for _entry in (*_CATALOGUE.values(), *_FUSED.values()):
     _public |= _families.family(_entry, ufuncs.get, __name__)
 _public |= _rows.FUNCTIONS
 globals().update(_public)

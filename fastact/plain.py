@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .formulas.entry import CATALOGUE, Activation
+from .formulas.entry import CATALOGUE, FUSED, Entry
 
 
 def erf(x: Any) -> Any:
@@ -21,7 +21,7 @@ def erf(x: Any) -> Any:
     return scipy_erf(x)
 
 
-def _function(entry: Activation, name: str, arrays: str, expression: str) -> Any:
+def _function(entry: Entry, name: str, arrays: str, expression: str) -> Any:
     parameters = [
         p.name if p.default is None else f"{p.name}={p.default!r}"
         for p in entry.parameters
@@ -58,12 +58,14 @@ def log_softmax_backward(dy: Any, x: Any, axis: int = -1) -> Any:
 
 
 _functions: dict[str, Callable[..., Any]] = {}
-for _entry in CATALOGUE.values():
-    for _name, _arrays, _text in (
-        (_entry.name, "x", _entry.plain),
-        (f"{_entry.name}_backward", "dy, x", _entry.plain_backward),
+for _entry in (*CATALOGUE.values(), *FUSED.values()):
+    _arrays = ", ".join(_entry.arrays)
+    _gradients = ", ".join(f"d{_result}" for _result in _entry.results)
+    for _name, _arguments, _text in (
+        (_entry.name, _arrays, _entry.plain),
+        (f"{_entry.name}_backward", f"{_gradients}, {_arrays}", _entry.plain_backward),
     ):
-        _functions[_name] = _function(_entry, _name, _arrays, _text)
+        _functions[_name] = _function(_entry, _name, _arguments, _text)
 globals().update(_functions)
 
 

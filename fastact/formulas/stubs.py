@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .entry import CATALOGUE, Activation
+from .entry import CATALOGUE, FUSED, Entry
 from .kernels import FORWARD, PARAMETER_BACKWARD, Kernel, kernels, members
 from .rows import ROW_FUNCTIONS
 
@@ -118,7 +118,7 @@ ROW_FUNCTION = """
 def _call(kernel: Kernel, *, is_ufunc: bool) -> str:
     """The `__call__` of one function."""
     result = "Any" if len(kernel.outputs) == 1 else "tuple[Any, ...]"
-    defaults = {p.name: p.default for p in kernel.activation.parameters}
+    defaults = {p.name: p.default for p in kernel.entry.parameters}
     inputs = [
         f"{name}: ArrayLike"
         + ("" if defaults.get(name) is None or is_ufunc else " = ...")
@@ -140,7 +140,7 @@ def _class_name(name: str) -> str:
     return f"_{name}"
 
 
-def _function_classes(entry: Activation) -> Iterator[str]:
+def _function_classes(entry: Entry) -> Iterator[str]:
     """A protocol for each member; the forward one also has the others as attributes."""
     for member in reversed(list(members(entry))):
         kernel = Kernel(entry, member, with_defaults=False)
@@ -179,7 +179,7 @@ def _row_classes(name: str) -> str:
 
 def _package() -> str:
     text = HEADER + SETTINGS
-    for entry in CATALOGUE.values():
+    for entry in (*CATALOGUE.values(), *FUSED.values()):
         text += "".join(_function_classes(entry)) + "\n"
         for name in (entry.name, *entry.aliases):
             text += "".join(
