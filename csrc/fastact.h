@@ -54,6 +54,10 @@ void fa_set_compile_hook(size_t address);
 
 /* NumPy inner loops. `data` is an fa_loop; for rows an fa_row_loop. */
 void fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
+/* The same over rows of n elements (dimensions: rows, n): for views of which NumPy would pass one row at a time. No
+   output may overlap an input but element by element. */
+void fa_elementwise_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *outer_steps,
+                         const ptrdiff_t *steps, void *data);
 /* (n),(n),()...->(n),()...: an elementwise kernel whose last outputs are summed over the core axis. */
 void fa_parameter_backward(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
 

@@ -13,6 +13,7 @@ where they exist ``NAME_backward_from_output`` and ``NAME_parameter_backward``.
 
 from . import families as _families
 from . import lookup as _lookup
+from . import packed as _packed
 from . import rows as _rows
 from . import ufuncs
 from ._kernels import ffi, lib
@@ -30,13 +31,15 @@ from .config import (
 )
 from .formulas.entry import CATALOGUE as _CATALOGUE
 from .formulas.entry import FUSED as _FUSED
+from .rrelu import rrelu, rrelu_backward
 
 __version__ = "0.1.0"
 
 _public: dict[str, object] = {}
 for _entry in (*_CATALOGUE.values(), *_FUSED.values()):
     _public |= _families.family(_entry, ufuncs.get, __name__)
-_public |= _rows.FUNCTIONS
+_public |= _rows.FUNCTIONS | _packed.functions(_public)
+_public |= {"rrelu": rrelu, "rrelu_backward": rrelu_backward}
 globals().update(_public)
 
 __all__ = [

@@ -15,9 +15,10 @@ from .formulas.kernels import PARAMETER_BACKWARD, Kernel
 # Types of the arrays a ufunc takes, in NumPy's order of promotion: what the arrays are
 # (float16, float32, float64), what their parameters are, what the kernel computes in.
 LOOP_TYPES = (("e", "f", "f"), ("f", "f", "f"), ("d", "d", "d"))
+ARRAY_TYPES = tuple(array for array, *_ in LOOP_TYPES)
 
-# Ufuncs hold plain addresses of what stands in these two.
-_keep_alive: list[Any] = []
+# What loops work on, by kernel and array type. Ufuncs hold plain addresses of it.
+_loops: dict[tuple[str, str, str], Any] = {}
 _row_loops: dict[tuple[str, str], Any] = {}
 
 
@@ -105,7 +106,7 @@ def make_ufunc(kernel: Kernel, doc: str, *, backend: str = "current") -> np.ufun
         loop.kernel = lib.fa_kernels + index
         loop.backend = _ENUM[backend]
         loop.types = operands.encode()
-        _keep_alive.append(loop)
+        _loops[kernel.name, backend, array] = loop
         types += operands
         data.append(address(loop))
     c_loop = LOOP_ADDRESSES["fa_parameter_backward" if summed else "fa_elementwise"]
@@ -150,6 +151,26 @@ def make_row_ufunc(
         f"{signature}->(n)",
     )
     return ufunc
+
+
+def run_rows(
+    name: str,
+    kind: str,
+    addresses: Sequence[int],
+    shape: tuple[int, int],
+    steps: Sequence[tuple[int, int]],
+) -> None:
+    """Run an elementwise kernel over rows of arrays of a type, given by their addresses.
+
+    `steps` has, for each array, the bytes from row to row and from element to element.
+    """
+    lib.fa_elementwise_rows(
+        [ffi.cast("char *", a) for a in addresses],
+        shape,
+        [outer for outer, _ in steps],
+        [inner for _, inner in steps],
+        _loops[name, "current", kind],
+    )
 
 
 def attach(ufunc: np.ufunc, attributes: Mapping[str, object]) -> None:
