@@ -36,7 +36,7 @@ enum { FA_BACKEND_C = 0, FA_BACKEND_NUMBA = 1, FA_BACKEND_CURRENT = 2 };
 typedef struct {
     fa_kernel *kernel;
     int backend;                  /* FA_BACKEND_CURRENT: the one set by fa_set_backend */
-    char types[FA_MAX_OPERANDS];  /* NumPy's type characters of the arrays */
+    char types[FA_MAX_OPERANDS];  /* NumPy's type characters of the arrays; 'E' is ml_dtypes' bfloat16 */
 } fa_loop;
 
 /* Choose by name ("baseline", "avx2", "avx512", "neon"). 0, or -1 if it is unknown or the machine lacks it. */
@@ -82,13 +82,18 @@ typedef struct {
     void (*log_softmax_backward)(size_t n, const void *dy, const void *y, double scale, void *dx);
 } fa_row_kernels;
 
+/* Between a 16-bit type and float32, rounding to nearest even. */
+typedef struct {
+    void (*widen)(size_t n, const uint16_t *narrow, float *x);
+    void (*narrow)(size_t n, const float *x, uint16_t *narrow);
+} fa_conversion;
+
 /* Everything that is compiled once per instruction set. */
 typedef struct {
     const char *name;
     const fa_function *kernels;   /* in the order of fa_kernels */
     fa_row_kernels rows_f32, rows_f64;
-    void (*widen_f16)(size_t n, const uint16_t *halves, float *x);
-    void (*narrow_f16)(size_t n, const float *x, uint16_t *halves);
+    fa_conversion f16, bf16;
 } fa_isa;
 
 extern const fa_isa fa_isa_baseline, fa_isa_avx2, fa_isa_avx512, fa_isa_neon;
