@@ -21,6 +21,7 @@ SOURCES = (
     "rows.c",
     "reduce.c",
     "staging.c",
+    "tiles.c",
     "threads.c",
     "dispatch.c",
     "isa/baseline.c",
