@@ -19,6 +19,7 @@ GENERATED = ROOT / "build" / "generated"
 SOURCES = (
     "loops.c",
     "rows.c",
+    "cross_entropy.c",
     "reduce.c",
     "staging.c",
     "tiles.c",

@@ -13,6 +13,7 @@ where they exist ``NAME_backward_from_output`` and ``NAME_parameter_backward``.
 
 from . import families as _families
 from . import lookup as _lookup
+from . import losses as _losses
 from . import rows as _rows
 from . import ufuncs
 from ._kernels import ffi, lib
@@ -36,6 +37,7 @@ _public: dict[str, object] = {}
 for _entry in _CATALOGUE.values():
     _public |= _families.family(_entry, ufuncs.get, __name__)
 _public |= _rows.FUNCTIONS
+_public |= _losses.FUNCTIONS
 globals().update(_public)
 
 __all__ = [
