@@ -13,6 +13,7 @@ where they exist ``NAME_backward_from_output`` and ``NAME_parameter_backward``.
 
 from . import families as _families
 from . import lookup as _lookup
+from . import losses as _losses
 from . import packed as _packed
 from . import rows as _rows
 from . import ufuncs
@@ -38,7 +39,7 @@ __version__ = "0.1.0"
 _public: dict[str, object] = {}
 for _entry in (*_CATALOGUE.values(), *_FUSED.values()):
     _public |= _families.family(_entry, ufuncs.get, __name__)
-_public |= _rows.FUNCTIONS | _packed.functions(_public)
+_public |= _rows.FUNCTIONS | _losses.FUNCTIONS | _packed.functions(_public)
 _public |= {"rrelu": rrelu, "rrelu_backward": rrelu_backward}
 globals().update(_public)
 

@@ -14,7 +14,11 @@ from .formulas.kernels import PARAMETER_BACKWARD, Kernel
 
 # Types of the arrays a ufunc takes, in NumPy's order of promotion: what the arrays are
 # (float16, float32, float64), what their parameters are, what the kernel computes in.
-LOOP_TYPES = (("e", "f", "f"), ("f", "f", "f"), ("d", "d", "d"))
+LOOP_TYPES: tuple[tuple[str, str, str], ...] = (
+    ("e", "f", "f"),
+    ("f", "f", "f"),
+    ("d", "d", "d"),
+)
 DTYPES = {array: np.dtype(array) for array, _, _ in LOOP_TYPES}
 
 # NumPy has no bfloat16 of its own, and no character: 'E' is one among us.

@@ -82,7 +82,7 @@ def _run(
 def _as_plain(name: str, array: Any) -> np.ndarray[Any, Any]:
     """A floating-point array that a kernel can read: native, aligned."""
     (array,) = as_floating((np.asarray(array),), {})
-    plain = np.require(array, array.dtype.newbyteorder("="), "A")
+    plain: np.ndarray[Any, Any] = np.require(array, array.dtype.newbyteorder("="), "A")
     if plain.dtype.char not in _core.DTYPES:
         raise TypeError(f"{name} must hold real numbers, not {plain.dtype}")
     return plain

@@ -114,6 +114,24 @@ ROW_FUNCTION = """
     ) -> Any: ...
 """
 
+# The loss, and its gradient, which takes dy as well.
+LOSS = """
+class _softmax_cross_entropy{member}(Protocol):
+    def __call__(
+        self,{dy}
+        logits: ArrayLike,
+        targets: ArrayLike,
+        axis: int = -1,
+        *,
+        ignore_index: int = -100,
+        label_smoothing: float = 0.0,
+        reduction: Literal["mean", "sum", "none"] = "mean",
+        out: NDArray[Any] | None = None,
+    ) -> Any: ...{attribute}
+
+softmax_cross_entropy{member}: _softmax_cross_entropy{member}
+"""
+
 
 def _call(kernel: Kernel, *, is_ufunc: bool) -> str:
     """The `__call__` of one function."""
@@ -188,6 +206,9 @@ def _package() -> str:
             )
     for name in ROW_FUNCTIONS:
         text += _row_classes(name)
+    backward = "\n    backward: _softmax_cross_entropy_backward"
+    text += LOSS.format(member="_backward", dy="\n        dy: ArrayLike,", attribute="")
+    text += LOSS.format(member="", dy="", attribute=backward)
     return text
 
 
