@@ -29,6 +29,8 @@ from .config import (
     backend_from_environment as _backend_from_environment,
 )
 from .formulas.entry import CATALOGUE as _CATALOGUE
+from .lookup import get, names
+from .quadrature import gain
 
 __version__ = "0.1.0"
 
@@ -42,9 +44,13 @@ __all__ = [
     *_public,
     "backend",
     "ffi",
+    "gain",
+    "get",
     "get_backend",
     "get_num_threads",
+    "init",
     "lib",
+    "names",
     "num_threads",
     "set_backend",
     "set_num_threads",
