@@ -32,6 +32,8 @@ from .config import (
 )
 from .formulas.entry import CATALOGUE as _CATALOGUE
 from .formulas.entry import FUSED as _FUSED
+from .lookup import get, names
+from .quadrature import gain
 from .rrelu import rrelu, rrelu_backward
 
 __version__ = "0.1.0"
@@ -47,9 +49,13 @@ __all__ = [
     *_public,
     "backend",
     "ffi",
+    "gain",
+    "get",
     "get_backend",
     "get_num_threads",
+    "init",
     "lib",
+    "names",
     "num_threads",
     "set_backend",
     "set_num_threads",

@@ -66,14 +66,18 @@ def _dtype_of(array: Any) -> np.dtype[Any]:
     return np.asarray(array).dtype
 
 
-def as_parameter(name: str, value: Any, arrays: Sequence[Any]) -> Any:
-    """A parameter in the dtype that the kernel computes in: it never promotes."""
-    dtype = _dtype_of(value)
+def check_real(name: str, dtype: np.dtype[Any]) -> None:
+    """Raise unless a parameter may have this dtype."""
     if dtype.kind not in "fiub" and not is_bfloat16(dtype):
         raise TypeError(
             f"{name} must be a real number or an array of them, not {dtype}; "
             "convert it first"
         )
+
+
+def as_parameter(name: str, value: Any, arrays: Sequence[Any]) -> Any:
+    """A parameter in the dtype that the kernel computes in: it never promotes."""
+    check_real(name, _dtype_of(value))
     target = _kernel_dtype(arrays)
     with np.errstate(all="ignore"):  # a parameter beyond float32 is an infinity or 0
         if hasattr(value, "astype") and np.ndim(value) > 0:
