@@ -30,8 +30,7 @@ from .config import (
 from .config import (
     backend_from_environment as _backend_from_environment,
 )
-from .formulas.entry import CATALOGUE as _CATALOGUE
-from .formulas.entry import FUSED as _FUSED
+from .formulas.kernels import ENTRIES as _ENTRIES
 from .lookup import get, names
 from .quadrature import gain
 from .rrelu import rrelu, rrelu_backward
@@ -39,7 +38,7 @@ from .rrelu import rrelu, rrelu_backward
 __version__ = "0.1.0"
 
 _public: dict[str, object] = {}
-for _entry in (*_CATALOGUE.values(), *_FUSED.values()):
+for _entry in _ENTRIES.values():
     _public |= _families.family(_entry, ufuncs.get, __name__)
 _public |= _rows.FUNCTIONS | _losses.FUNCTIONS | _packed.functions(_public)
 _public |= {"rrelu": rrelu, "rrelu_backward": rrelu_backward}

@@ -10,9 +10,8 @@ import numpy as np
 
 import fastact
 
-from .formulas.entry import CATALOGUE
-from .formulas.kernels import FAMILY, FORWARD
-from .parameters import check_real
+from .formulas.kernels import ENTRIES, FAMILY, FORWARD, Kernel
+from .parameters import check, check_real
 
 _MISSING = inspect.Parameter.empty
 # Keywords of row functions that belong to one call, not to the function.
@@ -49,6 +48,8 @@ class BoundActivation:
     TypeError
         If there is no such parameter, one without default is missing, or a value is not
         a real number.
+    ValueError
+        If the activation does not allow a parameter's value.
     """
 
     name: str
@@ -61,7 +62,7 @@ class BoundActivation:
     _forward: Callable[..., Any]
 
     def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
-        elementwise = name in CATALOGUE
+        elementwise = name in ENTRIES
         defaults = _defaults(name)
         for given in parameters:
             if given not in defaults:
@@ -75,6 +76,8 @@ class BoundActivation:
                 raise TypeError(f"{name} needs the parameter {parameter}")
             if elementwise:
                 values[parameter] = _constant(parameter, value)
+        if elementwise:
+            check(Kernel(ENTRIES[name], FORWARD, with_defaults=False), values)
         functions = {
             member: _bind_constants(function, values, defaults)
             if elementwise
@@ -86,9 +89,9 @@ class BoundActivation:
         forward = members.pop(FORWARD)
         vars(self).update(members, name=name, _values=values, _forward=forward)
 
-    def __call__(self, x: Any, /, **keywords: Any) -> Any:
-        """The activation of x; the keywords are those of the function."""
-        return self._forward(x, **keywords)
+    def __call__(self, *arrays: Any, **keywords: Any) -> Any:
+        """The function of these arrays; the keywords are its own."""
+        return self._forward(*arrays, **keywords)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -131,15 +134,15 @@ class BoundActivation:
 
 def _defaults(name: str) -> dict[str, Any]:
     """The parameters of an activation; `_MISSING` is the default of one without."""
-    if name in CATALOGUE:
+    if name in ENTRIES:
         return {
             p.name: _MISSING if p.default is None else p.default
-            for p in CATALOGUE[name].parameters
+            for p in ENTRIES[name].parameters
         }
     return {
         p.name: p.default
         for p in inspect.signature(getattr(fastact, name)).parameters.values()
-        if p.kind is not p.POSITIONAL_ONLY and p.name not in _OF_A_CALL
+        if p.default is not p.empty and p.name not in _OF_A_CALL
     }
 
 

@@ -10,14 +10,19 @@ import fastact
 
 from . import families
 from .bound import BoundActivation
-from .formulas.entry import CATALOGUE
-from .formulas.kernels import FAMILY
+from .formulas.entry import CATALOGUE, FUSED
+from .formulas.kernels import ENTRIES, FAMILY
 from .formulas.rows import ROW_FUNCTIONS
 
 # Imported when they are first touched: not everybody needs them, or has what they need.
 SUBMODULES = ("init", "numba", "plain")
 
-KINDS: dict[str, Iterable[str]] = {"elementwise": CATALOGUE, "rows": ROW_FUNCTIONS}
+KINDS: dict[str, Iterable[str]] = {
+    "elementwise": CATALOGUE,
+    "rows": ROW_FUNCTIONS,
+    "gates": [name for name, entry in FUSED.items() if entry.packed_gate is not None],
+    "other": ("crelu", "rrelu", "softmax_cross_entropy"),
+}
 
 # Names that other systems use for functions with other values: never guessed.
 AMBIGUOUS = {
@@ -78,8 +83,8 @@ def canonical_names(kind: str | None = None) -> dict[str, str]:
     aliases = {
         alias: name
         for name in found
-        if name in CATALOGUE
-        for alias in CATALOGUE[name].aliases
+        if name in ENTRIES
+        for alias in ENTRIES[name].aliases
     }
     return found | aliases
 
@@ -104,9 +109,10 @@ def names(kind: str | None = None, *, aliases: bool = False) -> tuple[str, ...]:
 
     Parameters
     ----------
-    kind : {None, "elementwise", "rows"}, optional
+    kind : {None, "elementwise", "rows", "gates", "other"}, optional
         "elementwise" are the activations in the narrow sense, "rows" the functions along
-        an axis (softmax and its like); by default all.
+        an axis (softmax and its like), "gates" those of a gate and a value; by default
+        all.
     aliases : bool, default False
         Whether to list other systems' names for the same functions too.
 
@@ -152,7 +158,7 @@ def get(name: str, **parameters: Any) -> Any:
     ------
     ValueError
         If there is no activation of this name; the message suggests the nearest, or
-        tells what an ambiguous name may mean.
+        tells what an ambiguous name may mean. If it does not allow a parameter's value.
     TypeError
         If the activation has no such parameter, a parameter without default is missing,
         or a value is not a real number.

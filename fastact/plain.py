@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .formulas.entry import CATALOGUE, FUSED, Entry
+from .formulas.entry import Entry
+from .formulas.kernels import ENTRIES
 
 
 def erf(x: Any) -> Any:
@@ -75,7 +76,7 @@ def softmax_cross_entropy_backward(
 
 
 _functions: dict[str, Callable[..., Any]] = {}
-for _entry in (*CATALOGUE.values(), *FUSED.values()):
+for _entry in ENTRIES.values():
     _arrays = ", ".join(_entry.arrays)
     _gradients = ", ".join(f"d{_result}" for _result in _entry.results)
     for _name, _arguments, _text in (

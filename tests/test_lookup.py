@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import ENTRIES, OTHER, PARAMETRIC, assert_same_bits, members
+from catalogue import (
+    ACTIVATIONS,
+    PARAMETRIC,
+    assert_same_bits,
+    members,
+    other_values,
+)
 
 import fastact as fa
 from fastact.bound import BoundActivation
@@ -20,7 +26,8 @@ DY = np.linspace(1, 2, 11, dtype=np.float32)
 
 
 def _others(entry: Activation) -> dict[str, float]:
-    return {p.name: OTHER for p in entry.parameters}
+    names = (p.name for p in entry.parameters)
+    return dict(zip(names, other_values(entry), strict=True))
 
 
 # ----------------------------------------------------------------------------- names
@@ -28,7 +35,7 @@ def _others(entry: Activation) -> dict[str, float]:
 
 def test_names_are_those_of_the_catalogue_in_order() -> None:
     elementwise, rows = fa.names("elementwise"), fa.names("rows")
-    assert set(elementwise) == {entry.name for entry in ENTRIES}
+    assert set(elementwise) == {entry.name for entry in ACTIVATIONS}
     assert set(rows) == set(ROW_FUNCTIONS)
     assert set(fa.names()) >= {*elementwise, *rows}
     for names in (fa.names(), elementwise, rows):
@@ -38,7 +45,7 @@ def test_names_are_those_of_the_catalogue_in_order() -> None:
 def test_aliases_are_listed_when_asked_for() -> None:
     assert "linear" not in fa.names()
     with_aliases = fa.names("elementwise", aliases=True)
-    assert set(with_aliases) == {n for e in ENTRIES for n in (e.name, *e.aliases)}
+    assert set(with_aliases) == {n for e in ACTIVATIONS for n in (e.name, *e.aliases)}
     assert with_aliases == tuple(sorted(with_aliases))
 
 
