@@ -7,7 +7,7 @@ its loss or gradient, while the row is in cache.
 from __future__ import annotations
 
 import math
-import operator
+import numbers
 from typing import Any
 
 import numpy as np
@@ -66,8 +66,7 @@ def _describe(place: Any, array: Any, axis: int | None = None) -> None:
     if axis is not None:
         place.step = strides[axis]
         strides = _without(strides, axis)
-    for i, stride in enumerate(strides):
-        place.strides[i] = stride
+    place.strides[0 : len(strides)] = strides
 
 
 def _check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
@@ -116,19 +115,24 @@ class _Call:
             allowed = ", ".join(map(repr, _REDUCTIONS))
             raise ValueError(f"reduction must be one of {allowed}, not {reduction!r}")
         self.reduction = reduction
+        if not isinstance(label_smoothing, numbers.Real):
+            raise TypeError(
+                f"label_smoothing must be a number, not {label_smoothing!r}"
+            )
         smoothing = float(label_smoothing)
         if not 0 <= smoothing <= 1:
             raise ValueError(f"label_smoothing must be in [0, 1], not {smoothing}")
-        ignored = operator.index(ignore_index)
-        if not -(2**63) <= ignored < 2**63:
-            raise ValueError(f"ignore_index must fit in 64 bits, not {ignored}")
+        if not isinstance(ignore_index, (int, np.integer)):
+            raise TypeError(f"ignore_index must be an integer, not {ignore_index!r}")
+        if not -(2**63) <= ignore_index < 2**63:
+            raise ValueError(f"ignore_index must fit in 64 bits, not {ignore_index}")
 
         self.problem = ffi.new("fa_cross_entropy *")
         self.problem.dimensions = len(self.rows)
         self.problem.shape[0 : len(self.rows)] = self.rows
         self.problem.n = self.shape[self.axis]
         self.problem.has_labels = self.has_labels
-        self.problem.ignore_index = ignored
+        self.problem.ignore_index = int(ignore_index)
         self.problem.smoothing = smoothing
         self.problem.factor = 1
 
