@@ -27,8 +27,7 @@ typedef struct {
 } job;
 
 typedef struct {
-    const fa_cross_entropy *call;
-    job axes;
+    job job;
     size_t counted, first_bad;
 } label_check;
 
@@ -81,52 +80,48 @@ rows_left(const job *j, size_t row)
     return length - row % length;
 }
 
-#define LABEL_OF(T) \
-    do { \
+#define LABEL_OF_TYPE(character, T) \
+    case character: { \
         T label; \
         memcpy(&label, place, sizeof label); \
-        return (int64_t)label; \
-    } while (0)
+        const uint64_t magnitude = label > 0 ? (uint64_t)label : 0; \
+        return magnitude > INT64_MAX ? INT64_MAX : (int64_t)label; \
+    }
 
 /* A label of any integer type. What int64 cannot hold becomes its largest number, which is no class. */
 static int64_t
 read_label(const char *place, char type)
 {
-    unsigned long long unsigned_label;
-    unsigned long unsigned_long;
     switch (type) {
-    case 'b': LABEL_OF(signed char);
-    case 'B': LABEL_OF(unsigned char);
-    case 'h': LABEL_OF(short);
-    case 'H': LABEL_OF(unsigned short);
-    case 'i': LABEL_OF(int);
-    case 'I': LABEL_OF(unsigned);
-    case 'l': LABEL_OF(long);
-    case 'q': LABEL_OF(long long);
-    case 'L':
-        memcpy(&unsigned_long, place, sizeof unsigned_long);
-        unsigned_label = unsigned_long;
-        break;
-    default: /* 'Q' */
-        memcpy(&unsigned_label, place, sizeof unsigned_label);
+        LABEL_OF_TYPE('b', signed char)
+        LABEL_OF_TYPE('B', unsigned char)
+        LABEL_OF_TYPE('h', short)
+        LABEL_OF_TYPE('H', unsigned short)
+        LABEL_OF_TYPE('i', int)
+        LABEL_OF_TYPE('I', unsigned)
+        LABEL_OF_TYPE('l', long)
+        LABEL_OF_TYPE('L', unsigned long)
+        LABEL_OF_TYPE('q', long long)
+        LABEL_OF_TYPE('Q', unsigned long long)
+    default:
+        return INT64_MAX;
     }
-    return unsigned_label > INT64_MAX ? INT64_MAX : (int64_t)unsigned_label;
 }
 
 static void
 check_labels(void *context, size_t begin, size_t end)
 {
     label_check *check = context;
-    const job *j = &check->axes;
+    const job *j = &check->job;
     size_t counted = 0, first_bad = SIZE_MAX;
     for (size_t row = begin, run; row < end; row += run) {
         const fa_row_block labels = rows_from(j, &j->targets, row);
         run = rows_left(j, row) < end - row ? rows_left(j, row) : end - row;
         for (size_t r = 0; r < run; r++) {
             const int64_t label = read_label(labels.first + (ptrdiff_t)r * labels.row_step, labels.type);
-            const bool counts = label != check->call->ignore_index;
+            const bool counts = label != j->call->ignore_index;
             counted += counts;
-            if (counts && (uint64_t)label >= check->call->n && first_bad == SIZE_MAX)
+            if (counts && (uint64_t)label >= j->call->n && first_bad == SIZE_MAX)
                 first_bad = row + r;
         }
     }
@@ -140,9 +135,9 @@ check_labels(void *context, size_t begin, size_t end)
 size_t
 fa_check_labels(const fa_cross_entropy *call, size_t *counted)
 {
-    label_check check = {.call = call, .axes = prepare(call)};
-    check.first_bad = check.axes.rows;
-    fa_parallel_for(check_labels, &check, check.axes.rows, LABELS_PER_TASK);
+    label_check check = {.job = prepare(call)};
+    check.first_bad = check.job.rows;
+    fa_parallel_for(check_labels, &check, check.job.rows, LABELS_PER_TASK);
     *counted = check.counted;
     return check.first_bad;
 }
@@ -214,7 +209,8 @@ run_tile(job *j, const buffers *b, size_t first, size_t rows)
         bool counts = n > 0;
         if (call->has_labels) {
             const int64_t label = read_label(given, targets.type);
-            counts &= label != call->ignore_index;
+            /* Labels have been checked, but another Python thread may write them since. */
+            counts &= label != call->ignore_index && (uint64_t)label < n;
             target.label = (size_t)label;
         } else {
             target.probabilities = b->targets ? b->targets + r * target_bytes : given;

@@ -7,7 +7,7 @@ its loss or gradient, while the row is in cache.
 from __future__ import annotations
 
 import math
-import operator
+import numbers
 from typing import Any
 
 import numpy as np
@@ -66,8 +66,7 @@ def _describe(place: Any, array: Any, axis: int | None = None) -> None:
     if axis is not None:
         place.step = strides[axis]
         strides = _without(strides, axis)
-    for i, stride in enumerate(strides):
-        place.strides[i] = stride
+    place.strides[0 : len(strides)] = strides
 
 
 def _check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
@@ -115,11 +114,16 @@ class _Call:
         if reduction not in _REDUCTIONS:
             allowed = ", ".join(map(repr, _REDUCTIONS))
             raise ValueError(f"reduction must be one of {allowed}, not {reduction!r}")
-        self.reduction = reduction
+        if not isinstance(label_smoothing, numbers.Real):
+            raise TypeError(
+                f"label_smoothing must be a number, not {label_smoothing!r}"
+            )
         smoothing = float(label_smoothing)
         if not 0 <= smoothing <= 1:
             raise ValueError(f"label_smoothing must be in [0, 1], not {smoothing}")
-        ignored = operator.index(ignore_index)
+        if not isinstance(ignore_index, (int, np.integer)):
+            raise TypeError(f"ignore_index must be an integer, not {ignore_index!r}")
+        ignored = int(ignore_index)
         if not -(2**63) <= ignored < 2**63:
             raise ValueError(f"ignore_index must fit in 64 bits, not {ignored}")
 
@@ -216,7 +220,8 @@ def softmax_cross_entropy(
     Each row's loss is within 4 ULP where p is not negative: the logarithm is log1p of the
     sum of all weights but the largest. Means and sums are accumulated in float64 with a
     fixed tree: the same bits whatever the threads. No array is allocated but the result,
-    unless an argument is not in native byte order or overlaps out.
+    unless an argument has to be converted (integer logits, foreign byte order) or
+    overlaps out.
 
     Source: `torch.nn.functional.cross_entropy`, whose semantics these are, save that the
     limit is NaN there.
@@ -290,8 +295,8 @@ def softmax_cross_entropy_backward(
     Of a label without smoothing, each element is within 4 ULP, also where the label has
     nearly all the weight. Otherwise the error is bounded beside the row's largest
     dy sum(p) softmax(logits) and dy p, not beside each element, where the difference may
-    cancel. The rows are read once; no array is allocated but the result, unless an
-    argument is not in native byte order or overlaps out without being the same array.
+    cancel. No array is allocated but the result, unless an argument has to be converted
+    (integer logits, foreign byte order) or overlaps out; logits may be out itself.
 
     Source: `torch.nn.functional.cross_entropy`, whose gradient this is.
     """

@@ -627,7 +627,7 @@ def test_dy_may_lie_in_out() -> None:
 @every_kind
 @pytest.mark.parametrize("axis", [0, 1], ids=lambda axis: f"axis {axis}")
 def test_no_array_is_allocated_but_the_result(axis: int, kind: str) -> None:
-    shape = (1000, 1200)
+    shape = (30, 40_000) if axis == 0 else (40_000, 30)
     for dtype in DTYPES:
         x = _logits(shape, dtype)
         targets = _targets(kind, shape, dtype, axis)
@@ -706,7 +706,14 @@ def _bad_calls() -> dict[str, tuple[Any, dict[str, Any], type[Exception], str]]:
         "objects": (x, {"targets": good.astype(object)}, kind, "targets.*object"),
         "complex logits": (x + 1j, {}, kind, "logits.*complex"),
         "logits of strings": (np.array([["a"]]), {}, kind, "logits"),
-        "ignore_index": (x, {"ignore_index": 1.5}, kind, "integer"),
+        "smoothing of text": (x, {"label_smoothing": "0.1"}, kind, "label_smoothing"),
+        "smoothing array": (
+            x,
+            {"label_smoothing": good},
+            kind,
+            "label_smoothing.*number",
+        ),
+        "ignore_index": (x, {"ignore_index": 1.5}, kind, "ignore_index.*integer"),
         "ignore_index 2**64": (x, {"ignore_index": 2**64}, value, "ignore_index"),
         "axis None": (x, {"axis": None}, value, "axis must be one integer"),
         "axis tuple": (x, {"axis": (0, 1)}, value, "axis must be one integer"),
