@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import ENTRIES, OTHER
+from catalogue import ACTIVATIONS, other_values
 from mpmath import mp
 from reference import REFERENCES
 
@@ -38,10 +38,10 @@ def _truth(entry: Activation, parameters: dict[str, float]) -> float:
 
 def _cases() -> list[Any]:
     cases = []
-    for entry in ENTRIES:
+    for entry in ACTIVATIONS:
         names = [p.name for p in entry.parameters]
         defaults = {p.name: p.default for p in entry.parameters}
-        chosen = [dict.fromkeys(names, OTHER)]
+        chosen = [dict(zip(names, other_values(entry), strict=True))]
         chosen += [defaults] if entry.has_defaults else []
         cases += [pytest.param(entry, c, id=f"{entry.name}{c}") for c in chosen]
     return cases
