@@ -80,7 +80,7 @@ kernel_index: dict[tuple[str, str], int] = {
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     """Whether it is ml_dtypes' bfloat16, whose kind is not "f"."""
-    return "E" in DTYPES and dtype == DTYPES["E"]
+    return "E" in DTYPES and dtype.type is DTYPES["E"].type  # in any byte order
 
 
 def address(pointer: Any) -> int:

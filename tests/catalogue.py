@@ -29,12 +29,14 @@ from fastact.formulas.kernels import (
 __all__ = [
     "BACKWARD",
     "BACKWARD_FROM_OUTPUT",
+    "BFLOAT16",
     "CALLS",
     "CATALOGUE",
     "DERIVATIVE",
     "DTYPES",
     "ENTRIES",
     "FORWARD",
+    "NUMPY_DTYPES",
     "OTHER",
     "PARAMETER_BACKWARD",
     "PARAMETRIC",
@@ -43,12 +45,20 @@ __all__ = [
     "members",
 ]
 
-DTYPES = (np.float16, np.float32, np.float64)
+try:
+    from ml_dtypes import bfloat16 as BFLOAT16
+except ImportError:
+    BFLOAT16 = None
+
+# Tests with long loops in Python leave out bfloat16 where nothing in it differs from
+# float16: both are converted at the same two places.
+NUMPY_DTYPES = (np.float16, np.float32, np.float64)
+DTYPES = (*NUMPY_DTYPES, *([] if BFLOAT16 is None else [BFLOAT16]))
 ENTRIES = list(CATALOGUE.values())
 PARAMETRIC = [entry for entry in ENTRIES if entry.parameters]
 
 # A value that every parameter may have and that none has as its default; exact in all
-# dtypes, so that float16, float32 and float64 compute the same function.
+# dtypes, so that all of them compute the same function.
 OTHER = 0.75
 
 # csrc/loops.c splits arrays that cost this many operations; test_threads.py fails if
