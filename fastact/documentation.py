@@ -50,7 +50,7 @@ def _bound(entry: Activation, member: str) -> str:
     bound = entry.bound if member == "" else max(entry.bound, entry.backward_bound)
     return (
         f"At most {bound:g} ULP from the exact result (float32 and float64, default "
-        "parameters, dy = 1); float16 at most 0.51 ULP."
+        "parameters, dy = 1); float16 and bfloat16 at most 0.51 ULP."
     )
 
 
@@ -98,7 +98,7 @@ def docstring(entry: Activation, member: str) -> str:
         lines += [f"At kinks: {kinks}.", ""]
     lines += [_bound(entry, member)]
     lines += [
-        "float16, float32 and float64 stay what they are; integers and booleans "
+        "float16, bfloat16, float32 and float64 stay what they are; integers and booleans "
         "promote as in `numpy.tanh`. NaN gives NaN, infinities the limit."
     ]
     if entry.notes:
