@@ -14,11 +14,7 @@ from .formulas.kernels import PARAMETER_BACKWARD, Kernel
 
 # Types of the arrays a ufunc takes, in NumPy's order of promotion: what the arrays are
 # (float16, float32, float64), what their parameters are, what the kernel computes in.
-LOOP_TYPES: tuple[tuple[str, str, str], ...] = (
-    ("e", "f", "f"),
-    ("f", "f", "f"),
-    ("d", "d", "d"),
-)
+LOOP_TYPES = [("e", "f", "f"), ("f", "f", "f"), ("d", "d", "d")]
 DTYPES = {array: np.dtype(array) for array, _, _ in LOOP_TYPES}
 
 # NumPy has no bfloat16 of its own, and no character: 'E' is one among us.
@@ -27,7 +23,7 @@ try:
 except ImportError:
     pass
 else:
-    LOOP_TYPES += (("E", "f", "f"),)
+    LOOP_TYPES.append(("E", "f", "f"))
     DTYPES["E"] = np.dtype(ml_dtypes.bfloat16)
     _ufuncs.set_bfloat16(DTYPES["E"].num)
 
@@ -84,7 +80,7 @@ kernel_index: dict[tuple[str, str], int] = {
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     """Whether it is ml_dtypes' bfloat16, whose kind is not "f"."""
-    return "E" in DTYPES and dtype == DTYPES["E"]
+    return "E" in DTYPES and dtype.type is DTYPES["E"].type  # in any byte order
 
 
 def address(pointer: Any) -> int:

@@ -166,7 +166,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     -------
     config : dict or None
         With ``mode="dicts"``: version, backend, instruction set in use and available,
-        threads, dtypes, versions of Python and NumPy, platform.
+        threads, dtypes (bfloat16 if ml_dtypes is installed), versions of Python and
+        NumPy, platform.
 
     Raises
     ------

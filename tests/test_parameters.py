@@ -9,6 +9,7 @@ import pytest
 import reference
 from catalogue import (
     BACKWARD,
+    BFLOAT16,
     CALLS,
     DTYPES,
     PARAMETER_BACKWARD,
@@ -76,6 +77,9 @@ SCALARS = {
     "a NumPy bool": np.bool_(True),
     "a 0-d int array": np.array(3),
 }
+if BFLOAT16 is not None:
+    SCALARS["a bfloat16"] = BFLOAT16(0.75)
+    SCALARS["a 0-d bfloat16 array"] = np.array(0.75, BFLOAT16)
 
 
 @pytest.mark.parametrize("form", SCALARS)
@@ -96,15 +100,16 @@ def test_scalars_never_change_the_dtype(call: Call, form: str) -> None:
         assert all(type(result) is dtype for result in first)
 
 
-ARRAY_DTYPES = ("?", "i1", "u1", "i2", "i8", "u8", "e", "f", "d", "g", ">f4", ">f8")
+ARRAY_DTYPES = ["?", "i1", "u1", "i2", "i8", "u8", "e", "f", "d", "g", ">f4", ">f8"]
+ARRAY_DTYPES += [] if BFLOAT16 is None else [BFLOAT16]
 
 
-@pytest.mark.parametrize("given", ARRAY_DTYPES)
+@pytest.mark.parametrize("given", ARRAY_DTYPES, ids=lambda d: np.dtype(d).str)
 @with_other_parameters
-def test_arrays_never_change_the_dtype(call: Call, given: str) -> None:
+def test_arrays_never_change_the_dtype(call: Call, given: Any) -> None:
     for shape in [(7,), (5, 1), (5, 7), (1,), (3, 1, 1)]:
         values = _values(shape)
-        if np.dtype(given).kind not in "f":
+        if np.dtype(given).kind in "?biu":
             values = np.ceil(values)
         parameter = values.astype(given)
         for dtype in DTYPES:
@@ -129,6 +134,19 @@ def test_integers_promote_as_in_tanh_beside_parameters(
         arrays = (x,) * call.array_count
         expected = call.function(*[a.astype(wanted) for a in arrays], *parameters)
         assert_same_bits(call.function(*arrays, *parameters), expected, str(call))
+
+
+@pytest.mark.parametrize("other", ["?", "i1", "i2", "i8", "e", "f", "d", int, float])
+def test_bfloat16_promotes_beside_parameters_as_in_arctan2(other: Any) -> None:
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    x = np.array([-2, 0, 1], bfloat16)
+    number = other(1) if isinstance(other, type) else np.ones(3, other)
+    wanted = np.arctan2(number, x).dtype
+    for call in PARAMETRIC_CALLS:
+        if call.array_count == 2 and not call.entry.from_output_minimum:
+            found = call.results(number, x)
+            cast = (np.asarray(number).astype(wanted), x.astype(wanted))
+            assert_same_bits(found, call.results(*cast), str(call))
 
 
 @with_other_parameters
