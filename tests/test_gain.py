@@ -112,7 +112,7 @@ def test_names_functions_and_bound_functions_agree() -> None:
         (lambda z: np.random.default_rng().random(z.shape), "not elementwise"),
         (lambda z: np.sin(1e8 * z), "uncertain"),
         ("softmax", "not elementwise"),
-        ("gleu", "did you mean 'gelu'"),
+        ("gelru", "did you mean 'gelu'"),
     ],
 )
 def test_what_has_no_gain_says_why(function: Any, why: str) -> None:

@@ -223,7 +223,7 @@ def test_factors_must_be_finite_and_not_negative(bad: float) -> None:
 
 def test_he_says_what_is_wrong_with_the_activation() -> None:
     with pytest.raises(ValueError, match="did you mean 'gelu'"):
-        init.he_normal((3, 4), activation="gleu")
+        init.he_normal((3, 4), activation="gelru")
     with pytest.raises(ValueError, match="no gain"):
         init.he_uniform((3, 4), activation=np.log)
 

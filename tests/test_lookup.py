@@ -65,15 +65,15 @@ def test_without_parameters_it_is_the_function_itself(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("gleu", "did you mean 'gelu'"),
+        ("gelru", "did you mean 'gelu'"),
         ("ReLU", "did you mean 'relu'"),
         ("soft_max", "did you mean 'softmax'"),
         ("hard_swish", "may mean hardswish"),
         ("gelu_fast", "may mean gelu_tanh"),
         ("gelu_backward", "a member of 'gelu'"),
         ("lrelu_parameter_backward", "a member of 'leaky_relu'"),
-        ("zzzzzz", "elu, gelu, gelu_tanh"),
-        ("", "elu, gelu, gelu_tanh"),
+        ("zzzzzz", "elu, geglu, geglu_tanh, gelu, gelu_tanh"),
+        ("", "elu, geglu, geglu_tanh, gelu, gelu_tanh"),
     ],
 )
 def test_an_unknown_name_is_a_value_error_with_advice(name: str, hint: str) -> None:
@@ -132,7 +132,8 @@ def test_default_values_given_by_name_are_the_defaults(entry: Activation) -> Non
     defaults = {p.name: p.default for p in entry.parameters}
     bound = fa.get(entry.name, **defaults)
     assert bound.parameters == defaults
-    assert_same_bits(bound(X), getattr(fa, entry.name)(X))
+    arrays = [X] * len(entry.arrays)
+    assert_same_bits(bound(*arrays), getattr(fa, entry.name)(*arrays))
 
 
 def test_a_parameter_may_be_an_array_and_is_copied() -> None:

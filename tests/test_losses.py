@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from catalogue import DTYPES, assert_same_bits
 from mpmath import mp
+from truth import finfo
 
 import fastact as fa
 
@@ -181,7 +182,7 @@ def test_gradients_are_close_beside_their_terms(
         for row, target, slopes in zip(x, targets, found, strict=True):
             exact = np.array([float(e) for e in _true_gradient(row, target, smoothing)])
             weights = [float(w) for w in _weights(target, 8, smoothing)]
-            bound = 8 * np.finfo(dtype).eps * max(sum(weights), 1)
+            bound = 8 * finfo(dtype).eps * max(sum(weights), 1)
             np.testing.assert_allclose(slopes, exact, rtol=0, atol=bound)
 
 
@@ -222,7 +223,7 @@ def test_reductions(kind: str, dtype: Any) -> None:
     total, mean = LOSS(x, targets, reduction="sum"), LOSS(x, targets)
     assert each.shape == (500,)
     assert type(total) is type(mean) is dtype
-    eps = np.finfo(dtype).eps
+    eps = finfo(dtype).eps
     wide = each.astype(float)
     np.testing.assert_allclose(total, wide.sum(), rtol=2 * eps)
     np.testing.assert_allclose(mean, wide.sum() / counted, rtol=2 * eps)
@@ -279,7 +280,7 @@ def test_probabilities_of_one_class_are_its_label() -> None:
                 LOSS(x, t, label_smoothing=smoothing, reduction="none").astype(float)
                 for t in (labels, np.eye(9, dtype=dtype)[labels])
             ]
-            np.testing.assert_allclose(*losses, rtol=4 * np.finfo(dtype).eps)
+            np.testing.assert_allclose(*losses, rtol=4 * finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("given", DTYPES, ids=lambda d: d.__name__)
@@ -374,7 +375,7 @@ def test_a_class_that_cannot_be_is_as_if_it_were_not_there(dtype: Any) -> None:
     x = _logits(20, dtype)
     x[5] = -INF
     rest = np.delete(np.arange(20), 5)
-    near = {"rtol": 4 * np.finfo(dtype).eps, "atol": 2 * np.finfo(dtype).eps}
+    near = {"rtol": 4 * finfo(dtype).eps, "atol": 2 * np.finfo(dtype).eps}
     np.testing.assert_allclose(LOSS(x, 7), LOSS(x[rest], 6), **near)
     slopes = BACKWARD(1.0, x, 7)
     assert slopes[5] == 0
@@ -399,7 +400,7 @@ def test_label_smoothing_of_one_leaves_nothing_of_the_label() -> None:
 
 def test_largest_finite_numbers() -> None:
     for dtype in DTYPES:
-        big = np.finfo(dtype).max
+        big = finfo(dtype).max
         x = np.array([big, 0, -big], dtype)
         assert LOSS(x, 0) == 0
         assert LOSS(x, 1) == big
