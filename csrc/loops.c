@@ -124,3 +124,46 @@ fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *step
         run_range(&j, 0, n);
     }
 }
+
+typedef struct {
+    const job *row;
+    const ptrdiff_t *outer_steps;
+    size_t n, blocks; /* elements of a row, and pieces that it is cut into for threads */
+} rows_job;
+
+/* Work item i is piece i % blocks of row i / blocks. */
+static void
+run_pieces(void *context, size_t begin, size_t end)
+{
+    const rows_job *rows = context;
+    for (size_t item = begin; item < end;) {
+        const size_t row = item / rows->blocks, piece = item % rows->blocks;
+        const size_t left = rows->blocks - piece, count = end - item < left ? end - item : left;
+        const size_t first = piece * GRAIN, last = count == left ? rows->n : first + count * GRAIN;
+        char *arrays[FA_MAX_OPERANDS];
+        job j = *rows->row;
+        for (int k = 0; k < j.count; k++)
+            arrays[k] = j.arrays[k] + (ptrdiff_t)row * rows->outer_steps[k];
+        j.arrays = arrays;
+        run_range(&j, first, last);
+        item += count;
+    }
+}
+
+void
+fa_elementwise_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *outer_steps, const ptrdiff_t *steps,
+                    void *data)
+{
+    const fa_loop *loop = data;
+    const fa_kernel *kernel = loop->kernel;
+    const size_t rows = (size_t)dimensions[0], n = (size_t)dimensions[1];
+    if (rows == 0 || n == 0)
+        return;
+    const job row = {fa_implementation(loop), loop, arrays, steps, kernel->input_count + kernel->output_count};
+    rows_job j = {&row, outer_steps, n, (n + GRAIN - 1) / GRAIN};
+    const size_t cost = (size_t)(kernel->operation_count + MEMORY_OPERATIONS * row.count);
+    if (rows * n >= OPERATIONS_WORTH_THREADS / cost)
+        fa_parallel_for(run_pieces, &j, rows * j.blocks, n < GRAIN ? GRAIN / n : 1);
+    else
+        run_pieces(&j, 0, rows * j.blocks);
+}

@@ -27,8 +27,8 @@ else:
     DTYPES["E"] = np.dtype(ml_dtypes.bfloat16)
     _ufuncs.set_bfloat16(DTYPES["E"].num)
 
-# Ufuncs hold plain addresses of what stands in these two.
-_keep_alive: list[Any] = []
+# What loops work on, by kernel and array type. Ufuncs hold plain addresses of it.
+_loops: dict[tuple[str, str, str], Any] = {}
 _row_loops: dict[tuple[str, str], Any] = {}
 
 
@@ -148,7 +148,7 @@ def make_ufunc(kernel: Kernel, doc: str, *, backend: str = "current") -> np.ufun
         loop.kernel = lib.fa_kernels + index
         loop.backend = _ENUM[backend]
         loop.types = operands.encode()
-        _keep_alive.append(loop)
+        _loops[kernel.name, backend, array] = loop
         loops.append((operands, loop))
     return _make(
         kernel.name,
@@ -178,6 +178,26 @@ def make_row_ufunc(
     operands = inputs + (2 if masked else 0)
     signature = ",".join(["(n)"] * inputs + (["(n)", "()"] if masked else []))
     return _make(name, doc, (operands, 1), "fa_rows", loops, f"{signature}->(n)")
+
+
+def run_rows(
+    name: str,
+    kind: str,
+    addresses: Sequence[int],
+    shape: tuple[int, int],
+    steps: Sequence[tuple[int, int]],
+) -> None:
+    """Run an elementwise kernel over rows of arrays of a type, given by their addresses.
+
+    `steps` has, for each array, the bytes from row to row and from element to element.
+    """
+    lib.fa_elementwise_rows(
+        [ffi.cast("char *", a) for a in addresses],
+        shape,
+        [outer for outer, _ in steps],
+        [inner for _, inner in steps],
+        _loops[name, "current", kind],
+    )
 
 
 def attach(ufunc: np.ufunc, attributes: Mapping[str, object]) -> None:

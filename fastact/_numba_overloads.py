@@ -11,7 +11,7 @@ from numba import types
 from numba.extending import overload
 
 from . import _core, _numba_language
-from .formulas.kernels import BACKWARD_FROM_OUTPUT, Kernel
+from .formulas.kernels import Kernel
 
 
 def _is_wide(kind: Any) -> bool:
@@ -86,7 +86,7 @@ def _array_source(
 
 
 def _declaration(kernel: Kernel) -> str:
-    defaults = {p.name: p.default for p in kernel.activation.parameters}
+    defaults = {p.name: p.default for p in kernel.entry.parameters}
     return ", ".join(
         name if defaults.get(name) is None else f"{name}={defaults[name]!r}"
         for name in kernel.inputs
@@ -94,18 +94,17 @@ def _declaration(kernel: Kernel) -> str:
 
 
 def _checks(kernel: Kernel) -> str:
-    if kernel.member != BACKWARD_FROM_OUTPUT:
-        return ""
+    broken = {">": "less_equal", ">=": "less"}
     return "".join(
-        f"    if np.any(np.less({name}, {least!r})):\n"
-        f"        raise ValueError('{name} must be at least {least:g}')\n"
-        for name, least in kernel.activation.from_output_minimum.items()
+        f"    if np.any(np.{broken[r.relation]}({r.name}, {r.bound})):\n"
+        f"        raise ValueError('{r}')\n"
+        for r in kernel.requirements
     )
 
 
 def register(function: Any, kernel: Kernel, module: Any) -> None:
     """Let @njit code call this function of fastact.numba."""
-    parameters = {p.name for p in kernel.activation.parameters}
+    parameters = {p.name for p in kernel.entry.parameters}
 
     def choose(**kinds: Any) -> Callable[..., Any]:
         deciding = [kind for name, kind in kinds.items() if name not in parameters]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .formulas.entry import Activation
+from .formulas.entry import Entry, Fused
 from .formulas.kernels import (
     BACKWARD,
     BACKWARD_FROM_OUTPUT,
@@ -16,6 +16,8 @@ _ARRAYS = {
     "x": "Input.",
     "y": "Output of the activation.",
     "dy": "Gradient with respect to the output.",
+    "gate": "What is activated.",
+    "value": "What the activated gate multiplies.",
 }
 _RESULTS = {
     "y": "The activation of x.",
@@ -25,18 +27,27 @@ _RESULTS = {
 }
 
 
-def _lead(entry: Activation, member: str) -> str:
+def _lead(entry: Entry, member: str) -> str:
     summary = entry.summary.splitlines()[0].rstrip(".")
     return {
         DERIVATIVE: f"Derivative of {entry.name}, by x.",
-        BACKWARD: f"Gradient of {entry.name} with respect to its input x.",
+        BACKWARD: f"Gradient of {entry.name} with respect to {_and(entry.arrays)}.",
         BACKWARD_FROM_OUTPUT: f"Gradient of {entry.name}, from its output y alone.",
         WITH_DERIVATIVE: f"The value of {entry.name} and its derivative in one pass.",
         PARAMETER_BACKWARD: f"Gradients of {entry.name}: input and parameters.",
     }.get(member, f"{summary}: {entry.formula}.")
 
 
-def _bound(entry: Activation, member: str) -> str:
+def _and(names: tuple[str, ...]) -> str:
+    return "its input x" if names == ("x",) else " and ".join(names)
+
+
+def _bound(entry: Entry, member: str) -> str:
+    if isinstance(entry, Fused):
+        return (
+            f"Each product's factor of one array alone is within {entry.bound:g} ULP "
+            "(float32 and float64, default parameters)."
+        )
     if member == BACKWARD_FROM_OUTPUT:
         return (
             "The derivative follows from the rounded output, so the error is small "
@@ -54,20 +65,23 @@ def _bound(entry: Activation, member: str) -> str:
     )
 
 
-def docstring(entry: Activation, member: str) -> str:
+def docstring(entry: Entry, member: str) -> str:
     """numpydoc text for one member of an activation's family."""
     kernel = Kernel(entry, member, with_defaults=False)
     parameters = {p.name: p for p in entry.parameters}
     lines = [_lead(entry, member), "", "Parameters", "----------"]
     for name in kernel.inputs:
-        if name in _ARRAYS:
-            lines += [f"{name} : array_like", f"    {_ARRAYS[name]}"]
+        if name not in parameters:
+            text = _ARRAYS.get(name, f"Gradient with respect to {name[1:]}.")
+            lines += [f"{name} : array_like", f"    {text}"]
         else:
             default = parameters[name].default
             text = "" if default is None else f", default {default:g}"
+            must = "; ".join(str(r) for r in kernel.requirements if r.name == name)
             lines += [
                 f"{name} : array_like{text}",
-                "    Parameter; broadcasts against x and never changes the dtype.",
+                "    Parameter; broadcasts against x and never changes the dtype."
+                + (f" {must}." if must else ""),
             ]
     if member == PARAMETER_BACKWARD:
         lines += ["out : tuple of ndarray or None, optional", "    Where to store."]
@@ -78,21 +92,22 @@ def docstring(entry: Activation, member: str) -> str:
         ]
     lines += ["", "Returns", "-------"]
     for name in kernel.outputs:
-        text = _RESULTS.get(
-            name,
-            f"Gradient with respect to {name[1:]}, summed to its "
-            "shape, in float32 or float64.",
+        text = _RESULTS.get(name) or (
+            f"Gradient with respect to {name[1:]}"
+            + (
+                ", summed to its shape, in float32 or float64."
+                if name[1:] in parameters
+                else "."
+            )
         )
         lines += [f"{name} : ndarray", f"    {text}"]
     lines += ["", "Raises", "------", "TypeError"]
     lines += ["    For complex numbers, objects and strings."]
-    if member == BACKWARD_FROM_OUTPUT and entry.from_output_minimum:
+    if kernel.requirements:
         lines += ["ValueError"]
-        lines += [
-            f"    If {name} is below {least:g}: the output then does not tell the input."
-            for name, least in entry.from_output_minimum.items()
-        ]
-    lines += ["", "Notes", "-----", f"f(x) = {entry.formula}.", ""]
+        lines += [f"    Unless {r}." for r in kernel.requirements]
+    variables = ", ".join(entry.arrays)
+    lines += ["", "Notes", "-----", f"f({variables}) = {entry.formula}.", ""]
     if entry.kinks and member != "":
         kinks = ", ".join(f"f'({x}) = {value}" for x, value in entry.kinks.items())
         lines += [f"At kinks: {kinks}.", ""]

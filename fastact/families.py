@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from .formulas.entry import CATALOGUE, Activation
-from .formulas.kernels import FORWARD, PARAMETER_BACKWARD, Kernel, members
+from .formulas.entry import Activation, Entry
+from .formulas.kernels import ENTRIES, FORWARD, PARAMETER_BACKWARD, Kernel, members
 from .functions import with_parameters
 from .parameters import make_parameter_backward
 
 
 def member_function(
-    entry: Activation, member: str, ufunc: Callable[[str], np.ufunc], module: str
+    entry: Entry, member: str, ufunc: Callable[[str], np.ufunc], module: str
 ) -> Any:
     """The public function of one member: a ufunc, or a function over two of them."""
     if member == PARAMETER_BACKWARD:
+        assert isinstance(entry, Activation)
         name = Kernel(entry, member, with_defaults=False).name
         return make_parameter_backward(entry, ufunc(name), module)
     if entry.parameters:
@@ -27,7 +28,7 @@ def member_function(
 
 
 def family(
-    entry: Activation, ufunc: Callable[[str], np.ufunc], module: str
+    entry: Entry, ufunc: Callable[[str], np.ufunc], module: str
 ) -> dict[str, Any]:
     """All members of an activation, also attached to the forward function."""
     functions = {
@@ -54,7 +55,7 @@ def attach_members(name: str, functions: dict[str, Any]) -> None:
 
 def aliases() -> Iterator[tuple[str, str]]:
     """Other systems' names, with the name used here, for the whole family."""
-    for entry in CATALOGUE.values():
+    for entry in ENTRIES.values():
         for alias in entry.aliases:
             for member in members(entry):
                 yield alias + member, entry.name + member

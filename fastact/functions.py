@@ -14,25 +14,22 @@ import numpy as np
 
 from . import documentation
 from ._ufuncs import Function
-from .formulas.entry import Activation
-from .formulas.kernels import BACKWARD_FROM_OUTPUT, Kernel
-from .parameters import as_floating, as_parameter, check_least
+from .formulas.entry import Entry
+from .formulas.kernels import Kernel
+from .parameters import as_floating, as_parameter, check
 
 
 def _template(kernel: Kernel) -> str:
     """Source of the function: a signature of its own cannot be had from **keywords."""
-    entry = kernel.activation
+    entry = kernel.entry
     names = [p.name for p in entry.parameters]
     arrays = kernel.inputs[: -len(names)]
     declared = [
         name if p.default is None else f"{name}={name}_default"
         for name, p in zip(names, entry.parameters, strict=True)
     ]
-    checks = "".join(
-        f"    check_least({name!r}, {name}, {least!r})\n"
-        for name, least in entry.from_output_minimum.items()
-        if kernel.member == BACKWARD_FROM_OUTPUT
-    )
+    values = ", ".join(f"{name!r}: {name}" for name in names)
+    checks = f"    check(kernel, {{{values}}})\n" if kernel.requirements else ""
     casts = "".join(
         f"    {name} = as_parameter({name!r}, {name}, ({', '.join(arrays)},))\n"
         for name in names
@@ -52,7 +49,7 @@ def _template(kernel: Kernel) -> str:
 
 
 def with_parameters(
-    entry: Activation, member: str, ufunc: Callable[[str], np.ufunc], module: str
+    entry: Entry, member: str, ufunc: Callable[[str], np.ufunc], module: str
 ) -> Callable[..., Any]:
     """The public function for one member of the family of an activation.
 
@@ -63,7 +60,8 @@ def with_parameters(
         "general": ufunc(kernel.name),
         "as_floating": as_floating,
         "as_parameter": as_parameter,
-        "check_least": check_least,
+        "check": check,
+        "kernel": kernel,
         "__name__": module,
     }
     if entry.has_defaults:
@@ -72,10 +70,9 @@ def with_parameters(
     namespace |= {f"{name}_default": value for name, value in defaults.items()}
     exec(_template(kernel), namespace)
     python: Any = namespace[entry.name + member]
-    checked = member == BACKWARD_FROM_OUTPUT and entry.from_output_minimum
     function = Function(
         namespace.get("default"),
-        None if checked else namespace["general"],
+        None if kernel.requirements else namespace["general"],
         python,
         len(kernel.inputs) - kernel.parameter_count,
         kernel.parameter_count,

@@ -11,7 +11,7 @@ import numpy as np
 from . import documentation
 from ._core import is_bfloat16
 from .formulas.entry import Activation
-from .formulas.kernels import PARAMETER_BACKWARD
+from .formulas.kernels import PARAMETER_BACKWARD, Kernel
 
 _FLOATING = {1: np.float16, 2: np.float32}  # by the size of an integer, as np.tanh
 
@@ -66,14 +66,18 @@ def _dtype_of(array: Any) -> np.dtype[Any]:
     return np.asarray(array).dtype
 
 
-def as_parameter(name: str, value: Any, arrays: Sequence[Any]) -> Any:
-    """A parameter in the dtype that the kernel computes in: it never promotes."""
-    dtype = _dtype_of(value)
+def check_real(name: str, dtype: np.dtype[Any]) -> None:
+    """Raise unless a parameter may have this dtype."""
     if dtype.kind not in "fiub" and not is_bfloat16(dtype):
         raise TypeError(
             f"{name} must be a real number or an array of them, not {dtype}; "
             "convert it first"
         )
+
+
+def as_parameter(name: str, value: Any, arrays: Sequence[Any]) -> Any:
+    """A parameter in the dtype that the kernel computes in: it never promotes."""
+    check_real(name, _dtype_of(value))
     target = _kernel_dtype(arrays)
     with np.errstate(all="ignore"):  # a parameter beyond float32 is an infinity or 0
         if hasattr(value, "astype") and np.ndim(value) > 0:
@@ -81,13 +85,24 @@ def as_parameter(name: str, value: Any, arrays: Sequence[Any]) -> Any:
         return np.asarray(value).astype(target)
 
 
-def check_least(name: str, value: Any, least: float) -> None:
-    """Raise where the derivative is not a function of the output."""
-    if np.any(np.less(value, least)):
-        raise ValueError(
-            f"{name} must be at least {least:g} for the gradient from the output: below "
-            "that, the output does not tell the input; call the form that takes x"
-        )
+# A requirement is broken where the opposite relation holds: not where a value is NaN.
+_BROKEN = {">": np.less_equal, ">=": np.less}
+
+
+def check(kernel: Kernel, values: Mapping[str, Any]) -> None:
+    """Raise a ValueError for parameters that are outside what the function allows."""
+    for requirement in kernel.requirements:
+        value, bound = values[requirement.name], requirement.bound
+        if isinstance(bound, str):
+            bound = values[bound]
+        if np.any(_BROKEN[requirement.relation](value, bound)):
+            reason = ""
+            if requirement not in kernel.entry.requirements:
+                reason = (
+                    " for the gradient from the output: otherwise the output does not "
+                    "tell the input; call the form that takes x"
+                )
+            raise ValueError(f"{requirement}{reason}, not {value!r}")
 
 
 def _reduced_axes(
@@ -236,11 +251,14 @@ def make_parameter_backward(
         + [inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)]
     )
 
+    kernel = Kernel(entry, PARAMETER_BACKWARD, with_defaults=False)
+
     def function(*arguments: Any, **keywords: Any) -> tuple[Any, ...]:
         bound = shown.bind(*arguments, **keywords)
         bound.apply_defaults()
         given = bound.arguments
         parameters = {name: given[name] for name in names}
+        check(kernel, parameters)
         return parameter_backward(
             ufunc, given["dy"], given["x"], parameters, given["out"]
         )

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .formulas.entry import CATALOGUE, Activation
+from .formulas.entry import Entry
+from .formulas.kernels import ENTRIES
 
 
 def erf(x: Any) -> Any:
@@ -21,7 +22,7 @@ def erf(x: Any) -> Any:
     return scipy_erf(x)
 
 
-def _function(entry: Activation, name: str, arrays: str, expression: str) -> Any:
+def _function(entry: Entry, name: str, arrays: str, expression: str) -> Any:
     parameters = [
         p.name if p.default is None else f"{p.name}={p.default!r}"
         for p in entry.parameters
@@ -57,13 +58,32 @@ def log_softmax_backward(dy: Any, x: Any, axis: int = -1) -> Any:
     return dy - softmax(x, axis) * dy.sum(axis=axis, keepdims=True)
 
 
+def softmax_cross_entropy(logits: Any, targets: Any, axis: int = -1) -> Any:
+    """Plain NumPy cross-entropy of labels, its mean over the rows."""
+    labels = np.expand_dims(targets, axis)
+    return -np.take_along_axis(log_softmax(logits, axis), labels, axis).mean()
+
+
+def softmax_cross_entropy_backward(
+    dy: Any, logits: Any, targets: Any, axis: int = -1
+) -> Any:
+    """Plain NumPy gradient of softmax_cross_entropy."""
+    labels = np.expand_dims(targets, axis)
+    gradient = softmax(logits, axis)
+    weight = np.take_along_axis(gradient, labels, axis)
+    np.put_along_axis(gradient, labels, weight - 1, axis)
+    return gradient * (dy / labels.size)
+
+
 _functions: dict[str, Callable[..., Any]] = {}
-for _entry in CATALOGUE.values():
-    for _name, _arrays, _text in (
-        (_entry.name, "x", _entry.plain),
-        (f"{_entry.name}_backward", "dy, x", _entry.plain_backward),
+for _entry in ENTRIES.values():
+    _arrays = ", ".join(_entry.arrays)
+    _gradients = ", ".join(f"d{_result}" for _result in _entry.results)
+    for _name, _arguments, _text in (
+        (_entry.name, _arrays, _entry.plain),
+        (f"{_entry.name}_backward", f"{_gradients}, {_arrays}", _entry.plain_backward),
     ):
-        _functions[_name] = _function(_entry, _name, _arrays, _text)
+        _functions[_name] = _function(_entry, _name, _arguments, _text)
 globals().update(_functions)
 
 

@@ -59,7 +59,7 @@ def describe(ufunc: np.ufunc, module: str, shown: inspect.Signature) -> np.ufunc
 
 def elementwise(kernel: Kernel, module: str, backend: str = "current") -> np.ufunc:
     """The ufunc over a kernel, documented."""
-    doc = documentation.docstring(kernel.activation, kernel.member)
+    doc = documentation.docstring(kernel.entry, kernel.member)
     ufunc = _core.make_ufunc(kernel, doc, backend=backend)
     shown = signature(
         kernel.inputs,

@@ -14,12 +14,15 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from .language import (
+    INFINITY,
     Bool,
     Real,
     Value,
     add_integers,
     bits,
     by_dtype,
+    clamp_high,
+    clamp_low,
     fma,
     from_bits,
     polynomial,
@@ -323,3 +326,70 @@ def log1p_lifted(u: Value) -> Value:
     square = s_true * s_true
     series = polynomial(square, by_dtype(LOG1P_FLOAT32, LOG1P_FLOAT64))
     return 2.0 * (s.high + fma(s.high * square, series, s.low))
+
+
+def pair(x: Real) -> Pair:
+    """A number as a pair."""
+    return Pair(real(x), real(0.0))
+
+
+def constant_pair(decimal: str) -> Pair:
+    """A constant as a pair."""
+    return Pair(*split(decimal))
+
+
+def add_same_sign(a: Pair, b: Pair) -> Pair:
+    """Sum of two pairs that do not cancel."""
+    high, low = two_sum(a.high, b.high)
+    return Pair(high, low + (a.low + b.low))
+
+
+def distance_to(root: str, a: Value, a_low: Value | None = None) -> Pair:
+    """root - (a + a_low), with full relative precision however near the root."""
+    root_high, root_low = split(root)
+    high, low = two_sum(root_high, -a)
+    low = low + (root_low if a_low is None else root_low - a_low)
+    return fast_two_sum(high, low)
+
+
+def scale_constant(decimal: str, a: Pair) -> Pair:
+    """A constant, to twice the precision, times a pair."""
+    return multiply(constant_pair(decimal), a)
+
+
+def times_pair(x: Value, a: Pair) -> Value:
+    """x a, rounded once; infinite for an infinite x (inf a.low may be inf or NaN)."""
+    largest = by_dtype(1e30, 1e300)
+    finite = clamp_low(clamp_high(x, largest), -largest)
+    return fma(x, a.high, finite * a.low)
+
+
+def exact_product(beta: Real, x: Value) -> tuple[Value, Value | None]:
+    """beta x and what its rounding lost; for the constant 1, x and nothing."""
+    beta = real(beta)
+    if beta.constant == 1:
+        return x, None
+    # f(x) = x / 2 for beta = 0, at infinity too
+    product = where((beta == 0) & (abs(x) == INFINITY), 0.0, beta * x)
+    # Beyond the range of exponentials what was lost no longer matters, but grows large.
+    in_range = (abs(product) < by_dtype(200.0, 1500.0)) & (abs(x) < INFINITY)
+    lost = where(in_range, fma(beta, x, -product), 0.0)
+    return product, lost
+
+
+def chain(dy: Value, slope: Real) -> Value:
+    """dy * slope, but 0 where the slope is 0, whatever dy (NaN and inf included).
+
+    Slopes that are chosen among constants are chosen after the product instead: the
+    same values, and no arithmetic is left in piecewise linear functions.
+    """
+    slope = real(slope)
+    if slope.constant is not None:
+        return real(0.0) if slope.constant == 0 else dy * slope
+    if slope.operation == "where":
+        condition, a, b = slope.arguments
+        if condition.operation == "ne" and condition.arguments == (a, a):  # a is NaN
+            return where(condition, a, chain(dy, b))
+        if a.constant is not None and b.constant is not None:
+            return where(condition, chain(dy, a), chain(dy, b))
+    return where(slope == 0, 0.0, dy * slope)

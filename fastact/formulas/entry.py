@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from .language import Value
 
-Formula: TypeAlias = Callable[..., Value]
+Formula: TypeAlias = Callable[..., Any]
+FormulaT = TypeVar("FormulaT", bound=Formula)
 
 CATALOGUE: dict[str, Activation] = {}
+FUSED: dict[str, Fused] = {}
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,34 @@ class Parameter:
     default: float | None
 
 
-@dataclass
-class Activation:
-    """An elementwise activation: everything the project knows about it.
+@dataclass(frozen=True)
+class Requirement:
+    """What a parameter must be: a relation (">" or ">=") to a number or a parameter."""
 
-    The forward formula is the function that `activation` decorates; its signature gives
-    the parameters, its docstring the summary. The entry is callable like its formula,
-    so that formulas can use each other.
+    name: str
+    relation: str
+    bound: float | str
+
+    @classmethod
+    def parse(cls, name: str, condition: str) -> Requirement:
+        """From text such as "> 0" or ">= min_val"."""
+        relation, bound = condition.split()
+        if relation not in (">", ">="):
+            raise ValueError(f"{name}: no relation {relation!r}")
+        return cls(name, relation, bound if bound.isidentifier() else float(bound))
+
+    def __str__(self) -> str:
+        words = {">": "greater than", ">=": "at least"}
+        bound = self.bound if isinstance(self.bound, str) else f"{self.bound:g}"
+        return f"{self.name} must be {words[self.relation]} {bound}"
+
+
+@dataclass
+class Entry:
+    """What all entries share.
+
+    The forward formula is a function of the arrays and the parameters; its docstring is
+    the summary.
     """
 
     name: str
@@ -41,17 +65,13 @@ class Activation:
     plain_backward: str
     aliases: tuple[str, ...] = ()
     kinks: Mapping[str, str] = field(default_factory=dict)
-    derivative_roots: tuple[str, ...] = ()
-    from_output_minimum: Mapping[str, float] = field(default_factory=dict)
+    requirements: tuple[Requirement, ...] = ()
     notes: str = ""
     bound: float = 2.0
     backward_bound: float = 4.0
-    derivative_formula: Formula | None = None
-    from_output_formula: Formula | None = None
-    parameter_formulas: dict[str, Formula] = field(default_factory=dict)
-
-    def __call__(self, *arguments: object) -> Value:
-        return self.forward(*arguments)
+    # Names of the input arrays and of the results.
+    arrays: tuple[str, ...] = ("x",)
+    results: tuple[str, ...] = ("y",)
 
     @property
     def has_defaults(self) -> bool:
@@ -60,6 +80,27 @@ class Activation:
             parameter.default is not None for parameter in self.parameters
         )
 
+
+@dataclass
+class Activation(Entry):
+    """An elementwise function of one array, with all its derivatives.
+
+    It is callable like its formula, so that formulas can use each other.
+    """
+
+    roots: tuple[str, ...] = ()
+    derivative_roots: tuple[str, ...] = ()
+    from_output_requirements: tuple[Requirement, ...] = ()
+    domain: tuple[float, float] = (-math.inf, math.inf)
+    accurate_up_to: float = math.inf
+    derivative_formula: Formula | None = None
+    from_output_formula: Formula | None = None
+    parameter_formulas: dict[str, Formula] = field(default_factory=dict)
+
+    def __call__(self, *arguments: object) -> Value:
+        value: Value = self.forward(*arguments)
+        return value
+
     @property
     def differentiable_parameters(self) -> bool:
         """Whether the gradient of every parameter is known."""
@@ -67,24 +108,44 @@ class Activation:
             parameter.name for parameter in self.parameters
         }
 
-    def derivative(self, function: Formula) -> Formula:
+    def derivative(self, function: FormulaT) -> FormulaT:
         """Decorate f'(x, *parameters)."""
         self.derivative_formula = function
         return function
 
-    def derivative_from_output(self, function: Formula) -> Formula:
+    def derivative_from_output(self, function: FormulaT) -> FormulaT:
         """Decorate f' as a function of the output: g(y, *parameters)."""
         self.from_output_formula = function
         return function
 
-    def parameter_derivative(self, name: str) -> Callable[[Formula], Formula]:
+    def parameter_derivative(self, name: str) -> Callable[[FormulaT], FormulaT]:
         """Decorate the partial derivative of f(x, *parameters) by one parameter."""
 
-        def register(function: Formula) -> Formula:
+        def register(function: FormulaT) -> FormulaT:
             self.parameter_formulas[name] = function
             return function
 
         return register
+
+
+@dataclass
+class Fused(Entry):
+    """An elementwise function of several arrays or with several results.
+
+    `packed_gate` says which half of a packed array is activated, "first" or "second",
+    for the functions that exist in that form.
+    """
+
+    packed_gate: str | None = None
+    gradient_formula: Formula | None = None
+
+    def gradient(self, function: FormulaT) -> FormulaT:
+        """Decorate the gradients, from those of the results, the arrays, the parameters.
+
+        A function g(dy..., array..., *parameters) that returns a tuple, one for each array.
+        """
+        self.gradient_formula = function
+        return function
 
 
 def activation(
@@ -95,10 +156,14 @@ def activation(
     plain_backward: str,
     aliases: tuple[str, ...] = (),
     kinks: Mapping[str, str] | None = None,
+    roots: tuple[str, ...] = (),
     derivative_roots: tuple[str, ...] = (),
-    from_output_minimum: Mapping[str, float] | None = None,
+    requires: Mapping[str, str] | None = None,
+    from_output_requires: Mapping[str, str] | None = None,
+    domain: tuple[float, float] = (-math.inf, math.inf),
+    accurate_up_to: float = math.inf,
     notes: str = "",
-) -> Callable[[Formula], Activation]:
+) -> Callable[[Callable[..., Value]], Activation]:
     """Enter the decorated forward formula into the catalogue.
 
     Parameters
@@ -109,29 +174,34 @@ def activation(
         Where the function comes from.
     plain, plain_backward
         The NumPy expression a careful user would write for y, from ``x`` and the
-        parameters, and for dx, from ``dy`` too; NumPy's functions, ``erf`` and ``expit``
+        parameters, and for dx, from ``dy`` too; NumPy's functions and ``erf``
         (SciPy's) stand ready. They are `fastact.plain` and the baseline of the benchmark.
     aliases
         Names other systems have for the same function at the same defaults.
     kinks
         Points where f' jumps, and the value taken there (expressions in the parameters).
-    derivative_roots
-        Where f' crosses zero, to 30 digits: tests look at their neighbourhood.
-    from_output_minimum
-        Least value of a parameter for which f' is a function of the output.
+    roots, derivative_roots
+        Where f and f' cross zero at the default parameters, other than at x = 0, to 30
+        digits: tests look at their neighbourhood.
+    requires
+        What parameters must be, such as {"cap": "> 0", "max_val": ">= min_val"}.
+    from_output_requires
+        The same for the gradient from the output, where f' must be a function of it.
+    domain
+        Ends of the interval outside which the function has no value.
+    accurate_up_to
+        The size of the argument (x times its factor) beyond which the error is bounded
+        beside the function's largest values only: for periodic functions.
     notes
         Anything else a user must know: differences from other systems, limits.
     """
 
-    def enter(function: Formula) -> Activation:
+    def enter(function: Callable[..., Value]) -> Activation:
         _, *parameters = inspect.signature(function).parameters.values()
         entry = Activation(
             name=function.__name__,
             summary=inspect.cleandoc(function.__doc__ or ""),
-            parameters=tuple(
-                Parameter(p.name, None if p.default is p.empty else float(p.default))
-                for p in parameters
-            ),
+            parameters=_parameters(parameters),
             forward=function,
             formula=formula,
             source=source,
@@ -139,13 +209,77 @@ def activation(
             plain_backward=plain_backward,
             aliases=aliases,
             kinks=kinks or {},
+            roots=roots,
             derivative_roots=derivative_roots,
-            from_output_minimum=from_output_minimum or {},
+            requirements=_requirements(requires),
+            from_output_requirements=_requirements(from_output_requires),
+            domain=domain,
+            accurate_up_to=accurate_up_to,
             notes=notes,
         )
-        if entry.name in CATALOGUE:
-            raise ValueError(f"{entry.name} is in the catalogue already")
-        CATALOGUE[entry.name] = entry
+        _enter(CATALOGUE, entry)
         return entry
 
     return enter
+
+
+def fused(
+    *,
+    formula: str,
+    source: str,
+    plain: str,
+    plain_backward: str,
+    arrays: int,
+    results: tuple[str, ...] = ("y",),
+    aliases: tuple[str, ...] = (),
+    kinks: Mapping[str, str] | None = None,
+    requires: Mapping[str, str] | None = None,
+    packed_gate: str | None = None,
+    notes: str = "",
+) -> Callable[[Callable[..., Any]], Fused]:
+    """Enter the decorated formula of several arrays; see `activation`.
+
+    `arrays` is how many of its first arguments are arrays; the others are parameters.
+    `plain_backward` is a tuple where there are several arrays.
+    """
+
+    def enter(function: Callable[..., Any]) -> Fused:
+        arguments = list(inspect.signature(function).parameters.values())
+        entry = Fused(
+            name=function.__name__,
+            summary=inspect.cleandoc(function.__doc__ or ""),
+            parameters=_parameters(arguments[arrays:]),
+            forward=function,
+            formula=formula,
+            source=source,
+            plain=plain,
+            plain_backward=plain_backward,
+            aliases=aliases,
+            kinks=kinks or {},
+            requirements=_requirements(requires),
+            notes=notes,
+            arrays=tuple(argument.name for argument in arguments[:arrays]),
+            results=results,
+            packed_gate=packed_gate,
+        )
+        _enter(FUSED, entry)
+        return entry
+
+    return enter
+
+
+def _parameters(arguments: list[inspect.Parameter]) -> tuple[Parameter, ...]:
+    return tuple(
+        Parameter(a.name, None if a.default is a.empty else float(a.default))
+        for a in arguments
+    )
+
+
+def _requirements(conditions: Mapping[str, str] | None) -> tuple[Requirement, ...]:
+    return tuple(Requirement.parse(*item) for item in (conditions or {}).items())
+
+
+def _enter(table: dict[str, Any], entry: Entry) -> None:
+    if entry.name in CATALOGUE or entry.name in FUSED:
+        raise ValueError(f"{entry.name} is in the catalogue already")
+    table[entry.name] = entry

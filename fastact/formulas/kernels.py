@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from . import activations as _entries  # noqa: F401 - enters them into the catalogue
-from .entry import CATALOGUE, Activation, Formula
-from .language import Precision, Real, Value, real, recording, where
+from .elementary import chain
+from .entry import CATALOGUE, FUSED, Activation, Entry, Formula, Fused, Requirement
+from .language import Precision, Real, Value, recording
+
+# All entries, by name.
+ENTRIES: dict[str, Entry] = {**CATALOGUE, **FUSED}
 
 # The family of an activation, in the order of the documentation. The suffix of the
 # forward function is empty.
@@ -33,7 +37,7 @@ DEFAULT = "_default"
 class Kernel:
     """A function of contiguous arrays: elementwise, one formula, any precision."""
 
-    activation: Activation
+    entry: Entry
     member: str
     with_defaults: bool
 
@@ -41,39 +45,47 @@ class Kernel:
     def name(self) -> str:
         """Name of the kernel, and of the ufunc over it."""
         suffix = DEFAULT if self.with_defaults else ""
-        return f"{self.activation.name}{self.member}{suffix}"
+        return f"{self.entry.name}{self.member}{suffix}"
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the input arrays, parameters last."""
-        parameters = tuple(p.name for p in self.activation.parameters)
-        arrays = {
-            BACKWARD: ("dy", "x"),
-            BACKWARD_FROM_OUTPUT: ("dy", "y"),
-            PARAMETER_BACKWARD: ("dy", "x"),
-        }.get(self.member, ("x",))
+        parameters = tuple(p.name for p in self.entry.parameters)
+        arrays = self.entry.arrays
+        if self.member == BACKWARD_FROM_OUTPUT:
+            arrays = self.entry.results
+        if self.member in (BACKWARD, BACKWARD_FROM_OUTPUT, PARAMETER_BACKWARD):
+            arrays = (*(f"d{name}" for name in self.entry.results), *arrays)
         return arrays if self.with_defaults else arrays + parameters
+
+    @property
+    def requirements(self) -> tuple[Requirement, ...]:
+        """What its parameters must be."""
+        found = self.entry.requirements
+        if self.member == BACKWARD_FROM_OUTPUT and isinstance(self.entry, Activation):
+            found += self.entry.from_output_requirements
+        return found
 
     @property
     def parameter_count(self) -> int:
         """How many of the inputs are parameters."""
-        return 0 if self.with_defaults else len(self.activation.parameters)
+        return 0 if self.with_defaults else len(self.entry.parameters)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the output arrays."""
+        gradients = tuple(f"d{name}" for name in self.entry.arrays)
         match self.member:
             case "_derivative":
                 return ("derivative",)
             case "_backward" | "_backward_from_output":
-                return ("dx",)
+                return gradients
             case "_with_derivative":
-                return ("y", "derivative")
+                return (*self.entry.results, "derivative")
             case "_parameter_backward":
-                names = (p.name for p in self.activation.parameters)
-                return ("dx", *(f"d{name}" for name in names))
+                return (*gradients, *(f"d{p.name}" for p in self.entry.parameters))
             case _:
-                return ("y",)
+                return self.entry.results
 
     def record(self, precision: Precision) -> tuple[list[Value], list[Value]]:
         """Run the formula on symbols: inputs and outputs."""
@@ -82,34 +94,42 @@ class Kernel:
             return inputs, self._outputs(inputs)
 
     def _outputs(self, inputs: list[Value]) -> list[Value]:
-        entry = self.activation
-        derivative, from_output = entry.derivative_formula, entry.from_output_formula
+        entry = self.entry
         parameters: list[Real] = list(inputs[len(inputs) - self.parameter_count :])
+        arrays: list[Value] = inputs[: len(inputs) - self.parameter_count]
         if self.with_defaults:
             parameters = [p.default for p in entry.parameters if p.default is not None]
+        if self.member == FORWARD:
+            return _several(entry.forward(*arrays, *parameters))
+        if isinstance(entry, Fused):
+            return _several(_formula(entry.gradient_formula)(*arrays, *parameters))
+        assert isinstance(entry, Activation)
+        derivative, from_output = entry.derivative_formula, entry.from_output_formula
         match self.member:
             case "_derivative":
-                return [_formula(derivative)(inputs[0], *parameters)]
+                return [_formula(derivative)(*arrays, *parameters)]
             case "_backward":
-                dy, x, *_ = inputs
+                dy, x = arrays
                 return [chain(dy, _formula(derivative)(x, *parameters))]
             case "_backward_from_output":
-                dy, y, *_ = inputs
+                dy, y = arrays
                 return [chain(dy, _formula(from_output)(y, *parameters))]
             case "_with_derivative":
-                x = inputs[0]
+                (x,) = arrays
                 slope = _formula(derivative)(x, *parameters)
                 return [entry.forward(x, *parameters), slope]
-            case "_parameter_backward":
-                dy, x, *_ = inputs
+            case _:
+                dy, x = arrays
                 slopes = [_formula(derivative)(x, *parameters)]
                 slopes += [
                     entry.parameter_formulas[p.name](x, *parameters)
                     for p in entry.parameters
                 ]
                 return [chain(dy, slope) for slope in slopes]
-            case _:
-                return [entry.forward(inputs[0], *parameters)]
+
+
+def _several(found: Value | tuple[Value, ...]) -> list[Value]:
+    return list(found) if isinstance(found, tuple) else [found]
 
 
 def _formula(formula: Formula | None) -> Formula:
@@ -118,26 +138,13 @@ def _formula(formula: Formula | None) -> Formula:
     return formula
 
 
-def chain(dy: Value, slope: Real) -> Value:
-    """dy * slope, but 0 where the slope is 0, whatever dy (NaN and inf included).
-
-    Slopes that are chosen among constants are chosen after the product instead: the
-    same values, and no arithmetic is left in piecewise linear functions.
-    """
-    slope = real(slope)
-    if slope.constant is not None:
-        return real(0.0) if slope.constant == 0 else dy * slope
-    if slope.operation == "where":
-        condition, a, b = slope.arguments
-        if condition.operation == "ne" and condition.arguments == (a, a):  # a is NaN
-            return where(condition, a, chain(dy, b))
-        if a.constant is not None and b.constant is not None:
-            return where(condition, chain(dy, a), chain(dy, b))
-    return where(slope == 0, 0.0, dy * slope)
-
-
-def members(entry: Activation) -> Iterator[str]:
-    """The members of the family that this activation has."""
+def members(entry: Entry) -> Iterator[str]:
+    """The members of the family that this entry has."""
+    if isinstance(entry, Fused):
+        yield FORWARD
+        yield BACKWARD
+        return
+    assert isinstance(entry, Activation)
     for member in FAMILY:
         if member == BACKWARD_FROM_OUTPUT and entry.from_output_formula is None:
             continue
@@ -150,7 +157,7 @@ def members(entry: Activation) -> Iterator[str]:
 
 def kernels() -> Iterator[Kernel]:
     """Every elementwise kernel of the catalogue."""
-    for entry in CATALOGUE.values():
+    for entry in ENTRIES.values():
         for member in members(entry):
             yield Kernel(entry, member, with_defaults=False)
             if entry.has_defaults and member != PARAMETER_BACKWARD:

@@ -23,6 +23,8 @@ Real: TypeAlias = "Value | float"
 Bool: TypeAlias = "Value | bool"
 Integer: TypeAlias = "Value | int"
 
+INFINITY = math.inf
+
 REAL, BOOL, INTEGER = "real", "bool", "integer"
 
 ARITHMETIC = {"add": "+", "sub": "-", "mul": "*", "div": "/"}

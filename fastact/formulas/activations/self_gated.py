@@ -1,0 +1,237 @@
+"""Self-gated activations: x times a sigmoid function of x."""
+
+from __future__ import annotations
+
+from ..elementary import (
+    Pair,
+    add_same_sign,
+    constant_pair,
+    distance_to,
+    exact_product,
+    exp_lifted,
+    expm1,
+    fma_exact,
+    lower,
+    lowest_exponent,
+    multiply,
+    one_plus,
+    pair,
+    quotient,
+    reduce_exp,
+    scale,
+    scale_constant,
+    select,
+    times_pair,
+    total,
+    two_product,
+    two_sum,
+    unlift,
+)
+from ..entry import activation
+from ..language import (
+    Real,
+    Value,
+    by_dtype,
+    clamp_high,
+    clamp_low,
+    fma,
+    split,
+    where,
+)
+from ..logistic import (
+    SILU_ROOT,
+    exp_of_minus_abs,
+    logistic_slope_lifted,
+    one_minus_right,
+    silu_slope,
+    times_logistic,
+    times_logistic_of_any,
+)
+
+
+@activation(
+    formula="x / (1 + exp(-x))",
+    source="Elfwing, Uchibe and Doya 2017, arXiv:1702.03118",
+    aliases=("swish_1", "swish1", "sil"),
+    derivative_roots=("-" + SILU_ROOT,),
+    plain="x / (1 + np.exp(-x))",
+    plain_backward="dy * (s := 1 / (1 + np.exp(-x))) * (1 + x * (1 - s))",
+)
+def silu(x: Value) -> Value:
+    """Sigmoid linear unit."""
+    x = clamp_low(x, lowest_exponent())
+    return times_logistic(x, x)
+
+
+@silu.derivative
+def silu_derivative(x: Value) -> Value:
+    return silu_slope(x)
+
+
+@activation(
+    formula="x / (1 + exp(-beta x))",
+    source="Ramachandran, Zoph and Le 2017, arXiv:1710.05941",
+    derivative_roots=("-" + SILU_ROOT,),
+    plain="x / (1 + np.exp(-beta * x))",
+    plain_backward="dy * (s := 1 / (1 + np.exp(-beta * x))) * (1 + beta * x * (1 - s))",
+    notes="At beta = 1 it is silu.",
+)
+def swish(x: Value, beta: Real = 1.0) -> Value:
+    """Swish: silu with a learnable sharpness."""
+    z, z_low = exact_product(beta, x)
+    if z_low is None:
+        return silu(x)
+    return times_logistic_of_any(x, z, z_low)
+
+
+@swish.derivative
+def swish_derivative(x: Value, beta: Real) -> Value:
+    return silu_slope(*exact_product(beta, x))
+
+
+@swish.parameter_derivative("beta")
+def swish_by_beta(x: Value, beta: Real) -> Value:
+    z, z_low = exact_product(beta, x)
+    # x^2 grows much more slowly than e^-|z| falls, but inf * 0 would be NaN.
+    slope = x * logistic_slope_lifted(z, z_low) * lower() * x
+    return where(abs(z) > -lowest_exponent(), 0.0, slope)
+
+
+# ---------------------------------------------------------------- mish
+
+
+@activation(
+    formula="x tanh(log(1 + exp(x)))",
+    source="Misra 2019, arXiv:1908.08681",
+    derivative_roots=("-1.19243121451549521213758834042073940560068641",),
+    plain="x * np.tanh(np.logaddexp(x, 0))",
+    plain_backward="dy * ((t := np.tanh(np.logaddexp(x, 0)))"
+    " + x * (1 - t * t) / (1 + np.exp(-x)))",
+)
+def mish(x: Value) -> Value:
+    """Mish."""
+    # tanh(log(1 + e^x)) = n / (n + 2), n = e^x (e^x + 2); right of zero divided by
+    # e^2x: n = 1 + 2e, and n / (n + 2e^2), e = e^-x. Each sum keeps its rounding error.
+    negative = x < 0
+    x = clamp_low(x, lowest_exponent())
+    lifted = exp_of_minus_abs(x)
+    e = lifted * lower()
+    unlift_left = where(negative, lower(), 1.0)
+    n = fma_exact(
+        where(negative, lifted, e),
+        where(negative, e, 2.0),
+        where(negative, lifted + lifted, 1.0),
+    )
+    base = fma_exact(
+        where(negative, n.high, e + e),
+        where(negative, lower(), e),
+        where(negative, 2.0, n.high),
+    )
+    base_low = fma(n.low, unlift_left, base.low)
+    return times_pair(x, quotient(n, Pair(base.high, base_low))) * unlift_left
+
+
+MISH_ROOT = "1.19243121451549521213758834042073940560068641"
+MISH_EXP_AT_ROOT = "0.303482535281528928821436743539643058364490752"
+MISH_A = "3.93444037185296393522630131155355812359426681"  # 3e^2 + 8e + 6 - 4r there
+MISH_B = "4.91044760584458678646431023061892917509347226"  # 3e + 4 there
+
+
+@mish.derivative
+def mish_derivative(x: Value) -> Value:
+    """Derivative, accurate around its root too.
+
+    Left of zero, with a = -x, e = e^-a and n = e (e + 2), it is e K / (n + 2)^2,
+    K = (e + 2) (n + 2) - 4 a (1 + e). K is 0 at a = r. With h = e - e^-r and d = r - a,
+    K = h (A + B h + h^2) + 4 d (1 + e): two terms of one sign.
+    Right of zero, with e = e^-x, T = 1 + 2e and D = T + 2e^2, it is
+    (T D + 4 x e^2 (1 + e)) / D^2: no term is negative.
+    """
+    negative = x < 0
+    size = clamp_high(abs(x), -lowest_exponent())
+    distance = distance_to(MISH_ROOT, size)
+    reduced = reduce_exp(*distance)
+    at_root = constant_pair(MISH_EXP_AT_ROOT)
+    lifted = multiply(at_root, exp_lifted(reduced))
+    e = unlift(lifted)
+    one_plus_e = one_plus(e)
+
+    h = multiply(at_root, expm1(reduced))
+    slope = add_same_sign(
+        constant_pair(MISH_A),
+        multiply(h, add_same_sign(constant_pair(MISH_B), h)),
+    )
+    k = add_same_sign(multiply(h, slope), multiply(scale(4.0, distance), one_plus_e))
+    left_top = multiply(lifted, k)
+    left_base = add_same_sign(multiply(e, add_same_sign(pair(2.0), e)), pair(2.0))
+
+    t = add_same_sign(pair(1.0), scale(2.0, e))
+    square = multiply(e, e)
+    right_base = add_same_sign(t, scale(2.0, square))
+    rising = multiply(scale(4.0 * size, square), one_plus_e)
+    right_top = add_same_sign(multiply(t, right_base), rising)
+
+    base = select(negative, left_base, right_base)
+    top = select(negative, left_top, right_top)
+    slope_of_x = total(quotient(top, multiply(base, base)))
+    return slope_of_x * where(negative, lower(), 1.0)
+
+
+GELU_TANH_C1 = "1.59576912160573071175978423973752747390343452"  # 2 sqrt(2/pi)
+GELU_TANH_C3 = "0.0713548162726002487763387522798635409955920748"  # 0.044715 C1
+GELU_TANH_ROOT = "0.752461422071016258487954443288916090605392178"
+GELU_TANH_EXP_AT_ROOT = "0.291955211914767134594976833278125805842226171"
+GELU_TANH_CHORD = "1.63617008954872919046907026376825292728031743"  # C1 + C3 r^2
+GELU_TANH_SLOPE = "1.71697202543472614788764231182970383403408325"  # C1 + 3 C3 r^2
+
+
+def gelu_tanh_limit() -> float:
+    """Where x e^v(x) has been rounded to zero."""
+    return float(by_dtype(11.0, 22.0))
+
+
+@activation(
+    formula="x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2",
+    source="Hendrycks and Gimpel 2016, arXiv:1606.08415",
+    aliases=("gelu_new", "gelu_pytorch_tanh", "gelu_approx", "approxgelu"),
+    derivative_roots=("-" + GELU_TANH_ROOT,),
+    plain="0.5 * x * (1 + np.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))",
+    plain_backward="dy * 0.5 * (1 + "
+    "(t := np.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))"
+    " + x * (1 - t * t) * 0.7978845608028654 * (1 + 0.134145 * x * x))",
+    notes="A function of its own, not an approximation of gelu to rely on: it is up to "
+    "4.8e-4 away.",
+)
+def gelu_tanh(x: Value) -> Value:
+    """Gaussian error linear unit, tanh form."""
+    limit = gelu_tanh_limit()
+    x = clamp_low(x, -limit)
+    bounded = clamp_high(x, limit)
+    cubic = scale_constant(GELU_TANH_C3, two_product(bounded, bounded))
+    factor = add_same_sign(constant_pair(GELU_TANH_C1), cubic)
+    return times_logistic(x, *scale(bounded, factor))
+
+
+@gelu_tanh.derivative
+def gelu_tanh_derivative(x: Value) -> Value:
+    """Derivative, accurate around its root too.
+
+    With a = |x|, e = exp(-v(a)), w = a v'(a), left of zero it is
+    e (1 + e - w) / (1 + e)^2, and right of zero 1 minus that. At the root a = r,
+    1 + e = w. With d = r - a and t = a (a + r), v(r) - v(a) = d (CHORD + C3 t) and
+    1 + e - w = e^-v(r) expm1(v(r) - v(a)) + d (SLOPE + 3 C3 t): two terms of one sign.
+    """
+    a = clamp_high(abs(x), gelu_tanh_limit())
+    distance = distance_to(GELU_TANH_ROOT, a)
+    root_high, root_low = split(GELU_TANH_ROOT)
+    high, low = two_sum(root_high, a)
+    t = scale_constant(GELU_TANH_C3, scale(a, Pair(high, low + root_low)))
+    chord = add_same_sign(constant_pair(GELU_TANH_CHORD), t)
+    slope = add_same_sign(constant_pair(GELU_TANH_SLOPE), scale(3.0, t))
+    reduced = reduce_exp(*multiply(distance, chord))
+    at_root = constant_pair(GELU_TANH_EXP_AT_ROOT)
+    lifted = multiply(at_root, exp_lifted(reduced))
+    factor = add_same_sign(multiply(at_root, expm1(reduced)), multiply(distance, slope))
+    base = one_plus(unlift(lifted))
+    left = total(quotient(multiply(lifted, factor), multiply(base, base)))
+    return one_minus_right(x < 0, left)

@@ -1,0 +1,1 @@
+"""Smooth activations made of square roots and hyperbolic functions."""

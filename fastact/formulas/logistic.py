@@ -1,0 +1,127 @@
+"""What follows from the logistic function: its slope, its products, silu's derivative."""
+
+from __future__ import annotations
+
+from .elementary import (
+    add_same_sign,
+    constant_pair,
+    distance_to,
+    divide_by_one_plus,
+    exp_lifted,
+    exp_value,
+    exp_value_lifted_where,
+    expm1,
+    lift,
+    log1p_lifted,
+    lower,
+    lowest_exponent,
+    multiply,
+    one_plus,
+    over_one_plus,
+    quotient,
+    reduce_exp,
+    times_pair,
+    total,
+    two_product,
+    unlift,
+)
+from .language import (
+    Value,
+    by_dtype,
+    clamp_high,
+    clamp_low,
+    copysign,
+    fma,
+    power_of_two,
+    real,
+    where,
+)
+
+
+def exp_of_minus_abs(z: Value, z_low: Value | None = None) -> Value:
+    """e^-|z + z_low|, lifted."""
+    rest = None if z_low is None else where(z < 0, z_low, -z_low)
+    return exp_value(clamp_low(-abs(z), lowest_exponent()), rest, shift=lift())
+
+
+def logistic(z: Value, z_low: Value | None = None) -> Value:
+    """1 / (1 + e^-(z + z_low)), accurate in both tails.
+
+    With e = e^-|z| it is 1 / (1 + e) on the right and e / (1 + e) on the left.
+    """
+    lifted = exp_of_minus_abs(z, z_low)
+    numerator = where(z < 0, lifted, power_of_two(lift()))
+    return divide_by_one_plus(numerator, lifted * lower()) * lower()
+
+
+def logistic_slope_lifted(z: Value, z_low: Value | None = None) -> Value:
+    """e / (1 + e)^2 of e = e^-|z + z_low|, lifted."""
+    lifted = exp_of_minus_abs(z, z_low)
+    reciprocal, missing = over_one_plus(real(1.0), lifted * lower())
+    high, low = two_product(lifted, reciprocal)
+    rest = fma(low, reciprocal, (high + high) * missing)
+    return fma(high, reciprocal, rest)
+
+
+def softplus_tail(z: Value, z_low: Value | None = None) -> Value:
+    """log(1 + e^-|z + z_low|), lifted."""
+    return log1p_lifted(exp_of_minus_abs(z, z_low))
+
+
+def times_logistic(x: Value, z: Value, z_low: Value | None = None) -> Value:
+    """x / (1 + e^-(z + z_low)) for an x that is clamped where this is zero."""
+    negative = z < 0
+    lifted = exp_of_minus_abs(z, z_low)
+    top = where(negative, lifted, 1.0)
+    logistic_z = over_one_plus(top, lifted * lower())
+    return times_pair(x, logistic_z) * where(negative, lower(), 1.0)
+
+
+def times_logistic_of_any(x: Value, z: Value, z_low: Value) -> Value:
+    """x / (1 + e^-(z + z_low)) for x and z of any size each.
+
+    Far on the left x e^z is still a normal number where e^z no longer is: there, and
+    only there (a lifted quotient times a large x would overflow), e^z is lifted.
+    """
+    negative = z < 0
+    edge, lowest = by_dtype((-86.0, -174.0), (-700.0, -1400.0))
+    far = z < edge
+    shift = by_dtype(126, 1022)
+    unlift_far = where(far, power_of_two(-shift), 1.0)
+    # On the right e^-|z| only has to be negligible, and must not need lifting.
+    exponent = clamp_low(-abs(z), where(negative, lowest, edge))
+    rest = where(negative, z_low, -z_low)
+    e = exp_value_lifted_where(far, exponent, rest, shift=shift)
+    logistic_z = over_one_plus(where(negative, e, 1.0), e * unlift_far)
+    product = times_pair(x, logistic_z) * unlift_far
+    return where(z <= lowest, copysign(0.0, x), product)
+
+
+SILU_ROOT = "1.27846454276107379510935873902298015543947749"
+SILU_EXP_AT_ROOT = "0.278464542761073795109358739022980155439477489"
+
+
+def silu_slope(z: Value, z_low: Value | None = None) -> Value:
+    """Derivative of z / (1 + e^-z), accurate around its root too.
+
+    With a = |z| and e = e^-a, left of zero it is e (1 + e - a) / (1 + e)^2, and right of
+    zero 1 minus that. At the root, a = r, 1 + e = a, so e^-r = r - 1, and
+    1 + e - a = (r - 1) expm1(r - a) + (r - a): two terms of one sign.
+    """
+    negative = z < 0
+    size_low = None if z_low is None else where(negative, -z_low, z_low)
+    size = clamp_high(abs(z), -lowest_exponent())
+    distance = distance_to(SILU_ROOT, size, size_low)
+    reduced = reduce_exp(*distance)
+    at_root = constant_pair(SILU_EXP_AT_ROOT)
+    lifted = multiply(at_root, exp_lifted(reduced))
+    factor = add_same_sign(multiply(at_root, expm1(reduced)), distance)
+    base = one_plus(unlift(lifted))
+    left = total(quotient(multiply(lifted, factor), multiply(base, base)))
+    return one_minus_right(negative, left)
+
+
+def one_minus_right(negative: Value, left_lifted: Value) -> Value:
+    """g(|x|) left of zero and 1 - g(|x|) right of it, from a lifted g."""
+    signed = where(negative, left_lifted, -left_lifted)
+    return fma(signed, lower(), where(negative, 0.0, 1.0))
