@@ -11,7 +11,7 @@
    kept as this type and cast back to its own when called. */
 typedef void (*fa_function)(void);
 
-enum { FA_MAX_OPERANDS = 10 };
+enum { FA_MAX_OPERANDS = 11 };
 
 /* One elementwise kernel in one precision, with all its implementations. */
 typedef struct {

@@ -27,6 +27,8 @@ KINDS: dict[str, Iterable[str]] = {
 # Names that other systems use for functions with other values: never guessed.
 AMBIGUOUS = {
     "gelu_fast": "gelu_tanh (the tanh form) or swish with beta=1.702 (the sigmoid form)",
+    "hard_sigmoid": "hardsigmoid (slope 1/6, as in JAX, Keras 3 and PyTorch) or "
+    "clipped_linear with slope=0.2 and offset=0.5 (ONNX's default, Chainer's and thinc's)",
     "hard_swish": "hardswish (knees at -3 and 3, as in JAX and PyTorch); thinc's, with "
     "knees at -2.5 and 2.5, is not here",
 }

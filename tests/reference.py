@@ -91,6 +91,33 @@ REFERENCES: dict[str, Callable[..., Number]] = _References(
             * (max(-limit, min(value, limit)) + 1)
         ),
         "hardswish": lambda x: x * min(max(x + 3, mp.zero), mp.mpf(6)) / 6,
+        "relu6": lambda x: min(max(x, mp.zero), mp.mpf(6)),
+        "threshold": lambda x, threshold, value: x if x > threshold else value,
+        "thresholded_relu": lambda x, theta: x if x > theta else mp.zero,
+        "hardtanh": lambda x, min_val, max_val: min(max(x, min_val), max_val),
+        "clipped_linear": lambda x, slope, offset, min_val, max_val: min(
+            max(mp.fdot([(slope, x), (offset, 1)]), min_val), max_val
+        ),
+        "hardsigmoid": lambda x: min(max(x + 3, mp.zero), mp.mpf(6)) / 6,
+        "sparse_sigmoid": lambda x: min(max((x + 1) / 2, mp.zero), mp.one),
+        "sparse_plus": lambda x: x if x >= 1 else max((x + 1) / 2, mp.zero) ** 2,
+        "hardmish": lambda x: x / 2 * min(max(x + 2, mp.zero), mp.mpf(2)),
+        "hardshrink": lambda x, lambd: x if abs(x) > lambd else mp.zero,
+        "softshrink": lambda x, lambd: mp.sign(x) * max(abs(x) - lambd, mp.zero),
+        "relu_squared": lambda x: max(x, mp.zero) ** 2,
+        "star_relu": mp.extraprec(64)(
+            lambda x, scale, bias: scale * max(x, mp.zero) ** 2 + bias
+        ),
+        "exp": lambda x: mp.exp(_cut(x)),
+        "celu": lambda x, alpha: x if x >= 0 else alpha * mp.expm1(_cut(x / alpha)),
+        "pelu": lambda x, a, b: a * (x / b if x >= 0 else mp.expm1(_cut(x / b))),
+        "xielu": mp.extraprec(64)(
+            lambda x, ap, an, beta, eps: (
+                ap * x**2 + beta * x
+                if x > 0
+                else (mp.expm1(_cut(min(x, eps))) - x) * an + beta * x
+            )
+        ),
     }
 )
 
