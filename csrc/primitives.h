@@ -13,6 +13,7 @@ typedef uint32_t fa_bits_f32;
 typedef uint64_t fa_bits_f64;
 
 #define FA_INFINITY(precision) ((fa_##precision)INFINITY)
+#define FA_NAN(precision) ((fa_##precision)NAN)
 
 #define FA_INLINE static inline __attribute__((always_inline))
 

@@ -17,8 +17,9 @@ Number = Any  # mpmath has no types; every Number here is an mp.mpf
 LOST_BITS = 16
 # The step of a difference, relative to the argument. Below 2**-53, so that no kink
 # that is a float lies inside it, and small enough that its square, even divided by
-# the 2**-53 to which a derivative sinks beside its root, stays below 2**-70.
-STEP_BITS = 64
+# the 2**-53 to which a derivative sinks beside its root, stays below 2**-70; and so does
+# the square of its ratio to the 2**-53 between logit's pole and the float64 next to it.
+STEP_BITS = 90
 # What results are good for: relative bits, and bits below the smallest subnormal.
 RELATIVE_BITS = 70
 BITS_BELOW_FLOOR = 12
@@ -50,6 +51,21 @@ def _gelu_tanh_inner(x: Number) -> Number:
     return mp.sqrt(2 / mp.pi) * (x + mp.mpf(44715) / 10**6 * x**3)
 
 
+def _dyt(x: Number, alpha: Number, gamma: Number, beta: Number) -> Number:
+    if beta == 0:
+        return gamma * mp.tanh(alpha * x)
+    # over a common denominator, because gamma = beta leaves e^-2|alpha x| in one tail
+    e = mp.exp(_cut(-2 * abs(alpha * x)))
+    gamma = mp.sign(alpha * x) * gamma
+    return (beta + gamma + (beta - gamma) * e) / (1 + e)
+
+
+def _logit(x: Number) -> Number:
+    if x < 0.25:
+        return mp.log(x / (1 - x))
+    return mp.log1p((2 * x - 1) / (1 - x))
+
+
 # A definition takes (x, *params) as mp.mpf, x finite, and is written such that its
 # relative error stays near the working precision everywhere: expm1, log1p, erfc
 # instead of differences that cancel. Constants are built at the precision of the
@@ -69,11 +85,19 @@ REFERENCES: dict[str, Callable[..., Number]] = _References(
         "sigmoid": lambda x: 1 / (1 + mp.exp(_cut(-x))),
         "logsigmoid": lambda x: -_softplus(-x),
         "tanh": lambda x: mp.tanh(x),
+        "scaled_tanh": lambda x, alpha, beta: alpha * mp.tanh(beta * x),
+        "softcap": lambda x, cap: cap * mp.tanh(x / cap),
+        "dyt": _dyt,
+        "logit": _logit,
         "softsign": lambda x: x / (1 + abs(x)),
         "softplus": lambda x, beta: _softplus(beta * x) / beta,
         "silu": lambda x: x / (1 + mp.exp(_cut(-x))),
         "swish": lambda x, beta: x / (1 + mp.exp(_cut(-beta * x))),
         "gelu": lambda x: x * mp.ncdf(_cut(x)),
+        "ndtr": lambda x: mp.ncdf(_cut(x)),
+        "erf": lambda x: mp.erf(x),
+        "laplace": lambda x, mu, sigma: mp.ncdf(_cut((x - mu) / sigma)),
+        "gaussian": lambda x: mp.exp(_cut(-x * x)),
         # (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)), which does not cancel
         "gelu_tanh": lambda x: x / (1 + mp.exp(_cut(-2 * _gelu_tanh_inner(x)))),
         "mish": lambda x: x * mp.tanh(_softplus(x)),

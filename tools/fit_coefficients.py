@@ -2,7 +2,7 @@
 
     python tools/fit_coefficients.py [name ...]
 
-Names: roots, exp, log1p, gelu_tail, gelu_slope (these five when no name is
+Names: roots, exp, log1p, gelu_tail, gelu_slope, erf (these six when no name is
 given), and gelu_k, which surveys how the choice of k changes the last two.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
 nothing at run time imports it.
@@ -97,6 +97,17 @@ def log1p_target(z: mpf) -> tuple[mpf, mpf]:
     s = mp.sqrt(z)
     ratio = mp.atanh(s) / s  # log1p(u) = 2 s ratio
     return (ratio - 1) / z, z / ratio
+
+
+ERF_SLOPE = 1 / mp.sqrt(mp.pi)
+
+
+def erf_target(t: mpf) -> tuple[mpf, mpf]:
+    if t == 0:
+        return 1 / mp.pi, mpf(0)
+    rest = mp.erfc(t)
+    f = (-mp.log(rest) / (2 * t) - ERF_SLOPE) / t
+    return f, 2 * t * t * rest / mp.erf(t)
 
 
 def gelu_tail_target(k: mpf) -> Target:
@@ -306,6 +317,14 @@ FITS = {
         interval=dict.fromkeys(DIGITS, (mpf(0), mpf(1) / 9)),
         bits={"float32": 28, "float64": 57},
         start={"float32": 1, "float64": 5},
+    ),
+    "erf": Fit(
+        what="erf(t) = 1 - exp(-2t (1/sqrt(pi) + t P(t))), 0 <= t <= 4 (6 in float64); "
+        "error relative to erf(t)",
+        target=dict.fromkeys(DIGITS, erf_target),
+        interval={"float32": (mpf(0), mpf(4)), "float64": (mpf(0), mpf(6))},
+        bits={"float32": 27, "float64": 56.5},
+        start={"float32": 6, "float64": 22},
     ),
     "gelu_tail": Fit(
         what="(1 - Phi(a)) exp(a^2/2) = P(t)/(a + k), t = (a - k)/(a + k); "

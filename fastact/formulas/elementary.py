@@ -145,8 +145,9 @@ def quotient(numerator: Pair, denominator: Pair) -> Pair:
     remainder = fma(-high, denominator.high, numerator.high)
     if numerator.low.constant != 0:
         remainder = remainder + numerator.low
-    missing = fma(-high, denominator.low, remainder)
-    return Pair(high, missing * reciprocal)
+    if denominator.low.constant != 0:
+        remainder = fma(-high, denominator.low, remainder)
+    return Pair(high, remainder * reciprocal)
 
 
 def over_one_plus(numerator: Value, e: Value) -> Pair:
@@ -283,8 +284,29 @@ def half_of_one_minus_exp(a: Value) -> Value:
     """(1 - e^(-2a)) / 2 as one number, to about 1 ULP, for a >= 0 and a normal e^(-2a).
 
     Half of everything, so that the factor -2 of the exponent costs nothing: with
-    -2a = n ln 2 - 2h, it is 2^n (-expm1(-2h) / 2) + (1 - 2^n) / 2. The low part of ln 2
-    would count only where n is large and the power small beside 1.
+    -2a = n ln 2 - 2h, it is 2^n (-expm1(-2h) / 2) + (1 - 2^n) / 2.
+    """
+    power, h, series = _reduce_half(a)
+    curve = fma(h * h, series, h)
+    return fma(power, curve, fma(power, -0.5, 0.5))
+
+
+def half_of_one_minus_exp_pair(a: Value, a_low: Value | None) -> Pair:
+    """(1 - e^(-2 (a + a_low))) / 2 as a sum, to about a quarter of an ULP.
+
+    The low part may be a sixth of the high one.
+    """
+    power, h, series = _reduce_half(a)
+    curve_low = h * h * series if a_low is None else fma(h * h, series, a_low)
+    whole = fma(power, -0.5, 0.5)
+    high = fma(power, h, whole)
+    return Pair(high, fma(power, curve_low, fma(power, h, whole - high)))
+
+
+def _reduce_half(a: Value) -> tuple[Value, Value, Value]:
+    """2^n, h and P with -2a = n ln 2 - 2h and -expm1(-2h) / 2 = h + h^2 P.
+
+    The low part of ln 2 would count only where n is large and the power small beside 1.
     """
     half_ln2, _ = split(f"{Fraction(LN2) / 2}")
     magic = _biased_magic(0)
@@ -294,9 +316,7 @@ def half_of_one_minus_exp(a: Value) -> Value:
     series = by_dtype(EXP_FLOAT32, EXP_FLOAT64)
     # expm1(-2h) = -2h + 4h^2 EXP(-2h)
     halved = [f"{Fraction(c) * -2 * (-2) ** i}" for i, c in enumerate(series)]
-    curve = fma(h * h, polynomial(h, halved), h)
-    power = _power(bits(shifted))
-    return fma(power, curve, fma(power, -0.5, 0.5))
+    return _power(bits(shifted)), h, polynomial(h, halved)
 
 
 def _biased_magic(shift: int) -> float:
@@ -375,9 +395,12 @@ def scale_constant(decimal: str, a: Pair) -> Pair:
 
 def times_pair(x: Value, a: Pair) -> Value:
     """x a, rounded once; infinite for an infinite x (inf a.low may be inf or NaN)."""
-    largest = by_dtype(1e30, 1e300)
-    finite = clamp_low(clamp_high(x, largest), -largest)
-    return fma(x, a.high, finite * a.low)
+    return fma(x, a.high, clamp_size(x, by_dtype(1e30, 1e300)) * a.low)
+
+
+def finite_times_pair(x: Value, a: Pair) -> Value:
+    """x a, rounded once, for a finite product."""
+    return fma(x, a.high, x * a.low)
 
 
 def exact_product(beta: Real, x: Value) -> tuple[Value, Value | None]:
@@ -391,6 +414,18 @@ def exact_product(beta: Real, x: Value) -> tuple[Value, Value | None]:
     in_range = (abs(product) < by_dtype(200.0, 1500.0)) & (abs(x) < INFINITY)
     lost = where(in_range, fma(beta, x, -product), 0.0)
     return product, lost
+
+
+def exact_quotient(numerator: Pair, divisor: Real) -> Pair:
+    """A pair over a number; the low part is 0 where it no longer matters."""
+    high, low = quotient(numerator, pair(divisor))
+    in_range = abs(high) < by_dtype(200.0, 1500.0)
+    return Pair(high, where(in_range, low, 0.0))  # inf - inf is NaN
+
+
+def clamp_size(x: Value, largest: float) -> Value:
+    """x, but at most `largest` on either side of zero; NaN stays NaN."""
+    return clamp_low(clamp_high(x, largest), -largest)
 
 
 def chain(dy: Value, slope: Real) -> Value:

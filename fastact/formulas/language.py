@@ -24,6 +24,7 @@ Bool: TypeAlias = "Value | bool"
 Integer: TypeAlias = "Value | int"
 
 INFINITY = math.inf
+NAN = math.nan
 
 REAL, BOOL, INTEGER = "real", "bool", "integer"
 
@@ -325,7 +326,10 @@ def integer(number: Integer) -> Value:
 
 def bits(x: Real) -> Value:
     """The number's pattern of bits."""
-    return _graph().node("bits", INTEGER, real(x))
+    x = real(x)
+    if x.constant is not None:
+        return integer(_graph().precision.to_bits(x.constant))
+    return _graph().node("bits", INTEGER, x)
 
 
 def from_bits(pattern: Integer) -> Value:
@@ -341,9 +345,24 @@ def add_integers(a: Integer, b: Integer) -> Value:
     return _graph().node("iadd", INTEGER, integer(a), integer(b))
 
 
+def subtract_integers(a: Integer, b: Integer) -> Value:
+    """Difference of two integers."""
+    return _graph().node("isub", INTEGER, integer(a), integer(b))
+
+
+def and_integers(a: Integer, b: Integer) -> Value:
+    """The bits that are set in both integers."""
+    return _graph().node("iand", INTEGER, integer(a), integer(b))
+
+
 def shift_left(a: Integer, places: int) -> Value:
     """An integer times 2^places."""
     return _graph().node("shl", INTEGER, integer(a), integer(places))
+
+
+def shift_right(a: Integer, places: int) -> Value:
+    """An integer over 2^places, rounded down."""
+    return _graph().node("shr", INTEGER, integer(a), integer(places))
 
 
 def power_of_two(exponent: int) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .elementary import (
+    Pair,
     add_same_sign,
     constant_pair,
     distance_to,
@@ -61,6 +62,19 @@ def logistic_slope_lifted(z: Value, z_low: Value | None = None) -> Value:
     high, low = two_product(lifted, reciprocal)
     rest = fma(low, reciprocal, (high + high) * missing)
     return fma(high, reciprocal, rest)
+
+
+def logistic_slope_times_lifted(
+    factor: Pair, z: Value, z_low: Value | None = None
+) -> Value:
+    """The factor times e / (1 + e)^2 of e = e^-|z + z_low|, lifted, to about 0.6 ULP.
+
+    Other factors than powers of two make more of an exponential's rounding error.
+    """
+    rest = None if z_low is None else where(z < 0, z_low, -z_low)
+    lifted = exp_lifted(reduce_exp(clamp_low(-abs(z), lowest_exponent()), rest))
+    base = one_plus(unlift(lifted))
+    return total(quotient(multiply(factor, lifted), multiply(base, base)))
 
 
 def softplus_tail(z: Value, z_low: Value | None = None) -> Value:

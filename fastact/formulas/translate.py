@@ -103,6 +103,8 @@ class CPrinter(_Printer):
         if value.kind != "real":
             return str(int(value.constant))
         number: float = value.constant
+        if number != number:
+            return f"FA_NAN({self.precision})"
         if number in (float("inf"), float("-inf")):
             return f"({'-' if number < 0 else ''}FA_INFINITY({self.precision}))"
         return f"({number.hex()}{'f' if self.precision.bits == 32 else ''})"

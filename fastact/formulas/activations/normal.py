@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from ..elementary import (
     Pair,
+    clamp_size,
+    constant_pair,
     distance_to,
+    exact_quotient,
     exp_lifted,
+    exp_value,
+    finite_times_pair,
+    fma_exact,
+    half_of_one_minus_exp_pair,
+    lift,
     lower,
     multiply,
+    pair,
+    quotient,
     reduce_exp,
     scale,
+    total,
     two_product,
     two_sum,
 )
 from ..entry import activation
 from ..language import (
+    Real,
     Value,
     by_dtype,
     clamp_high,
+    copysign,
     fma,
     polynomial,
     real,
+    split,
     where,
 )
 from ..logistic import one_minus_right
@@ -121,18 +135,83 @@ GELU_SLOPE_FLOAT64 = (
     "2.2982075302928712e-09",
 )
 GELU_ROOT = "0.7517915246935644574579049467795240396645"
+# erf(t) = 1 - exp(-2t (1/sqrt(pi) + t ERF(t))), for 0 <= t <= 4 (6 in float64)
+ERF_FLOAT32 = (
+    "3.18309754e-01",
+    "5.13884276e-02",
+    "-9.57490690e-03",
+    "-8.29726996e-05",
+    "8.36117717e-04",
+    "-3.17769707e-04",
+    "5.91824537e-05",
+    "-4.66697838e-06",
+)
+ERF_FLOAT64 = (
+    "3.1830988618379141e-01",
+    "5.1386301650909995e-02",
+    "-9.5642235028228686e-03",
+    "-1.0459734440695421e-04",
+    "8.4810317273788108e-04",
+    "-2.9506268430033858e-04",
+    "1.2938998729218313e-05",
+    "3.2246674687152944e-05",
+    "-1.4863418311500806e-05",
+    "1.7056698403740549e-06",
+    "1.4152210954916895e-06",
+    "-8.6861281325085646e-07",
+    "1.6658566595878672e-07",
+    "6.9542255940084612e-08",
+    "-7.1338338411134740e-08",
+    "3.3043894398521379e-08",
+    "-1.0536306490260103e-08",
+    "2.5123963301401837e-09",
+    "-4.5672019003677931e-10",
+    "6.2804397011440300e-11",
+    "-6.3471193516093459e-12",
+    "4.4540769969843087e-13",
+    "-1.9398166649347200e-14",
+    "3.9486068079625894e-16",
+)
+
+INVERSE_SQRT_PI = "0.5641895835477562869480794515607725858441"
+INVERSE_SQRT_2PI = "0.3989422804014326779399460599343818684759"
+TWO_OVER_SQRT_PI = "1.128379167095512573896158903121545171688"
 
 
-def normal_density_lifted(a: Value) -> Pair:
-    """exp(-a^2 / 2), lifted; the rounding error of the square goes into the exponent."""
+def normal_limit() -> float:
+    """Where exp(-x^2 / 2) has long been rounded to zero."""
+    return float(by_dtype(15.0, 39.0))
+
+
+def gaussian_limit() -> float:
+    """Where exp(-x^2) and x exp(-x^2) have long been rounded to zero."""
+    return float(by_dtype(10.5, 27.5))
+
+
+def normal_exponent(a: Value, a_low: Value | None = None) -> Pair:
+    """-(a + a_low)^2 / 2: the rounding error of a square is large in an exponent."""
     square, square_low = two_product(a, a)
-    return exp_lifted(reduce_exp(square * -0.5, square_low * -0.5))
+    rest = square_low * -0.5
+    return Pair(square * -0.5, rest if a_low is None else fma(-a, a_low, rest))
 
 
-def gelu_variable(a: Value) -> tuple[Value, Pair]:
+def normal_density_lifted(a: Value, a_low: Value | None = None) -> Pair:
+    """exp(-(a + a_low)^2 / 2), lifted."""
+    return exp_lifted(reduce_exp(*normal_exponent(a, a_low)))
+
+
+def gaussian_lifted(x: Value) -> Value:
+    """exp(-x^2) as one number, lifted."""
+    square, square_low = two_product(x, x)
+    return exp_value(-square, -square_low, shift=lift())
+
+
+def gelu_variable(a: Value, a_low: Value | None = None) -> tuple[Value, Pair]:
     """t = (a - k) / (a + k) and, as a pair, 1 / (a + k)."""
     k = by_dtype(GELU_K_FLOAT32, GELU_K_FLOAT64)
     base, base_low = two_sum(a, k)
+    if a_low is not None:
+        base_low = base_low + a_low
     reciprocal = 1.0 / base
     missing = fma(-base_low, reciprocal, fma(-base, reciprocal, 1.0))
     return (a - k) * reciprocal, Pair(reciprocal, reciprocal * missing)
@@ -140,8 +219,28 @@ def gelu_variable(a: Value) -> tuple[Value, Pair]:
 
 def gelu_polynomial(t: Value, coefficients: tuple[str, ...]) -> Value:
     """Estrin's scheme but for the last step, whose power of t would be rounded."""
+    return gelu_polynomial_pair(t, coefficients).high
+
+
+def gelu_polynomial_pair(t: Value, coefficients: tuple[str, ...]) -> Pair:
+    """The same and what its last step's rounding lost."""
     constant, *others = coefficients
-    return fma(polynomial(t, others), t, real(constant))
+    return fma_exact(polynomial(t, others), t, real(constant))
+
+
+def normal_tail_lifted(
+    a: Value, a_low: Value | None = None, *, factor: Value | None = None
+) -> Value:
+    """1 - Phi(a + a_low), times the factor, lifted; Phi is the distribution function."""
+    t, reciprocal = gelu_variable(a, a_low)
+    series = gelu_polynomial_pair(t, by_dtype(GELU_TAIL_FLOAT32, GELU_TAIL_FLOAT64))
+    scaled = reciprocal if factor is None else scale(factor, reciprocal)
+    product = multiply(normal_density_lifted(a, a_low), scaled)
+    rest = product.low * series.high
+    if a_low is not None:
+        # There are more such sums than numbers, and so worse worst cases.
+        rest = fma(product.high, series.low, rest)
+    return fma(product.high, series.high, rest)
 
 
 @activation(
@@ -157,18 +256,15 @@ def gelu_polynomial(t: Value, coefficients: tuple[str, ...]) -> Value:
 )
 def gelu(x: Value) -> Value:
     """Gaussian error linear unit."""
-    # max(x, 0) - a Q(a), a = |x|, Q(a) = 1 - Phi(a) = exp(-a^2/2) GELU_TAIL(t) / (a + k)
-    a = clamp_high(abs(x), by_dtype(15.0, 39.0))
-    t, reciprocal = gelu_variable(a)
-    series = gelu_polynomial(t, by_dtype(GELU_TAIL_FLOAT32, GELU_TAIL_FLOAT64))
-    factor = multiply(normal_density_lifted(a), scale(a, reciprocal))
-    below = fma(factor.high, series, factor.low * series)
+    # max(x, 0) - a (1 - Phi(a)), a = |x|
+    a = clamp_high(abs(x), normal_limit())
+    below = normal_tail_lifted(a, factor=a)
     return fma(-below, lower(), where(x >= 0, x, 0.0))
 
 
 @gelu.derivative
 def gelu_derivative(x: Value) -> Value:
-    a = clamp_high(abs(x), by_dtype(15.0, 39.0))
+    a = clamp_high(abs(x), normal_limit())
     t, _ = gelu_variable(a)
     series = gelu_polynomial(t, by_dtype(GELU_SLOPE_FLOAT32, GELU_SLOPE_FLOAT64))
     factor = multiply(normal_density_lifted(a), distance_to(GELU_ROOT, a))
@@ -176,4 +272,100 @@ def gelu_derivative(x: Value) -> Value:
     return one_minus_right(x < 0, left)
 
 
-# gelu_tanh is x / (1 + exp(-v)), v = C1 x + C3 x^3
+@activation(
+    formula="Phi(x), the normal distribution function",
+    source="Abramowitz and Stegun 1964, 26.2.2",
+    plain="0.5 * erfc(-x / 2**0.5)",
+    plain_backward="dy * np.exp(-0.5 * x * x) * 0.3989422804014327",
+)
+def ndtr(x: Value) -> Value:
+    """Normal distribution function."""
+    a = clamp_high(abs(x), normal_limit())
+    return one_minus_right(x < 0, normal_tail_lifted(a))
+
+
+@ndtr.derivative
+def ndtr_derivative(x: Value) -> Value:
+    exponent = normal_exponent(clamp_size(x, normal_limit()))
+    density = exp_value(*exponent, shift=lift())
+    return finite_times_pair(density, constant_pair(INVERSE_SQRT_2PI)) * lower()
+
+
+@activation(
+    formula="2/sqrt(pi) times the integral of exp(-t^2) from 0 to x",
+    source="Abramowitz and Stegun 1964, 7.1.1",
+    plain="erf(x)",
+    plain_backward="dy * np.exp(-x * x) * 1.1283791670955126",
+)
+def erf(x: Value) -> Value:
+    """Error function."""
+    t = clamp_high(abs(x), by_dtype(4.0, 6.0))
+    high, low = split(INVERSE_SQRT_PI)
+    slope = fma_exact(t, polynomial(t, by_dtype(ERF_FLOAT32, ERF_FLOAT64)), high)
+    half_exponent = scale(t, Pair(slope.high, slope.low + low))
+    return copysign(2.0 * total(half_of_one_minus_exp_pair(*half_exponent)), x)
+
+
+@erf.derivative
+def erf_derivative(x: Value) -> Value:
+    lifted = gaussian_lifted(clamp_size(x, gaussian_limit()))
+    return finite_times_pair(lifted, constant_pair(TWO_OVER_SQRT_PI)) * lower()
+
+
+@activation(
+    formula="(1 + erf((x - mu) / (sigma sqrt(2)))) / 2",
+    source="Ma et al. 2022, arXiv:2209.10655",
+    requires={"sigma": "> 0"},
+    plain="0.5 * erfc((mu - x) / (sigma * 2**0.5))",
+    plain_backward="dy * np.exp(-0.5 * ((x - mu) / sigma) ** 2)"
+    " * 0.3989422804014327 / sigma",
+    notes="The normal distribution function of (x - mu) / sigma; the defaults approximate "
+    "relu(x)^2.",
+)
+def laplace(x: Value, mu: Real = 0.707107, sigma: Real = 0.282095) -> Value:
+    """Laplace's attention function, a shifted normal distribution function."""
+    z, z_low = standardised(x, mu, sigma)
+    tail = normal_tail_lifted(abs(z), where(z < 0, -z_low, z_low))
+    return one_minus_right(z < 0, tail)
+
+
+def standardised(x: Value, mu: Real, sigma: Real) -> Pair:
+    """(x - mu) / sigma, within the limits of the normal distribution."""
+    z, z_low = exact_quotient(two_sum(x, -mu), sigma)
+    return Pair(clamp_size(z, normal_limit()), z_low)
+
+
+@laplace.derivative
+def laplace_derivative(x: Value, mu: Real, sigma: Real) -> Value:
+    exponent = normal_exponent(*standardised(x, mu, sigma))
+    density = exp_value(*exponent, shift=lift())
+    factor = quotient(constant_pair(INVERSE_SQRT_2PI), pair(sigma))
+    return finite_times_pair(density, factor) * lower()
+
+
+@laplace.parameter_derivative("mu")
+def laplace_by_mu(x: Value, mu: Real, sigma: Real) -> Value:
+    return -laplace_derivative(x, mu, sigma)
+
+
+@laplace.parameter_derivative("sigma")
+def laplace_by_sigma(x: Value, mu: Real, sigma: Real) -> Value:
+    z, _ = standardised(x, mu, sigma)
+    return -z * laplace_derivative(x, mu, sigma)
+
+
+@activation(
+    formula="exp(-x^2)",
+    source="Moody and Darken 1989, doi:10.1162/neco.1989.1.2.281",
+    plain="np.exp(-x * x)",
+    plain_backward="dy * -2 * x * np.exp(-x * x)",
+)
+def gaussian(x: Value) -> Value:
+    """Gaussian radial basis function."""
+    return gaussian_lifted(clamp_size(x, gaussian_limit())) * lower()
+
+
+@gaussian.derivative
+def gaussian_derivative(x: Value) -> Value:
+    x = clamp_size(x, gaussian_limit())
+    return x * gaussian_lifted(x) * (-2.0 * lower())
