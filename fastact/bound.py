@@ -75,16 +75,19 @@ class BoundActivation:
                 raise TypeError(f"{name} needs the parameter {parameter}")
             if elementwise:
                 values[parameter] = _constant(parameter, value)
-        functions = {
-            member: _bind_constants(function, values, defaults)
+        function = getattr(fastact, name)
+        family = {FORWARD: function}
+        for member in (m.removeprefix("_") for m in FAMILY if m != FORWARD):
+            if hasattr(function, member):
+                family[member] = getattr(function, member)
+        bound = {
+            member: _bind_constants(f, values, defaults)
             if elementwise
-            else _bind_keywords(function, values)
-            for member in FAMILY
-            if (function := getattr(fastact, name + member, None)) is not None
+            else _bind_keywords(f, values)
+            for member, f in family.items()
         }
-        members = {member.removeprefix("_"): f for member, f in functions.items()}
-        forward = members.pop(FORWARD)
-        vars(self).update(members, name=name, _values=values, _forward=forward)
+        forward = bound.pop(FORWARD)
+        vars(self).update(bound, name=name, _values=values, _forward=forward)
 
     def __call__(self, x: Any, /, **keywords: Any) -> Any:
         """The activation of x; the keywords are those of the function."""
