@@ -101,7 +101,47 @@ REFERENCES: dict[str, Callable[..., Number]] = _References(
         # (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)), which does not cancel
         "gelu_tanh": lambda x: x / (1 + mp.exp(_cut(-2 * _gelu_tanh_inner(x)))),
         "mish": lambda x: x * mp.tanh(_softplus(x)),
+        "bilinear": lambda gate, value: gate * value,
+        "glu": lambda gate, value: value / (1 + mp.exp(_cut(-gate))),
+        "reglu": lambda gate, value: max(gate, mp.zero) * value,
+        "swiglu": lambda gate, value: gate / (1 + mp.exp(_cut(-gate))) * value,
+        "geglu": lambda gate, value: gate * mp.ncdf(_cut(gate)) * value,
+        "geglu_tanh": lambda gate, value: (
+            gate / (1 + mp.exp(_cut(-2 * _gelu_tanh_inner(gate)))) * value
+        ),
+        "swiglu_oai": lambda gate, value, limit, alpha: (
+            min(gate, limit)
+            / (1 + mp.exp(_cut(-alpha * min(gate, limit))))
+            * (max(-limit, min(value, limit)) + 1)
+        ),
         "hardswish": lambda x: x * min(max(x + 3, mp.zero), mp.mpf(6)) / 6,
+        "relu6": lambda x: min(max(x, mp.zero), mp.mpf(6)),
+        "threshold": lambda x, threshold, value: x if x > threshold else value,
+        "thresholded_relu": lambda x, theta: x if x > theta else mp.zero,
+        "hardtanh": lambda x, min_val, max_val: min(max(x, min_val), max_val),
+        "clipped_linear": lambda x, slope, offset, min_val, max_val: min(
+            max(mp.fdot([(slope, x), (offset, 1)]), min_val), max_val
+        ),
+        "hardsigmoid": lambda x: min(max(x + 3, mp.zero), mp.mpf(6)) / 6,
+        "sparse_sigmoid": lambda x: min(max((x + 1) / 2, mp.zero), mp.one),
+        "sparse_plus": lambda x: x if x >= 1 else max((x + 1) / 2, mp.zero) ** 2,
+        "hardmish": lambda x: x / 2 * min(max(x + 2, mp.zero), mp.mpf(2)),
+        "hardshrink": lambda x, lambd: x if abs(x) > lambd else mp.zero,
+        "softshrink": lambda x, lambd: mp.sign(x) * max(abs(x) - lambd, mp.zero),
+        "relu_squared": lambda x: max(x, mp.zero) ** 2,
+        "star_relu": mp.extraprec(64)(
+            lambda x, scale, bias: scale * max(x, mp.zero) ** 2 + bias
+        ),
+        "exp": lambda x: mp.exp(_cut(x)),
+        "celu": lambda x, alpha: x if x >= 0 else alpha * mp.expm1(_cut(x / alpha)),
+        "pelu": lambda x, a, b: a * (x / b if x >= 0 else mp.expm1(_cut(x / b))),
+        "xielu": mp.extraprec(64)(
+            lambda x, ap, an, beta, eps: (
+                ap * x**2 + beta * x
+                if x > 0
+                else (mp.expm1(_cut(min(x, eps))) - x) * an + beta * x
+            )
+        ),
     }
 )
 

@@ -25,6 +25,7 @@ from .language import (
     clamp_low,
     fma,
     from_bits,
+    nan_from,
     polynomial,
     power_of_two,
     real,
@@ -252,7 +253,7 @@ def exp_value(x: Real, x_low: Real | None = None, *, shift: int = 0) -> Value:
 
     For a result that is a normal number.
     """
-    r, n_bits = _reduce_to_value(real(x), x_low, shift)
+    r, n_bits = _reduce_to_value(real(x), x_low, _biased_magic(shift))
     return (1.0 + _expm1_of_reduced(r)) * _power(n_bits)
 
 
@@ -260,9 +261,23 @@ def exp_value_lifted_where(
     far: Bool, x: Real, x_low: Real | None, *, shift: int
 ) -> Value:
     """e^(x + x_low), times 2^shift where `far` holds."""
-    r, n_bits = _reduce_to_value(real(x), x_low, 0)
+    r, n_bits = _reduce_to_value(real(x), x_low, _biased_magic(0))
     lifted = _power(add_integers(n_bits, shift))
     return (1.0 + _expm1_of_reduced(r)) * where(far, lifted, _power(n_bits))
+
+
+def exp_full_range(x: Value) -> Value:
+    """e^x of any x: infinite where it is too large, subnormal where it is that small.
+
+    Left of zero e^x is lifted by lift(), right of it lowered by 2^2, so that 2^n is a
+    normal number on both sides; the last product takes that back.
+    """
+    x = clamp_low(clamp_high(x, by_dtype(89.0, 710.0)), lowest_exponent())
+    negative = x < 0
+    magic = where(negative, _biased_magic(lift()), _biased_magic(-2))
+    r, n_bits = _reduce_to_value(x, None, magic)
+    scaled = (1.0 + _expm1_of_reduced(r)) * _power(n_bits)
+    return scaled * where(negative, lower(), 4.0)
 
 
 def half_of_one_minus_exp(a: Value) -> Value:
@@ -294,7 +309,7 @@ def _reduce_half(a: Value) -> tuple[Value, Value, Value]:
     The low part of ln 2 would count only where n is large and the power small beside 1.
     """
     half_ln2, _ = split(f"{Fraction(LN2) / 2}")
-    magic = by_dtype(1.5 * 2.0**23 + 127, 1.5 * 2.0**52 + 1023)
+    magic = _biased_magic(0)
     shifted = fma(a, split(f"{Fraction(LOG2_E) * -2}")[0], magic)
     n = shifted - magic
     h = fma(n, half_ln2, a)
@@ -304,13 +319,14 @@ def _reduce_half(a: Value) -> tuple[Value, Value, Value]:
     return _power(bits(shifted)), h, polynomial(h, halved)
 
 
-def _reduce_to_value(x: Value, x_low: Real | None, shift: int) -> tuple[Value, Value]:
-    """r and the bits of n with x + x_low = n ln 2 + r; for `_power`.
+def _biased_magic(shift: int) -> float:
+    """What rounds a sum to an integer and adds the exponent's bias and a shift to it."""
+    return float(by_dtype(1.5 * 2.0**23 + 127, 1.5 * 2.0**52 + 1023)) + shift
 
-    The exponent's bias and the shift are part of the number that rounds to an integer.
-    """
+
+def _reduce_to_value(x: Value, x_low: Real | None, magic: Real) -> tuple[Value, Value]:
+    """r and the bits of n with x + x_low = n ln 2 + r; for `_power`."""
     ln2_high, ln2_low = split(LN2)
-    magic = by_dtype(1.5 * 2.0**23 + 127, 1.5 * 2.0**52 + 1023) + shift
     shifted = fma(x, real(LOG2_E), magic)
     n = shifted - magic
     r = fma(-n, ln2_high, x)
@@ -423,8 +439,27 @@ def chain(dy: Value, slope: Real) -> Value:
         return real(0.0) if slope.constant == 0 else dy * slope
     if slope.operation == "where":
         condition, a, b = slope.arguments
-        if condition.operation == "ne" and condition.arguments == (a, a):  # a is NaN
+        if condition.operation == "ne" and all(c is a for c in condition.arguments):
+            # a is NaN
             return where(condition, a, chain(dy, b))
         if a.constant is not None and b.constant is not None:
             return where(condition, chain(dy, a), chain(dy, b))
     return where(slope == 0, 0.0, dy * slope)
+
+
+def slope_times(slope: Real, x: Value) -> Value:
+    """slope * x, but 0 for a slope of 0 at +-inf, which is the limit."""
+    slope = real(slope)
+    return where((slope == 0) & (abs(x) == INFINITY), 0.0, slope * x)
+
+
+def line(slope: Real, x: Value, offset: Real) -> Value:
+    """slope * x + offset, but the offset for a slope of 0 at +-inf."""
+    slope = real(slope)
+    flat = (slope == 0) & (abs(x) == INFINITY)
+    return where(flat, offset, fma(slope, x, offset))
+
+
+def slope_where(condition: Bool, slope: Real, x: Value) -> Value:
+    """The slope where the condition holds, else 0, and NaN where x is."""
+    return nan_from(x, where(condition, slope, 0.0))

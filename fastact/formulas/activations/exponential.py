@@ -5,17 +5,28 @@ from __future__ import annotations
 from ..elementary import (
     Pair,
     constant_pair,
+    exp_full_range,
     exp_lifted,
+    exp_value,
     expm1,
+    fast_two_sum,
+    lift,
+    line,
     lower,
     lowest_exponent,
     multiply,
     pair,
     reduce_exp,
+    select,
+    slope_times,
+    slope_where,
     total,
+    two_sum,
+    two_to,
 )
 from ..entry import activation
 from ..language import (
+    Bool,
     Real,
     Value,
     by_dtype,
@@ -109,3 +120,240 @@ def selu_derivative(x: Value) -> Value:
 def selu_derivative_from_output(y: Value) -> Value:
     negative = y + real(SELU_LAMBDA_ALPHA)
     return nan_from(y, where(y > 0, real(SELU_LAMBDA), negative))
+
+
+@activation(
+    formula="exp(x)",
+    source="",
+    aliases=("exponential",),
+    plain="np.exp(x)",
+    plain_backward="dy * np.exp(x)",
+)
+def exp(x: Value) -> Value:
+    """Exponential function."""
+    return exp_full_range(x)
+
+
+@exp.derivative
+def exp_derivative(x: Value) -> Value:
+    return exp_full_range(x)
+
+
+@exp.derivative_from_output
+def exp_derivative_from_output(y: Value) -> Value:
+    return y
+
+
+def ratio(x: Value, divisor: Real) -> tuple[Value, Value | None]:
+    """x / divisor, clamped for exponentials, and what its rounding lost.
+
+    For the constant 1 it has lost nothing.
+    """
+    quotient = x / divisor
+    lowest = lowest_exponent()
+    clamped = clamp_low(clamp_high(quotient, 0.0), lowest)
+    if real(divisor).constant == 1:
+        return clamped, None
+    # What has been clamped, an infinity perhaps, has nothing to add.
+    lost = fma(-quotient, divisor, x) / divisor
+    return clamped, where((quotient > lowest) & (quotient < 0), lost, 0.0)
+
+
+def linear_limit() -> float:
+    """Where expm1(z) is z to any precision here, and the sign of x decides no more."""
+    return float(by_dtype(-(2.0**-30), -(2.0**-60)))
+
+
+@activation(
+    formula="x for x > 0, else alpha (exp(x / alpha) - 1)",
+    source="Barron 2017, arXiv:1704.07483",
+    requires={"alpha": "> 0"},
+    plain="np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))",
+    plain_backward="dy * np.exp(np.minimum(x, 0) / alpha)",
+    notes="The derivative is continuous: 1 at 0.",
+)
+def celu(x: Value, alpha: Real = 1.0) -> Value:
+    """Continuously differentiable exponential linear unit."""
+    curve = expm1(reduce_exp(*ratio(x, alpha)))
+    negative = fma(alpha, curve.high, alpha * curve.low)
+    return where(x / alpha > linear_limit(), x, negative)
+
+
+@celu.derivative
+def celu_derivative(x: Value, alpha: Real) -> Value:
+    return where(x > 0, 1.0, exp_value(*ratio(x, alpha), shift=lift()) * lower())
+
+
+@celu.derivative_from_output
+def celu_derivative_from_output(y: Value, alpha: Real) -> Value:
+    return nan_from(y, where(y > 0, 1.0, y / alpha + 1.0))
+
+
+@celu.parameter_derivative("alpha")
+def celu_by_alpha(x: Value, alpha: Real) -> Value:
+    # (1 - z) e^z - 1 of z = x / alpha is (expm1(z) - z) - z expm1(z) around 0, where
+    # the difference has all its digits, and expm1(z) - z e^z elsewhere.
+    z, z_low = ratio(x, alpha)
+    z = clamp_low(z, by_dtype(-80.0, -700.0))
+    reduced = reduce_exp(z, z_low)
+    curve = expm1(reduced)
+    power = two_to(reduced.n_bits, 0) * (1.0 + (reduced.r + reduced.tail))
+    near = z > -1.0
+    factor = where(near, curve.high, power)
+    rest = where(near, (curve.high - z) + curve.low, curve.high)
+    return where(x > 0, 0.0, fma(-z, factor, rest))
+
+
+@activation(
+    formula="a x / b for x > 0, else a (exp(x / b) - 1)",
+    source="Trottier, Giguere and Chaib-draa 2016, arXiv:1605.09332",
+    requires={"a": "> 0", "b": "> 0"},
+    plain="np.where(x > 0, a / b * x, a * np.expm1(np.minimum(x, 0) / b))",
+    plain_backward="dy * a / b * np.exp(np.minimum(x, 0) / b)",
+    notes="The derivative is continuous: a / b at 0.",
+)
+def pelu(x: Value, a: Real = 1.0, b: Real = 1.0) -> Value:
+    """Parametric exponential linear unit."""
+    curve = expm1(reduce_exp(*ratio(x, b)))
+    negative = fma(a, curve.high, a * curve.low)
+    return where(x / b > linear_limit(), real(a) / b * x, negative)
+
+
+@pelu.derivative
+def pelu_derivative(x: Value, a: Real, b: Real) -> Value:
+    lifted = exp_value(*ratio(x, b), shift=lift())
+    slope = real(a) / b
+    return where(x > 0, slope, slope * lifted * lower())
+
+
+@pelu.derivative_from_output
+def pelu_derivative_from_output(y: Value, a: Real, b: Real) -> Value:
+    return nan_from(y, where(y > 0, real(a) / b, (y + a) / b))
+
+
+@pelu.parameter_derivative("a")
+def pelu_by_a(x: Value, a: Real, b: Real) -> Value:
+    curve = total(expm1(reduce_exp(*ratio(x, b))))
+    return where(x / b > linear_limit(), x / b, curve)
+
+
+@pelu.parameter_derivative("b")
+def pelu_by_b(x: Value, a: Real, b: Real) -> Value:
+    z, z_low = ratio(x, b)
+    falling = z * exp_value(z, z_low, shift=lift()) * lower()
+    return -(real(a) / b) * where(x > 0, x / b, falling)
+
+
+# Where xielu and its derivative cross zero at the default parameters, which are not the
+# same numbers in float32 and float64, and an e^root there.
+XIELU_ROOT = (
+    "-2.43248419804660988146759739329724761234216798796208746945588",
+    "-2.43248427693144793509534323595276686615594304627306926447155",
+)
+XIELU_FACTOR_AT_ROOT = (
+    "0.0702547235094746813740217784622346592680115734856605542776652",
+    "0.0702547169205655558563159627016706610404487748333760649330812",
+)
+XIELU_DERIVATIVE_ROOT = (
+    "-0.980829228176458258913297059117558157484395705606165758782043",
+    "-0.980829253011726144337865742022301713267210064175025423907148",
+)
+
+
+def has_xielu_roots(an: Real, beta: Real, eps: Real) -> Bool:
+    """Whether the parameters are the default ones, whose roots are known."""
+    return (real(an) == real(0.8)) & (real(beta) == 0.5) & (real(eps) == real(-1e-6))
+
+
+def where_pair(condition: Bool, decimals: tuple[str, str], other: Real) -> Pair:
+    """A constant of the dtype, to twice the precision, where the condition holds."""
+    return select(condition, constant_pair(by_dtype(*decimals)), pair(other))
+
+
+def minus(a: Value, b: Pair) -> Pair:
+    """a - b with full relative precision however near they are."""
+    high, low = two_sum(a, -b.high)
+    return fast_two_sum(high, low - b.low)
+
+
+@activation(
+    formula="ap x^2 + beta x for x > 0, else an (exp(min(x, eps)) - 1 - x) + beta x",
+    source="Huang and Schlag 2024, arXiv:2411.13010",
+    kinks={"0": "beta - an * (eps < 0)"},
+    roots=("-2.43248427693144822896427659227287142437236827200609724304768",),
+    derivative_roots=(
+        "-0.980829253011726236856451127452003999579009845258016310627346",
+    ),
+    plain="np.where(x > 0, (ap * x + beta) * x, "
+    "an * (np.expm1(np.minimum(x, eps)) - x) + beta * x)",
+    plain_backward="dy * np.where(x > 0, 2 * ap * x + beta, "
+    "np.where(x <= eps, an * np.expm1(x) + beta, beta - an))",
+    notes="A negative eps makes f(0) = an (exp(eps) - 1), a jump of -8e-7 at the default "
+    "parameters; the derivative between eps and 0 is beta - an, at eps that of the left. "
+    "Around a root that lies below zero the error is bounded at the default parameters "
+    "only.",
+)
+def xielu(
+    x: Value, ap: Real = 0.8, an: Real = 0.8, beta: Real = 0.5, eps: Real = -1e-6
+) -> Value:
+    """Expanded integral of the exponential linear unit.
+
+    Below zero it is an expm1(min(x, eps)) - (an - beta) x. With d = x - root, it is
+    an e^root expm1(d) - (an - beta) d too, which does not cancel around the root.
+    """
+    right = slope_times(line(ap, x, beta), x)
+
+    exponent = clamp_low(clamp_high(x, eps), lowest_exponent())
+    unclamped = x == exponent
+    near_root = has_xielu_roots(an, beta, eps) & unclamped & (x < -0.8)
+    d = minus(exponent, where_pair(near_root, XIELU_ROOT, 0.0))
+    curve = multiply(
+        where_pair(near_root, XIELU_FACTOR_AT_ROOT, an), expm1(reduce_exp(*d))
+    )
+    slope = two_sum(an, -real(beta))
+    run = where(unclamped, d.high, x)
+    rise = slope_times(slope.high, run)
+    lost = fma(slope.high, run, -rise) + fma(slope.high, d.low, slope.low * run)
+    # Far out the product is infinite or as good as exact.
+    lost = where(x > by_dtype(-1e30, -1e300), lost, 0.0)
+    left = (curve.high - rise) + (curve.low - lost)
+    return where(x > 0, right, left)
+
+
+@xielu.derivative
+def xielu_derivative(x: Value, ap: Real, an: Real, beta: Real, eps: Real) -> Value:
+    """Derivative.
+
+    Left of eps it is an expm1(x) + beta, which is (an - beta) expm1(x - root).
+    """
+    right = line(real(ap) + ap, x, beta)
+    known = has_xielu_roots(an, beta, eps)
+    exponent = clamp_low(clamp_high(x, 0.0), lowest_exponent())
+    d = minus(exponent, where_pair(known, XIELU_DERIVATIVE_ROOT, 0.0))
+    slope = real(an) - beta
+    curve = multiply(pair(where(known, slope, an)), expm1(reduce_exp(*d)))
+    left = (curve.high + where(known, 0.0, beta)) + curve.low
+    return where(x > 0, right, where(x > eps, -slope, left))
+
+
+@xielu.parameter_derivative("ap")
+def xielu_by_ap(x: Value, ap: Real, an: Real, beta: Real, eps: Real) -> Value:
+    return slope_where(x > 0, x * x, x)
+
+
+@xielu.parameter_derivative("an")
+def xielu_by_an(x: Value, ap: Real, an: Real, beta: Real, eps: Real) -> Value:
+    exponent = clamp_low(clamp_high(x, eps), lowest_exponent())
+    curve = expm1(reduce_exp(exponent))
+    return where(x > 0, 0.0, (curve.high - x) + curve.low)
+
+
+@xielu.parameter_derivative("beta")
+def xielu_by_beta(x: Value, ap: Real, an: Real, beta: Real, eps: Real) -> Value:
+    return x
+
+
+@xielu.parameter_derivative("eps")
+def xielu_by_eps(x: Value, ap: Real, an: Real, beta: Real, eps: Real) -> Value:
+    slope = an * exp_full_range(clamp_high(real(eps), 0.0))
+    return slope_where((x <= 0) & (x > eps), slope, x)
