@@ -19,8 +19,10 @@ GENERATED = ROOT / "build" / "generated"
 SOURCES = (
     "loops.c",
     "rows.c",
+    "cross_entropy.c",
     "reduce.c",
     "staging.c",
+    "tiles.c",
     "threads.c",
     "dispatch.c",
     "isa/baseline.c",

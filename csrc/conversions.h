@@ -1,4 +1,5 @@
-/* float16 to float32 and back, rounding to nearest even; part of kernels.c. gcc does not vectorise _Float16. */
+/* float16 and bfloat16 to float32 and back, rounding to nearest even; part of kernels.c. gcc vectorises neither
+   _Float16 nor __bf16, but the integer arithmetic below. */
 
 /* By hand: for processors without conversion instructions, and for tails. Subnormal halves are the reason for the
    multiplication and the addition, which do their shifting and rounding. */
@@ -25,7 +26,10 @@ static void
 widen_f16(size_t n, const uint16_t *halves, float *x)
 {
     size_t i = 0;
-#if defined(FA_HAVE_FMA) /* F16C comes with every instruction set above the baseline */
+#if defined(FA_HAVE_AVX512)
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(x + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(halves + i))));
+#elif defined(FA_HAVE_FMA) /* F16C comes with every instruction set above the baseline */
     for (; i + 8 <= n; i += 8)
         _mm256_storeu_ps(x + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(halves + i))));
 #endif
@@ -37,11 +41,36 @@ static void
 narrow_f16(size_t n, const float *x, uint16_t *halves)
 {
     size_t i = 0;
-#if defined(FA_HAVE_FMA)
+#if defined(FA_HAVE_AVX512)
+    for (; i + 16 <= n; i += 16)
+        _mm256_storeu_si256((__m256i *)(halves + i),
+                            _mm512_cvtps_ph(_mm512_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+#elif defined(FA_HAVE_FMA)
     for (; i + 8 <= n; i += 8)
         _mm_storeu_si128((__m128i *)(halves + i),
                          _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
 #endif
     for (; i < n; i++)
         halves[i] = float_to_half(x[i]);
+}
+
+/* A bfloat16 is the upper half of a float32. */
+static void
+widen_bf16(size_t n, const uint16_t *upper, float *x)
+{
+    FA_INDEPENDENT
+    for (size_t i = 0; i < n; i++)
+        x[i] = fa_from_bits_f32((uint32_t)upper[i] << 16);
+}
+
+/* The carry of the rounding runs into the exponent, and so to infinity; that of a NaN might run anywhere. The instruction that does this, vcvtneps2bf16 of AVX512-BF16, flushes subnormals. */
+static void
+narrow_bf16(size_t n, const float *x, uint16_t *upper)
+{
+    FA_INDEPENDENT
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = fa_bits_of_f32(x[i]);
+        const uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+        upper[i] = (uint16_t)((x[i] != x[i] ? 0x7fc00000u : rounded) >> 16);
+    }
 }

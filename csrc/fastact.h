@@ -36,7 +36,7 @@ enum { FA_BACKEND_C = 0, FA_BACKEND_NUMBA = 1, FA_BACKEND_CURRENT = 2 };
 typedef struct {
     fa_kernel *kernel;
     int backend;                  /* FA_BACKEND_CURRENT: the one set by fa_set_backend */
-    char types[FA_MAX_OPERANDS];  /* NumPy's type characters of the arrays */
+    char types[FA_MAX_OPERANDS];  /* NumPy's type characters of the arrays; 'E' is ml_dtypes' bfloat16 */
 } fa_loop;
 
 /* Choose by name ("baseline", "avx2", "avx512", "neon"). 0, or -1 if it is unknown or the machine lacks it. */
@@ -54,6 +54,10 @@ void fa_set_compile_hook(size_t address);
 
 /* NumPy inner loops. `data` is an fa_loop; for rows an fa_row_loop. */
 void fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
+/* The same over rows of n elements (dimensions: rows, n): for views of which NumPy would pass one row at a time. No
+   output may overlap an input but element by element. */
+void fa_elementwise_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *outer_steps,
+                         const ptrdiff_t *steps, void *data);
 /* (n),(n),()...->(n),()...: an elementwise kernel whose last outputs are summed over the core axis. */
 void fa_parameter_backward(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
 
@@ -68,7 +72,47 @@ typedef struct {
 /* (n)->(n) and its like. */
 void fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
 
+enum { FA_MAX_DIMENSIONS = 64 };
+
+/* An array of rows: one axis holds the elements of a row, the others number the rows in C order. */
+typedef struct {
+    char *data;                           /* NULL if there is no such array */
+    char type;                            /* NumPy's type character */
+    ptrdiff_t step;                       /* bytes from element to element of a row */
+    ptrdiff_t strides[FA_MAX_DIMENSIONS]; /* of the other axes */
+} fa_row_array;
+
+/* A call of softmax_cross_entropy or its gradient. */
+typedef struct {
+    int dimensions;                     /* the axes that number the rows */
+    size_t shape[FA_MAX_DIMENSIONS];
+    size_t n;                           /* classes: elements of a row */
+    fa_row_array logits, targets;
+    int has_labels;                     /* targets are labels, one for each row, not probabilities */
+    int64_t ignore_index;               /* the label of rows that do not count */
+    double smoothing;
+    fa_row_array output;                /* losses, one for each row; or the gradient of the logits */
+    int backward;                       /* whether that gradient is wanted */
+    fa_row_array dy;                    /* factors of the rows' gradients */
+    double factor;                      /* of all rows' gradients */
+    double sum;                         /* result: of the losses */
+} fa_cross_entropy;
+
+/* Count the rows whose label is not ignore_index. Returns the number of rows, or if a counted label is out of range
+   that of the first such row. */
+size_t fa_check_labels(const fa_cross_entropy *call, size_t *counted);
+/* 0, or -1 if there is no memory for a few rows. */
+int fa_softmax_cross_entropy(fa_cross_entropy *call);
+
 /* cffi: end */
+
+/* What softmax of a row is compared with: (1 - smoothing) of the probabilities, or of 1 for the label alone, and
+   smoothing / n for every element. */
+typedef struct {
+    const void *probabilities; /* NULL: there is a label */
+    size_t label;
+    double smoothing;
+} fa_target;
 
 /* Row kernels: softmax and its like on one contiguous row. `extra` is a row of a second input where there is one. */
 typedef struct {
@@ -76,15 +120,24 @@ typedef struct {
     void (*log_softmax)(size_t n, const void *x, double scale, void *y);
     void (*softmax_backward)(size_t n, const void *dy, const void *y, double scale, void *dx);
     void (*log_softmax_backward)(size_t n, const void *dy, const void *y, double scale, void *dx);
+    /* The loss of a row of at least one element; `scratch` has room for a row. */
+    double (*cross_entropy)(size_t n, const void *x, const fa_target *target, void *scratch);
+    /* factor times the gradient of that loss; dx may be x. */
+    void (*cross_entropy_backward)(size_t n, const void *x, const fa_target *target, double factor, void *dx);
 } fa_row_kernels;
+
+/* Between a 16-bit type and float32, rounding to nearest even. */
+typedef struct {
+    void (*widen)(size_t n, const uint16_t *narrow, float *x);
+    void (*narrow)(size_t n, const float *x, uint16_t *narrow);
+} fa_conversion;
 
 /* Everything that is compiled once per instruction set. */
 typedef struct {
     const char *name;
     const fa_function *kernels;   /* in the order of fa_kernels */
     fa_row_kernels rows_f32, rows_f64;
-    void (*widen_f16)(size_t n, const uint16_t *halves, float *x);
-    void (*narrow_f16)(size_t n, const float *x, uint16_t *halves);
+    fa_conversion f16, bf16;
 } fa_isa;
 
 extern const fa_isa fa_isa_baseline, fa_isa_avx2, fa_isa_avx512, fa_isa_neon;

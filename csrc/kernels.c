@@ -31,6 +31,6 @@ const fa_isa FA_PASTE(fa_isa_, FA_ISA) = {
     .kernels = all_kernels,
     .rows_f32 = ROW_KERNELS(f32),
     .rows_f64 = ROW_KERNELS(f64),
-    .widen_f16 = widen_f16,
-    .narrow_f16 = narrow_f16,
+    .f16 = {widen_f16, narrow_f16},
+    .bf16 = {widen_bf16, narrow_bf16},
 };

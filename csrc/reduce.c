@@ -1,5 +1,6 @@
 /* The inner loop of NAME_parameter_backward: an elementwise kernel whose first output is an array, dx, and whose other
    outputs, the parameters' gradients, are summed over the core axis on the way, without being stored. */
+#include "reduce.h"
 #include "fastact.h"
 #include "staging.h"
 #include "threads.h"
@@ -32,13 +33,13 @@ block_sum(size_t n, const void *terms, char type)
     return lanes[0];
 }
 
-static double
-pairwise(const double *sums, size_t count, size_t stride)
+double
+fa_pairwise_sum(const double *terms, size_t count, size_t stride)
 {
     if (count == 1)
-        return sums[0];
+        return terms[0];
     const size_t half = count / 2;
-    return pairwise(sums, half, stride) + pairwise(sums + half * stride, count - half, stride);
+    return fa_pairwise_sum(terms, half, stride) + fa_pairwise_sum(terms + half * stride, count - half, stride);
 }
 
 /* Work item i is block i % blocks of outer index i / blocks. */
@@ -101,7 +102,7 @@ fa_parameter_backward(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_
             const int operand = kernel->input_count + 1 + p;
             char *target = arrays[operand] + (ptrdiff_t)i * steps[operand];
             const double *sums = j.block_sums + i * j.blocks * (size_t)parameters + (size_t)p;
-            const double sum = j.blocks ? pairwise(sums, j.blocks, (size_t)parameters) : 0;
+            const double sum = j.blocks ? fa_pairwise_sum(sums, j.blocks, (size_t)parameters) : 0;
             const float narrow = (float)sum;
             const void *value = loop->types[operand] == 'd' ? (const void *)&sum : (const void *)&narrow;
             fa_scatter(1, target, 0, loop->types[operand], value, loop->types[operand]);

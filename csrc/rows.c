@@ -3,15 +3,14 @@
 #include "fastact.h"
 #include "staging.h"
 #include "threads.h"
+#include "tiles.h"
 
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Rows that are staged go in tiles, so that along a first axis every cache line is read once and not once for each of
-   its elements; a tile holds at most TILE_ELEMENTS, or one row. */
-enum { TILE_ROWS = 16, TILE_ELEMENTS = 1 << 18, ELEMENTS_WORTH_THREADS = 1 << 15, MAX_ARRAYS = 3 };
+enum { ELEMENTS_WORTH_THREADS = 1 << 15, MAX_ARRAYS = 3 };
 
 typedef struct {
     const fa_row_loop *loop;
@@ -24,7 +23,7 @@ typedef struct {
 static char
 kernel_type(const fa_row_loop *loop)
 {
-    return loop->type == 'd' ? 'd' : 'f';
+    return fa_kernel_type(loop->type);
 }
 
 /* Element (row, i) of an operand as NumPy lays it out. */
@@ -40,34 +39,13 @@ is_ready(const job *j, int operand)
     return j->loop->type == kernel_type(j->loop) && j->core_steps[operand] == (ptrdiff_t)fa_type_size(j->loop->type);
 }
 
-/* rows x n elements between an operand and a contiguous tile; the axis with the smaller stride runs innermost. */
+/* rows x n elements between an operand and a contiguous tile. */
 static void
 move_tile(const job *j, int operand, size_t first_row, size_t rows, char *tile, bool into_tile)
 {
-    const char type = j->loop->type, kernel = kernel_type(j->loop);
-    const size_t size = fa_type_size(kernel), n = j->n;
-    const ptrdiff_t core = j->core_steps[operand], outer = j->outer_steps[operand];
-    if (rows == 1 || labs(core) <= labs(outer)) {
-        for (size_t row = 0; row < rows; row++) {
-            char *array = element(j, operand, first_row + row, 0), *buffer = tile + row * n * size;
-            if (into_tile)
-                fa_gather(n, array, core, type, buffer, kernel);
-            else
-                fa_scatter(n, array, core, type, buffer, kernel);
-        }
-        return;
-    }
-    _Alignas(64) char column[TILE_ROWS * sizeof(double)];
-    for (size_t i = 0; i < n; i++) {
-        char *array = element(j, operand, first_row, i), *buffer = tile + i * size;
-        if (into_tile) {
-            fa_gather(rows, array, outer, type, column, kernel);
-            fa_scatter(rows, buffer, (ptrdiff_t)(n * size), kernel, column, kernel);
-        } else {
-            fa_gather(rows, buffer, (ptrdiff_t)(n * size), kernel, column, kernel);
-            fa_scatter(rows, array, outer, type, column, kernel);
-        }
-    }
+    const fa_row_block block = {element(j, operand, first_row, 0), j->outer_steps[operand], j->core_steps[operand],
+                                j->loop->type};
+    fa_move_tile(&block, rows, j->n, tile, into_tile);
 }
 
 /* Replace the excluded elements of a row; returns how many are included. */
@@ -135,8 +113,7 @@ run_rows(void *context, size_t begin, size_t end)
     const fa_row_loop *loop = j->loop;
     const int last = loop->input_count; /* operands of rows: inputs, then the output */
     const size_t row_bytes = j->n * fa_type_size(kernel_type(loop));
-    size_t tile_rows = TILE_ELEMENTS / (j->n ? j->n : 1);
-    tile_rows = tile_rows < 1 ? 1 : tile_rows > TILE_ROWS ? TILE_ROWS : tile_rows;
+    const size_t tile_rows = fa_rows_per_tile(j->n);
     const fa_environment environment = fa_enter();
 
     char *tiles[MAX_ARRAYS], *scratch = NULL;
@@ -198,7 +175,7 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
     if (rows == 0 || j.n == 0)
         return;
     if (rows > 1 && rows * j.n >= ELEMENTS_WORTH_THREADS)
-        fa_parallel_for(run_rows, &j, rows, TILE_ROWS);
+        fa_parallel_for(run_rows, &j, rows, FA_TILE_ROWS);
     else
         run_rows(&j, 0, rows);
 }

@@ -14,4 +14,6 @@
         .log_softmax = log_softmax_##precision, \
         .softmax_backward = softmax_backward_##precision, \
         .log_softmax_backward = log_softmax_backward_##precision, \
+        .cross_entropy = cross_entropy_##precision, \
+        .cross_entropy_backward = cross_entropy_backward_##precision, \
     }

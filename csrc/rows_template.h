@@ -267,5 +267,86 @@ ROW(log_softmax_backward)(size_t n, const void *gradient, const void *output, do
         dx[k] = factor * FA_PASTE(fa_fma_, REAL)(-ROW(row_exp)(y[k]), total, dy[k]);
 }
 
+/* -log(softmax) of an element. log_sum is that of the row's weights; the element that is the extreme may be infinite. */
+FA_INLINE double
+ROW(surprisal)(T x, T extreme, double log_sum)
+{
+    return log_sum + (x == extreme ? 0 : (double)extreme - (double)x);
+}
+
+/* Of an element that has no probability, an infinite surprisal does not matter. */
+FA_INLINE double
+ROW(expected)(double probability, double surprisal)
+{
+    return probability == 0 && isinf(surprisal) ? 0 : probability * surprisal;
+}
+
+/* -sum(p log(softmax(x))), p = (1 - smoothing) probabilities + smoothing / n. No term cancels another. */
+static double
+ROW(cross_entropy)(size_t n, const void *input, const fa_target *target, void *scratch)
+{
+    const T *x = input, *probabilities = target->probabilities;
+    const double kept = 1 - target->smoothing, everywhere = target->smoothing / (double)n;
+    const T extreme = ROW(extreme)(n, x, 1);
+    const double log_sum = ROW(is_winning)(extreme, 1) && ROW(one_hot)(n, x, extreme, scratch, 1, 0)
+                               ? 0
+                               : log1p(ROW(weights)(n, x, extreme, 1, scratch));
+    const double at_label =
+        probabilities == NULL ? ROW(expected)(kept, ROW(surprisal)(x[target->label], extreme, log_sum)) : 0;
+    if (probabilities == NULL && everywhere == 0)
+        return at_label;
+    lanes sums = {{0}, {0}};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        FA_INDEPENDENT
+        for (int j = 0; j < LANES; j++) {
+            const double given = probabilities == NULL ? 0 : (double)probabilities[i + (size_t)j];
+            ROW(add_to_lane)(&sums, j, ROW(expected)(kept * given + everywhere,
+                                                     ROW(surprisal)(x[i + (size_t)j], extreme, log_sum)));
+        }
+    }
+    for (int j = 0; i < n; i++, j++) {
+        const double given = probabilities == NULL ? 0 : (double)probabilities[i];
+        ROW(add_to_lane)(&sums, j, ROW(expected)(kept * given + everywhere, ROW(surprisal)(x[i], extreme, log_sum)));
+    }
+    return at_label + ROW(total_of_lanes)(&sums);
+}
+
+/* dx = factor * (softmax(x) sum(p) - p), p as above. Of a label softmax(x) - 1 is what all others have, which keeps its
+   digits where the label has nearly all the weight. */
+static void
+ROW(cross_entropy_backward)(size_t n, const void *input, const fa_target *target, double factor, void *result)
+{
+    const T *x = input, *probabilities = target->probabilities;
+    T *dx = result;
+    const double smoothing = target->smoothing, everywhere = smoothing / (double)n;
+    const T extreme = ROW(extreme)(n, x, 1), offset = (T)(factor * everywhere);
+    const double others = ROW(is_winning)(extreme, 1) && ROW(one_hot)(n, x, extreme, dx, 1, 0)
+                              ? 0
+                              : ROW(weights)(n, x, extreme, 1, dx);
+    const double total = 1 + others;
+    if (isnan(total)) {
+        for (size_t i = 0; i < n; i++)
+            dx[i] = (T)NAN;
+    } else if (probabilities == NULL) {
+        const double rest = (1 - (double)dx[target->label]) + others;
+        const T share = (T)(factor / total);
+        FA_INDEPENDENT
+        for (size_t i = 0; i < n; i++)
+            dx[i] = FA_PASTE(fa_fma_, REAL)(dx[i], share, -offset);
+        dx[target->label] = (T)(factor * ((smoothing - everywhere) - rest / total));
+    } else {
+        lanes sums = {{0}, {0}};
+        ROW(add_all)(&sums, n, probabilities);
+        const double sum = (1 - smoothing) * ROW(total_of_lanes)(&sums) + smoothing;
+        const T share = (T)(factor * sum / total), kept = (T)(factor * (1 - smoothing));
+        FA_INDEPENDENT
+        for (size_t i = 0; i < n; i++) {
+            const T wanted = FA_PASTE(fa_fma_, REAL)(kept, probabilities[i], offset);
+            dx[i] = FA_PASTE(fa_fma_, REAL)(dx[i], share, -wanted);
+        }
+    }
+}
+
 #undef ROW
 #undef T

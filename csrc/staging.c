@@ -54,7 +54,15 @@ scatter_same(size_t n, char *target, ptrdiff_t step, size_t size, const void *bu
         SPREAD_STRIDED(uint16_t);
 }
 
-enum { HALVES = 512 };
+/* The 16-bit types are computed in float32. */
+static const fa_conversion *
+conversion(char type)
+{
+    return type == 'E' ? &fa_current_isa->bf16 : &fa_current_isa->f16;
+}
+
+/* Elements of a 16-bit type that are not contiguous are made so on the way to or from it, this many at a time. */
+enum { PACKED = 512 };
 
 void
 fa_gather(size_t n, const char *source, ptrdiff_t step, char type, void *buffer, char kernel_type)
@@ -63,13 +71,16 @@ fa_gather(size_t n, const char *source, ptrdiff_t step, char type, void *buffer,
         gather_same(n, source, step, fa_type_size(type), buffer);
         return;
     }
-    /* float16 is computed in float32 */
     float *x = buffer;
-    for (size_t i = 0; i < n; i += HALVES) {
-        const size_t count = n - i < HALVES ? n - i : HALVES;
-        uint16_t halves[HALVES];
-        gather_same(count, source + (ptrdiff_t)i * step, step, 2, halves);
-        fa_current_isa->widen_f16(count, halves, x + i);
+    if (step == sizeof(uint16_t)) {
+        conversion(type)->widen(n, (const uint16_t *)source, x);
+        return;
+    }
+    for (size_t i = 0; i < n; i += PACKED) {
+        const size_t count = n - i < PACKED ? n - i : PACKED;
+        uint16_t packed[PACKED];
+        gather_same(count, source + (ptrdiff_t)i * step, step, sizeof *packed, packed);
+        conversion(type)->widen(count, packed, x + i);
     }
 }
 
@@ -81,11 +92,15 @@ fa_scatter(size_t n, char *target, ptrdiff_t step, char type, const void *buffer
         return;
     }
     const float *x = buffer;
-    for (size_t i = 0; i < n; i += HALVES) {
-        const size_t count = n - i < HALVES ? n - i : HALVES;
-        uint16_t halves[HALVES];
-        fa_current_isa->narrow_f16(count, x + i, halves);
-        scatter_same(count, target + (ptrdiff_t)i * step, step, 2, halves);
+    if (step == sizeof(uint16_t)) {
+        conversion(type)->narrow(n, x, (uint16_t *)target);
+        return;
+    }
+    for (size_t i = 0; i < n; i += PACKED) {
+        const size_t count = n - i < PACKED ? n - i : PACKED;
+        uint16_t packed[PACKED];
+        conversion(type)->narrow(count, x + i, packed);
+        scatter_same(count, target + (ptrdiff_t)i * step, step, sizeof *packed, packed);
     }
 }
 

@@ -4,7 +4,7 @@
 
 #include "fastact.h"
 
-/* Bytes of an element of a NumPy type character: 'e', 'f', 'd' or '?'. */
+/* Bytes of an element of a type character: 'e', 'E', 'f', 'd' or '?'. */
 size_t fa_type_size(char type);
 
 /* n elements of `type`, `step` bytes apart, to or from a contiguous buffer of the kernel's type 'f' or 'd'. */

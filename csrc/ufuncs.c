@@ -91,6 +91,52 @@ done:
     return ufunc;
 }
 
+static int bfloat16 = -1; /* the number of ml_dtypes' type, which it has from NumPy when it is imported */
+
+PyDoc_STRVAR(set_bfloat16_doc, "set_bfloat16(number)\n\nSay which NumPy type is bfloat16.");
+
+static PyObject *
+set_bfloat16(PyObject *module, PyObject *number)
+{
+    (void)module;
+    const long value = PyLong_AsLong(number);
+    if (value == -1 && PyErr_Occurred())
+        return NULL;
+    bfloat16 = (int)value;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(add_bfloat16_loop_doc,
+             "add_bfloat16_loop(ufunc, types, loop, data)\n\n"
+             "Add a loop to a ufunc that has not been called yet: NumPy keeps what it has found for the types of a call.\n"
+             "`types` are those of make_ufunc, and 'E' for bfloat16.");
+
+/* The old way to add a loop, and for bfloat16 the right one: to NumPy it is a type of the old kind, and only loops added
+   like this take part in the promotion of such types (bfloat16 and int8 give bfloat16, as in np.add). */
+static PyObject *
+add_bfloat16_loop(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *ufunc, *loop, *data;
+    const char *types;
+    Py_ssize_t operands;
+    int type_numbers[NPY_MAXARGS];
+    if (!PyArg_ParseTuple(args, "O!s#OO", &PyUFunc_Type, &ufunc, &types, &operands, &loop, &data))
+        return NULL;
+    if (operands != ((PyUFuncObject *)ufunc)->nargs) {
+        PyErr_SetString(PyExc_ValueError, "types do not match the ufunc");
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < operands; i++)
+        type_numbers[i] = types[i] == 'E' ? bfloat16 : type_number(types[i]);
+    void *loop_address = PyLong_AsVoidPtr(loop), *data_address = PyLong_AsVoidPtr(data);
+    if (PyErr_Occurred() || PyUFunc_RegisterLoopForType((PyUFuncObject *)ufunc, bfloat16,
+                                                        (PyUFuncGenericFunction)loop_address, type_numbers,
+                                                        data_address) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *compiler; /* called with the address of an fa_kernel */
 
 static void
@@ -144,7 +190,7 @@ common_type(PyObject *const *arrays, Py_ssize_t count)
             return -1;
         type = found;
     }
-    return type == NPY_HALF || type == NPY_FLOAT || type == NPY_DOUBLE ? type : -1;
+    return type == NPY_HALF || type == NPY_FLOAT || type == NPY_DOUBLE || type == bfloat16 ? type : -1;
 }
 
 /* A 0-d array of the dtype that kernels take parameters in: NumPy would take longer to cast a Python float. */
@@ -312,6 +358,8 @@ static PyType_Spec function_spec = {
 
 static PyMethodDef methods[] = {
     {"make_ufunc", make_ufunc, METH_VARARGS, make_ufunc_doc},
+    {"set_bfloat16", set_bfloat16, METH_O, set_bfloat16_doc},
+    {"add_bfloat16_loop", add_bfloat16_loop, METH_VARARGS, add_bfloat16_loop_doc},
     {"set_compiler", set_compiler, METH_O, set_compiler_doc},
     {NULL, NULL, 0, NULL},
 };

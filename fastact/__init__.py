@@ -13,6 +13,8 @@ where they exist ``NAME_backward_from_output`` and ``NAME_parameter_backward``.
 
 from . import families as _families
 from . import lookup as _lookup
+from . import losses as _losses
+from . import packed as _packed
 from . import rows as _rows
 from . import ufuncs
 from ._kernels import ffi, lib
@@ -28,24 +30,31 @@ from .config import (
 from .config import (
     backend_from_environment as _backend_from_environment,
 )
-from .formulas.entry import CATALOGUE as _CATALOGUE
-from .formulas.entry import FUSED as _FUSED
+from .formulas.kernels import ENTRIES as _ENTRIES
+from .lookup import get, names
+from .quadrature import gain
+from .rrelu import rrelu, rrelu_backward
 
 __version__ = "0.1.0"
 
 _public: dict[str, object] = {}
-for _entry in (*_CATALOGUE.values(), *_FUSED.values()):
+for _entry in _ENTRIES.values():
     _public |= _families.family(_entry, ufuncs.get, __name__)
-_public |= _rows.FUNCTIONS
+_public |= _rows.FUNCTIONS | _losses.FUNCTIONS | _packed.functions(_public)
+_public |= {"rrelu": rrelu, "rrelu_backward": rrelu_backward}
 globals().update(_public)
 
 __all__ = [
     *_public,
     "backend",
     "ffi",
+    "gain",
+    "get",
     "get_backend",
     "get_num_threads",
+    "init",
     "lib",
+    "names",
     "num_threads",
     "set_backend",
     "set_num_threads",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,24 +10,15 @@ from pathlib import Path
 from . import plotting
 from .config import show_config
 from .formulas.entry import CATALOGUE
-from .lookup import AMBIGUOUS
+from .lookup import canonical_name
 
 
 def activation_name(text: str) -> str:
     """The name in the catalogue for a name, or other systems' name, that was typed."""
-    names = {
-        name: entry.name
-        for entry in CATALOGUE.values()
-        for name in (entry.name, *entry.aliases)
-    }
-    if text in names:
-        return names[text]
-    message = f"there is no activation {text!r}"
-    if text in AMBIGUOUS:
-        raise argparse.ArgumentTypeError(f"{message}; it may mean {AMBIGUOUS[text]}")
-    if near := difflib.get_close_matches(text.lower(), names):
-        raise argparse.ArgumentTypeError(f"{message}; nearest: {', '.join(near)}")
-    raise argparse.ArgumentTypeError(f"{message}; there are {', '.join(CATALOGUE)}")
+    try:
+        return canonical_name(text, "elementwise")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def make_parser() -> argparse.ArgumentParser:

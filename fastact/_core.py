@@ -14,10 +14,21 @@ from .formulas.kernels import PARAMETER_BACKWARD, Kernel
 
 # Types of the arrays a ufunc takes, in NumPy's order of promotion: what the arrays are
 # (float16, float32, float64), what their parameters are, what the kernel computes in.
-LOOP_TYPES = (("e", "f", "f"), ("f", "f", "f"), ("d", "d", "d"))
+LOOP_TYPES = [("e", "f", "f"), ("f", "f", "f"), ("d", "d", "d")]
+DTYPES = {array: np.dtype(array) for array, _, _ in LOOP_TYPES}
 
-# Ufuncs hold plain addresses of what stands in these two.
-_keep_alive: list[Any] = []
+# NumPy has no bfloat16 of its own, and no character: 'E' is one among us.
+try:
+    import ml_dtypes
+except ImportError:
+    pass
+else:
+    LOOP_TYPES.append(("E", "f", "f"))
+    DTYPES["E"] = np.dtype(ml_dtypes.bfloat16)
+    _ufuncs.set_bfloat16(DTYPES["E"].num)
+
+# What loops work on, by kernel and array type. Ufuncs hold plain addresses of it.
+_loops: dict[tuple[str, str, str], Any] = {}
 _row_loops: dict[tuple[str, str], Any] = {}
 
 
@@ -67,6 +78,11 @@ kernel_index: dict[tuple[str, str], int] = {
 }
 
 
+def is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """Whether it is ml_dtypes' bfloat16, whose kind is not "f"."""
+    return "E" in DTYPES and dtype.type is DTYPES["E"].type  # in any byte order
+
+
 def address(pointer: Any) -> int:
     """Address of a C object or function."""
     return int(ffi.cast("uintptr_t", pointer))
@@ -90,11 +106,38 @@ def _signature_of_reduction(kernel: Kernel) -> str:
     return f"{inputs}->(n)" + ",()" * kernel.parameter_count
 
 
+def _make(
+    name: str,
+    doc: str,
+    shape: tuple[int, int],
+    c_loop: str,
+    loops: Sequence[tuple[str, Any]],
+    signature: str | None,
+) -> np.ufunc:
+    """The ufunc of this many inputs and outputs; each loop has its types and its data."""
+    builtin = [loop for loop in loops if "E" not in loop[0]]
+    ufunc: np.ufunc = _ufuncs.make_ufunc(
+        name,
+        doc,
+        *shape,
+        "".join(types for types, _ in builtin).encode(),
+        [LOOP_ADDRESSES[c_loop]] * len(builtin),
+        [address(data) for _, data in builtin],
+        signature,
+    )
+    for types, data in loops:
+        if "E" in types:
+            _ufuncs.add_bfloat16_loop(
+                ufunc, types, LOOP_ADDRESSES[c_loop], address(data)
+            )
+    return ufunc
+
+
 def make_ufunc(kernel: Kernel, doc: str, *, backend: str = "current") -> np.ufunc:
     """The ufunc over one elementwise kernel, with loops for all dtypes."""
     summed = kernel.member == PARAMETER_BACKWARD
     arrays = len(kernel.inputs) - kernel.parameter_count
-    types, data = "", []
+    loops = []
     for array, parameter, compute in LOOP_TYPES:
         # A sum over an array is handed out in float64: it may be summed further.
         results = "d" * kernel.parameter_count if summed else ""
@@ -105,30 +148,25 @@ def make_ufunc(kernel: Kernel, doc: str, *, backend: str = "current") -> np.ufun
         loop.kernel = lib.fa_kernels + index
         loop.backend = _ENUM[backend]
         loop.types = operands.encode()
-        _keep_alive.append(loop)
-        types += operands
-        data.append(address(loop))
-    c_loop = LOOP_ADDRESSES["fa_parameter_backward" if summed else "fa_elementwise"]
-    ufunc: np.ufunc = _ufuncs.make_ufunc(
+        _loops[kernel.name, backend, array] = loop
+        loops.append((operands, loop))
+    return _make(
         kernel.name,
         doc,
-        len(kernel.inputs),
-        len(kernel.outputs),
-        types.encode(),
-        [c_loop] * len(data),
-        data,
+        (len(kernel.inputs), len(kernel.outputs)),
+        "fa_parameter_backward" if summed else "fa_elementwise",
+        loops,
         _signature_of_reduction(kernel) if summed else None,
     )
-    return ufunc
 
 
 def make_row_ufunc(
     name: str, doc: str, *, function: str, inputs: int, from_output: bool, masked: bool
 ) -> np.ufunc:
     """The generalised ufunc over a row function."""
-    types, data = "", []
+    loops = []
     for array, parameter, _ in LOOP_TYPES:
-        types += array * inputs + (f"?{parameter}" if masked else "") + array
+        types = array * inputs + (f"?{parameter}" if masked else "") + array
         loop = ffi.new("fa_row_loop *")
         loop.function = _ENUM[function]
         loop.input_count = inputs
@@ -136,20 +174,30 @@ def make_row_ufunc(
         loop.masked = masked
         loop.type = array.encode()
         _row_loops[name, array] = loop
-        data.append(address(loop))
+        loops.append((types, loop))
     operands = inputs + (2 if masked else 0)
     signature = ",".join(["(n)"] * inputs + (["(n)", "()"] if masked else []))
-    ufunc: np.ufunc = _ufuncs.make_ufunc(
-        name,
-        doc,
-        operands,
-        1,
-        types.encode(),
-        [LOOP_ADDRESSES["fa_rows"]] * len(data),
-        data,
-        f"{signature}->(n)",
+    return _make(name, doc, (operands, 1), "fa_rows", loops, f"{signature}->(n)")
+
+
+def run_rows(
+    name: str,
+    kind: str,
+    addresses: Sequence[int],
+    shape: tuple[int, int],
+    steps: Sequence[tuple[int, int]],
+) -> None:
+    """Run an elementwise kernel over rows of arrays of a type, given by their addresses.
+
+    `steps` has, for each array, the bytes from row to row and from element to element.
+    """
+    lib.fa_elementwise_rows(
+        [ffi.cast("char *", a) for a in addresses],
+        shape,
+        [outer for outer, _ in steps],
+        [inner for _, inner in steps],
+        _loops[name, "current", kind],
     )
-    return ufunc
 
 
 def attach(ufunc: np.ufunc, attributes: Mapping[str, object]) -> None:

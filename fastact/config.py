@@ -166,7 +166,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     -------
     config : dict or None
         With ``mode="dicts"``: version, backend, instruction set in use and available,
-        threads, dtypes, versions of Python and NumPy, platform.
+        threads, dtypes (bfloat16 if ml_dtypes is installed), versions of Python and
+        NumPy, platform.
 
     Raises
     ------
@@ -183,7 +184,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         "instruction set": _core.instruction_set,
         "available": list(_core.available_instruction_sets()),
         "threads": get_num_threads(),
-        "dtypes": [np.dtype(array).name for array, _, _ in _core.LOOP_TYPES],
+        "dtypes": [dtype.name for dtype in _core.DTYPES.values()],
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -113,7 +113,7 @@ def docstring(entry: Entry, member: str) -> str:
         lines += [f"At kinks: {kinks}.", ""]
     lines += [_bound(entry, member)]
     lines += [
-        "float16, float32 and float64 stay what they are; integers and booleans "
+        "float16, bfloat16, float32 and float64 stay what they are; integers and booleans "
         "promote as in `numpy.tanh`. NaN gives NaN, infinities the limit."
     ]
     if entry.notes:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from .formulas.entry import CATALOGUE, FUSED, Activation, Entry
-from .formulas.kernels import FORWARD, PARAMETER_BACKWARD, Kernel, members
+from .formulas.entry import Activation, Entry
+from .formulas.kernels import ENTRIES, FORWARD, PARAMETER_BACKWARD, Kernel, members
 from .functions import with_parameters
 from .parameters import make_parameter_backward
 
@@ -55,7 +55,7 @@ def attach_members(name: str, functions: dict[str, Any]) -> None:
 
 def aliases() -> Iterator[tuple[str, str]]:
     """Other systems' names, with the name used here, for the whole family."""
-    for entry in (*CATALOGUE.values(), *FUSED.values()):
+    for entry in ENTRIES.values():
         for alias in entry.aliases:
             for member in members(entry):
                 yield alias + member, entry.name + member

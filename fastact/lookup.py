@@ -1,15 +1,28 @@
-"""Attributes of the package that are found by other names, or only when asked for."""
+"""Functions by their names: `get`, `names`, and attributes found when asked for."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import fastact
 
 from . import families
-from .formulas.kernels import FAMILY
+from .bound import BoundActivation
+from .formulas.entry import CATALOGUE, FUSED
+from .formulas.kernels import ENTRIES, FAMILY
+from .formulas.rows import ROW_FUNCTIONS
 
-# Imported when they are first touched: they need what is not always installed.
-SUBMODULES = ("numba", "plain")
+# Imported when they are first touched: not everybody needs them, or has what they need.
+SUBMODULES = ("init", "numba", "plain")
+
+KINDS: dict[str, Iterable[str]] = {
+    "elementwise": CATALOGUE,
+    "rows": ROW_FUNCTIONS,
+    "gates": [name for name, entry in FUSED.items() if entry.packed_gate is not None],
+    "other": ("crelu", "rrelu", "softmax_cross_entropy"),
+}
 
 # Names that other systems use for functions with other values: never guessed.
 AMBIGUOUS = {
@@ -21,13 +34,18 @@ AMBIGUOUS = {
 }
 
 
+def _split(name: str) -> tuple[str, str]:
+    """The name of a function without the member's suffix, and the suffix."""
+    member = max((m for m in FAMILY if name.endswith(m)), key=len)
+    return name.removesuffix(member), member
+
+
 def _advice(name: str, known: Sequence[str]) -> str:
     """What to say of a name that is not there."""
     for ambiguous, meaning in AMBIGUOUS.items():
         if name == ambiguous or name.startswith(ambiguous + "_"):
             return f"; it may mean {meaning}"
-    member = next((m for m in FAMILY if m and name.endswith(m)), "")
-    base = name.removesuffix(member)
+    base, member = _split(name)
     if member and base in known:
         return (
             f"; {base} has no {member.removeprefix('_')}, see fastact.{base}_backward"
@@ -50,3 +68,112 @@ def attribute(name: str, public: Mapping[str, object], module: str) -> object:
         return public[aliases[name]]
     advice = _advice(name, [*public, *aliases])
     raise AttributeError(f"module {module!r} has no attribute {name!r}{advice}")
+
+
+def canonical_names(kind: str | None = None) -> dict[str, str]:
+    """Every name of every function of a kind, with the one it has here."""
+    if kind is not None and kind not in KINDS:
+        raise ValueError(
+            f"kind must be None or one of {', '.join(KINDS)}, not {kind!r}"
+        )
+    found = {
+        name: name
+        for each, its_names in KINDS.items()
+        if kind in (None, each)
+        for name in its_names
+    }
+    aliases = {
+        alias: name
+        for name in found
+        if name in ENTRIES
+        for alias in ENTRIES[name].aliases
+    }
+    return found | aliases
+
+
+def canonical_name(name: str, kind: str | None = None) -> str:
+    """The name that a function has here; ValueError with advice if it has none."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of an activation is a string, not {name!r}")
+    known = canonical_names(kind)
+    if name in known:
+        return known[name]
+    base, member = _split(name)
+    if member and base in known:
+        advice = f"; it is a member of {known[base]!r}"
+    else:
+        advice = _advice(name, list(known)) or f"; there are {', '.join(names(kind))}"
+    raise ValueError(f"there is no activation {name!r}{advice}")
+
+
+def names(kind: str | None = None, *, aliases: bool = False) -> tuple[str, ...]:
+    """Names of all functions that `get` finds.
+
+    Parameters
+    ----------
+    kind : {None, "elementwise", "rows", "gates", "other"}, optional
+        "elementwise" are the activations in the narrow sense, "rows" the functions along
+        an axis (softmax and its like), "gates" those of a gate and a value; by default
+        all.
+    aliases : bool, default False
+        Whether to list other systems' names for the same functions too.
+
+    Returns
+    -------
+    names : tuple of str
+        In alphabetical order.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
+
+    Examples
+    --------
+    >>> fa.names("rows")
+    ('log_softmax', 'softmax')
+    """
+    known = canonical_names(kind)
+    return tuple(sorted(known if aliases else set(known.values())))
+
+
+def get(name: str, **parameters: Any) -> Any:
+    """Look up an activation by its name, with parameters of its own if they are given.
+
+    Parameters
+    ----------
+    name : str
+        A name of `names`, or the name that another system has for the same function.
+    **parameters
+        Parameters of the activation: numbers or arrays that broadcast against x. For
+        functions along an axis their keywords, ``axis`` and ``scale``.
+
+    Returns
+    -------
+    activation : callable
+        Without parameters the function itself, ``fa.get("gelu") is fa.gelu``. With
+        parameters a `BoundActivation`: called with x alone, it can be pickled, hashed and
+        compared, and its ``derivative(x)``, ``backward(dy, x)`` and the rest of the
+        family have the same parameters.
+
+    Raises
+    ------
+    ValueError
+        If there is no activation of this name; the message suggests the nearest, or
+        tells what an ambiguous name may mean. If it does not allow a parameter's value.
+    TypeError
+        If the activation has no such parameter, a parameter without default is missing,
+        or a value is not a real number.
+
+    Examples
+    --------
+    >>> swish = fa.get("swish", beta=1.5)
+    >>> swish
+    fastact.get('swish', beta=1.5)
+    >>> y = swish(x)
+    >>> dx = swish.backward(dy, x)
+    """
+    name = canonical_name(name)
+    if parameters:
+        return BoundActivation(name, parameters)
+    return getattr(fastact, name)

@@ -15,8 +15,7 @@ from typing import Any
 
 from . import _ufuncs, families, rows, ufuncs
 from ._kernels import ffi, lib
-from .formulas.entry import CATALOGUE, FUSED
-from .formulas.kernels import PARAMETER_BACKWARD, kernels
+from .formulas.kernels import ENTRIES, PARAMETER_BACKWARD, kernels
 
 try:
     import numba
@@ -78,7 +77,7 @@ _made = {
 }
 globals().update(_made)
 _kernel_of = {kernel.name: kernel for kernel in kernels() if not kernel.with_defaults}
-for _entry in (*CATALOGUE.values(), *FUSED.values()):
+for _entry in ENTRIES.values():
     for _name, _function in families.family(
         _entry, _made.__getitem__, __name__
     ).items():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import documentation
+from ._core import is_bfloat16
 from .formulas.entry import Activation
 from .formulas.kernels import PARAMETER_BACKWARD, Kernel
 
@@ -29,6 +30,8 @@ def as_floating(arrays: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any,
             _with_dtype(array).astype(dtype, casting=casting, copy=False)
             for array in arrays
         )
+    if any(is_bfloat16(_dtype_of(array)) for array in arrays):
+        return arrays  # NumPy's older rules for such a type mind no parameters
     if any(hasattr(array, "dtype") for array in arrays):  # Python numbers are weak
         arrays = tuple(float(a) if type(a) in (bool, int) else a for a in arrays)
     return tuple(
@@ -63,14 +66,18 @@ def _dtype_of(array: Any) -> np.dtype[Any]:
     return np.asarray(array).dtype
 
 
-def as_parameter(name: str, value: Any, arrays: Sequence[Any]) -> Any:
-    """A parameter in the dtype that the kernel computes in: it never promotes."""
-    dtype = _dtype_of(value)
-    if dtype.kind not in "fiub":
+def check_real(name: str, dtype: np.dtype[Any]) -> None:
+    """Raise unless a parameter may have this dtype."""
+    if dtype.kind not in "fiub" and not is_bfloat16(dtype):
         raise TypeError(
             f"{name} must be a real number or an array of them, not {dtype}; "
             "convert it first"
         )
+
+
+def as_parameter(name: str, value: Any, arrays: Sequence[Any]) -> Any:
+    """A parameter in the dtype that the kernel computes in: it never promotes."""
+    check_real(name, _dtype_of(value))
     target = _kernel_dtype(arrays)
     with np.errstate(all="ignore"):  # a parameter beyond float32 is an infinity or 0
         if hasattr(value, "astype") and np.ndim(value) > 0:
@@ -210,7 +217,7 @@ def _check_out(
             raise ValueError(f"out: {name} must be an array of shape {shape}")
         if not array.flags.writeable:
             raise ValueError(f"out: {name} is read-only")
-        if array.dtype.kind != "f":
+        if array.dtype.kind != "f" and not is_bfloat16(array.dtype):
             raise TypeError(f"out: {name} must be a floating-point array")
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .formulas.entry import CATALOGUE, FUSED, Entry
+from .formulas.entry import Entry
+from .formulas.kernels import ENTRIES
 
 
 def erf(x: Any) -> Any:
@@ -57,8 +58,25 @@ def log_softmax_backward(dy: Any, x: Any, axis: int = -1) -> Any:
     return dy - softmax(x, axis) * dy.sum(axis=axis, keepdims=True)
 
 
+def softmax_cross_entropy(logits: Any, targets: Any, axis: int = -1) -> Any:
+    """Plain NumPy cross-entropy of labels, its mean over the rows."""
+    labels = np.expand_dims(targets, axis)
+    return -np.take_along_axis(log_softmax(logits, axis), labels, axis).mean()
+
+
+def softmax_cross_entropy_backward(
+    dy: Any, logits: Any, targets: Any, axis: int = -1
+) -> Any:
+    """Plain NumPy gradient of softmax_cross_entropy."""
+    labels = np.expand_dims(targets, axis)
+    gradient = softmax(logits, axis)
+    weight = np.take_along_axis(gradient, labels, axis)
+    np.put_along_axis(gradient, labels, weight - 1, axis)
+    return gradient * (dy / labels.size)
+
+
 _functions: dict[str, Callable[..., Any]] = {}
-for _entry in (*CATALOGUE.values(), *FUSED.values()):
+for _entry in ENTRIES.values():
     _arrays = ", ".join(_entry.arrays)
     _gradients = ", ".join(f"d{_result}" for _result in _entry.results)
     for _name, _arguments, _text in (

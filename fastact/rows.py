@@ -32,7 +32,7 @@ out : ndarray, optional
 Returns
 -------
 {result} : ndarray
-    Array of the input's shape. float16, float32 and float64 stay what they are.
+    Array of the input's shape. float16, bfloat16, float32 and float64 stay so.
 
 Raises
 ------

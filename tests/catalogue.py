@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import fastact as fa
-from fastact.formulas.entry import CATALOGUE, Activation
+from fastact.formulas.entry import CATALOGUE, FUSED, Entry
 from fastact.formulas.kernels import (
     BACKWARD,
     BACKWARD_FROM_OUTPUT,
@@ -27,29 +27,47 @@ from fastact.formulas.kernels import (
 )
 
 __all__ = [
+    "ACTIVATIONS",
     "BACKWARD",
     "BACKWARD_FROM_OUTPUT",
+    "BFLOAT16",
     "CALLS",
     "CATALOGUE",
     "DERIVATIVE",
     "DTYPES",
     "ENTRIES",
     "FORWARD",
-    "OTHER",
+    "NUMPY_DTYPES",
     "PARAMETER_BACKWARD",
     "PARAMETRIC",
     "WITH_DERIVATIVE",
     "Call",
     "members",
+    "other_values",
 ]
 
-DTYPES = (np.float16, np.float32, np.float64)
-ENTRIES = list(CATALOGUE.values())
+try:
+    from ml_dtypes import bfloat16 as BFLOAT16
+except ImportError:
+    BFLOAT16 = None
+
+# Tests with long loops in Python leave out bfloat16 where nothing in it differs from
+# float16: both are converted at the same two places.
+NUMPY_DTYPES = (np.float16, np.float32, np.float64)
+DTYPES = (*NUMPY_DTYPES, *([] if BFLOAT16 is None else [BFLOAT16]))
+ACTIVATIONS = list(CATALOGUE.values())
+ENTRIES: list[Entry] = [*ACTIVATIONS, *FUSED.values()]
 PARAMETRIC = [entry for entry in ENTRIES if entry.parameters]
 
-# A value that every parameter may have and that none has as its default; exact in all
-# dtypes, so that float16, float32 and float64 compute the same function.
-OTHER = 0.75
+# Values that parameters may have, in their order, and that none has as its default; exact
+# in all dtypes, so that all of them compute the same function.
+OTHERS = (0.75, 1.25, 0.625, 2.25)
+
+
+def other_values(entry: Entry) -> tuple[float, ...]:
+    """Parameters that are not the default ones."""
+    return OTHERS[: len(entry.parameters)]
+
 
 # csrc/loops.c splits arrays that cost this many operations; test_threads.py fails if
 # these sizes stop being large enough.
@@ -60,12 +78,12 @@ OPERATIONS_WORTH_THREADS, OPERATIONS_PER_OPERAND = 3 << 20, 4
 class Call:
     """A member of a family with its parameters chosen; () stands for the defaults."""
 
-    entry: Activation
+    entry: Entry
     member: str
     parameters: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        return self.name + (f"({OTHER})" if self.parameters else "")
+        return self.name + (f"({self.parameters[0]})" if self.parameters else "")
 
     @property
     def name(self) -> str:
@@ -146,7 +164,7 @@ class Call:
 def _calls() -> list[Call]:
     found = []
     for entry in ENTRIES:
-        other = (OTHER,) * len(entry.parameters)
+        other = other_values(entry)
         for member in members(entry):
             if member == PARAMETER_BACKWARD:
                 continue  # sums over arrays: not elementwise, see test_parameters.py

@@ -10,7 +10,7 @@ import pytest
 from catalogue import CALLS, ENTRIES, PARAMETRIC, Call
 
 import fastact as fa
-from fastact.formulas.entry import Activation
+from fastact.formulas.entry import Entry
 
 # One Numba kernel takes half a second to compile, so the Numba backend runs a sample:
 # one array and two, one result and two, a parameter, a kernel with a long formula.
@@ -46,13 +46,13 @@ def call(request: pytest.FixtureRequest) -> Iterator[Call]:
 
 
 @pytest.fixture(params=ENTRIES, ids=lambda entry: entry.name)
-def entry(request: pytest.FixtureRequest) -> Activation:
+def entry(request: pytest.FixtureRequest) -> Entry:
     """Every activation."""
     return request.param
 
 
 @pytest.fixture(params=PARAMETRIC, ids=lambda entry: entry.name)
-def parametric(request: pytest.FixtureRequest) -> Activation:
+def parametric(request: pytest.FixtureRequest) -> Entry:
     """Every activation that has parameters."""
     return request.param
 

@@ -77,6 +77,19 @@ REFERENCES: dict[str, Callable[..., Number]] = _References(
         # (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)), which does not cancel
         "gelu_tanh": lambda x: x / (1 + mp.exp(_cut(-2 * _gelu_tanh_inner(x)))),
         "mish": lambda x: x * mp.tanh(_softplus(x)),
+        "bilinear": lambda gate, value: gate * value,
+        "glu": lambda gate, value: value / (1 + mp.exp(_cut(-gate))),
+        "reglu": lambda gate, value: max(gate, mp.zero) * value,
+        "swiglu": lambda gate, value: gate / (1 + mp.exp(_cut(-gate))) * value,
+        "geglu": lambda gate, value: gate * mp.ncdf(_cut(gate)) * value,
+        "geglu_tanh": lambda gate, value: (
+            gate / (1 + mp.exp(_cut(-2 * _gelu_tanh_inner(gate)))) * value
+        ),
+        "swiglu_oai": lambda gate, value, limit, alpha: (
+            min(gate, limit)
+            / (1 + mp.exp(_cut(-alpha * min(gate, limit))))
+            * (max(-limit, min(value, limit)) + 1)
+        ),
         "hardswish": lambda x: x * min(max(x + 3, mp.zero), mp.mpf(6)) / 6,
         "relu6": lambda x: min(max(x, mp.zero), mp.mpf(6)),
         "threshold": lambda x, threshold, value: x if x > threshold else value,

@@ -201,6 +201,28 @@ def test_baseline_gives_the_same_bits_in_float64(c_call: Call, select: Any) -> N
     assert_same_bits(_on(select, "baseline", c_call, np.float64), expected)
 
 
+@pytest.mark.parametrize("isa", KNOWN)
+def test_16_bit_results_are_rounded_to_nearest_even(isa: str, select: Any) -> None:
+    select(isa)
+    upper, lower = np.meshgrid(
+        np.arange(2**16, dtype=np.uint32) << 16,
+        # Around the ties of both types, and the tie with another last bit.
+        np.array([0, 1, 0xFFF, 0x1000, 0x1001, 0x3000, 0x7FFF, 0x8000, 0x8001, 0xFFFF]),
+    )
+    exact = (upper | lower.astype(np.uint32)).view(np.float32).ravel()
+    short_runs = np.arange(exact.size) % 16 < 15  # that fill no vector
+    with np.errstate(all="ignore"):
+        for dtype in DTYPES:
+            if np.dtype(dtype).itemsize == 2:
+                rounded = exact.astype(dtype)
+                minus_one = np.full(exact.shape, -1, dtype)
+                # leaky_relu(-1, slope) is -slope, computed in float32
+                assert_same_bits(fa.leaky_relu(minus_one, -exact), rounded)
+                out = np.zeros_like(rounded)
+                fa.leaky_relu(minus_one, -exact, out=out, where=short_runs)
+                assert_same_bits(out[short_runs], rounded[short_runs])
+
+
 def test_baseline_is_within_two_ulp_in_float32(c_call: Call, select: Any) -> None:
     """It rounds an fma through double, which is one ULP off where that meets a tie."""
     expected = _on(select, AVAILABLE[0], c_call, np.float32)
@@ -261,10 +283,10 @@ def _inner_loops(source: str) -> dict[str, int]:
     return loops
 
 
-def _vectorised_lines(report: str, width: int) -> set[int]:
-    """Lines of kernels.inc whose loop became one over full-width vectors."""
+def _vectorised_lines(report: str, file: str, width: int) -> set[int]:
+    """Lines of a file whose loop became one over full-width vectors."""
     pattern = (
-        r"kernels\.inc:(\d+):\d+: optimized:\s+"
+        rf"{re.escape(file)}:(\d+):\d+: optimized:\s+"
         rf"loop vectorized using {width} byte vectors"
     )
     return {int(line) for line in re.findall(pattern, report)}
@@ -303,6 +325,11 @@ def test_the_compiler_vectorises_every_kernel(isa: str, tmp_path: Path) -> None:
     loops = _inner_loops(source)
     # Not fewer loops than kernels: a change of the generated source must not pass.
     assert len(loops) == fa.lib.fa_kernel_count
-    vectorised = _vectorised_lines(report.read_text(), WIDTHS[isa])
+    vectorised = _vectorised_lines(report.read_text(), "kernels.inc", WIDTHS[isa])
     scalar = [kernel for kernel, line in loops.items() if line not in vectorised]
     assert not scalar, f"not vectorised with {WIDTHS[isa]} bytes on {isa}: {scalar}"
+    conversions = (ROOT / "csrc" / "conversions.h").read_text().splitlines()
+    loops = {i + 2 for i, line in enumerate(conversions) if "FA_INDEPENDENT" in line}
+    assert len(loops) == 2, "bfloat16 to float32 and back"
+    vectorised = _vectorised_lines(report.read_text(), "conversions.h", WIDTHS[isa])
+    assert loops <= vectorised

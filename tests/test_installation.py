@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import fastact as fa
+
 ROOT = Path(__file__).resolve().parent.parent
 MILLISECONDS = 40
 
@@ -123,7 +125,31 @@ def test_importing_costs_at_most_40_ms_on_top_of_numpy(tmp_path: Path) -> None:
 def test_importing_imports_nothing_that_is_not_needed() -> None:
     code = "import sys, fastact; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     imported = set(_python(code).split())
-    unwanted = {"numba", "llvmlite", "ml_dtypes", "scipy", "matplotlib", "dask", "cffi"}
+    unwanted = {"numba", "llvmlite", "scipy", "matplotlib", "dask", "cffi"}
     assert not imported & unwanted
     # the pure-Python cffi is for building; what runs is its C part
     assert "_cffi_backend" in imported
+
+
+WITHOUT_BFLOAT16 = """
+import sys
+sys.modules["ml_dtypes"] = None  # importing it raises ImportError
+import numpy as np
+import fastact as fa
+assert fa.show_config("dicts")["dtypes"] == ["float16", "float32", "float64"]
+x = np.linspace(-2, 2, 9, dtype=np.float16)
+for function in (fa.gelu, fa.elu, fa.softmax):
+    assert function(x).dtype == np.float16
+fa.elu(x, 0.5)
+fa.elu_parameter_backward(x, x, 0.5)
+fa.softmax(x, where=x > 0, scale=0.5)
+"""
+
+
+def test_everything_else_works_without_ml_dtypes() -> None:
+    _python(WITHOUT_BFLOAT16)
+
+
+def test_with_ml_dtypes_bfloat16_is_listed() -> None:
+    pytest.importorskip("ml_dtypes")
+    assert "bfloat16" in fa.show_config("dicts")["dtypes"]

@@ -17,7 +17,7 @@ import fastact as fa
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# What a newcomer adds: this to fastact/formulas/activations.py ...
+# What a newcomer adds: this to fastact/formulas/activations/self_gated.py ...
 ENTRY = '''
 
 @activation(
@@ -170,7 +170,7 @@ def test_an_entry_and_a_reference_line_are_all_it_takes(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     _copy_of_the_source(project)
-    with (project / "fastact/formulas/activations.py").open("a") as file:
+    with (project / "fastact/formulas/activations/self_gated.py").open("a") as file:
         file.write(ENTRY)
     reference = project / "tests/reference.py"
     mark = '        "identity": '

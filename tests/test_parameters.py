@@ -9,23 +9,27 @@ import pytest
 import reference
 from catalogue import (
     BACKWARD,
-    BACKWARD_FROM_OUTPUT,
+    BFLOAT16,
     CALLS,
     DTYPES,
-    OTHER,
     PARAMETER_BACKWARD,
     PARAMETRIC,
     Call,
     assert_same_bits,
     members,
+    other_values,
 )
 
 import fastact as fa
-from fastact.formulas.entry import Activation
+from fastact.formulas.entry import Activation, Entry, Requirement
+from fastact.formulas.kernels import Kernel
 
 PARAMETRIC_CALLS = [call for call in CALLS if call.parameters]
-MINIMUM = [entry for entry in PARAMETRIC if entry.from_output_minimum]
-DIFFERENTIABLE = [entry for entry in PARAMETRIC if entry.differentiable_parameters]
+DIFFERENTIABLE = [
+    entry
+    for entry in PARAMETRIC
+    if isinstance(entry, Activation) and entry.differentiable_parameters
+]
 
 with_other_parameters = pytest.mark.parametrize("call", PARAMETRIC_CALLS, ids=str)
 differentiable = pytest.mark.parametrize(
@@ -40,6 +44,12 @@ def _compute_dtype(dtype: Any) -> Any:
 def _values(shape: Any, seed: int = 0) -> np.ndarray[Any, Any]:
     """Parameters between 1/4 and 2 that are exact in every dtype."""
     return np.random.default_rng(seed).integers(4, 33, shape) / 16
+
+
+def _named(entry: Entry) -> dict[str, Any]:
+    """Parameters that are not the default ones, by name."""
+    names = (p.name for p in entry.parameters)
+    return dict(zip(names, other_values(entry), strict=True))
 
 
 def _general(call: Call, arrays: Any, *values: Any, **keywords: Any) -> Any:
@@ -67,6 +77,9 @@ SCALARS = {
     "a NumPy bool": np.bool_(True),
     "a 0-d int array": np.array(3),
 }
+if BFLOAT16 is not None:
+    SCALARS["a bfloat16"] = BFLOAT16(0.75)
+    SCALARS["a 0-d bfloat16 array"] = np.array(0.75, BFLOAT16)
 
 
 @pytest.mark.parametrize("form", SCALARS)
@@ -87,15 +100,16 @@ def test_scalars_never_change_the_dtype(call: Call, form: str) -> None:
         assert all(type(result) is dtype for result in first)
 
 
-ARRAY_DTYPES = ("?", "i1", "u1", "i2", "i8", "u8", "e", "f", "d", "g", ">f4", ">f8")
+ARRAY_DTYPES = ["?", "i1", "u1", "i2", "i8", "u8", "e", "f", "d", "g", ">f4", ">f8"]
+ARRAY_DTYPES += [] if BFLOAT16 is None else [BFLOAT16]
 
 
-@pytest.mark.parametrize("given", ARRAY_DTYPES)
+@pytest.mark.parametrize("given", ARRAY_DTYPES, ids=lambda d: np.dtype(d).str)
 @with_other_parameters
-def test_arrays_never_change_the_dtype(call: Call, given: str) -> None:
+def test_arrays_never_change_the_dtype(call: Call, given: Any) -> None:
     for shape in [(7,), (5, 1), (5, 7), (1,), (3, 1, 1)]:
         values = _values(shape)
-        if np.dtype(given).kind not in "f":
+        if np.dtype(given).kind in "?biu":
             values = np.ceil(values)
         parameter = values.astype(given)
         for dtype in DTYPES:
@@ -120,6 +134,19 @@ def test_integers_promote_as_in_tanh_beside_parameters(
         arrays = (x,) * call.array_count
         expected = call.function(*[a.astype(wanted) for a in arrays], *parameters)
         assert_same_bits(call.function(*arrays, *parameters), expected, str(call))
+
+
+@pytest.mark.parametrize("other", ["?", "i1", "i2", "i8", "e", "f", "d", int, float])
+def test_bfloat16_promotes_beside_parameters_as_in_arctan2(other: Any) -> None:
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    x = np.array([-2, 0, 1], bfloat16)
+    number = other(1) if isinstance(other, type) else np.ones(3, other)
+    wanted = np.arctan2(number, x).dtype
+    for call in PARAMETRIC_CALLS:
+        if call.array_count == 2 and not call.entry.from_output_minimum:
+            found = call.results(number, x)
+            cast = (np.asarray(number).astype(wanted), x.astype(wanted))
+            assert_same_bits(found, call.results(*cast), str(call))
 
 
 @with_other_parameters
@@ -163,7 +190,7 @@ def test_parameters_may_lie_in_any_layout(call: Call) -> None:
 @with_other_parameters
 def test_keywords_of_ufuncs_work_beside_parameters(call: Call) -> None:
     arrays = call.operands(np.float32, 6)
-    parameters = {p.name: OTHER for p in call.entry.parameters}
+    parameters = _named(call.entry)
     mask = np.arange(6) % 2 == 0
     out = tuple(np.full(6, 9, np.float32) for _ in range(call.output_count))
     found = call.function(*arrays, **parameters, out=out, where=mask)
@@ -192,7 +219,7 @@ BAD = {
 def test_bad_parameters_are_named(call: Call, kind: str) -> None:
     names = [p.name for p in call.entry.parameters]
     for bad in names:
-        given = {name: BAD[kind] if name == bad else OTHER for name in names}
+        given = _named(call.entry) | {bad: BAD[kind]}
         with pytest.raises(TypeError, match=bad):
             call.function(*call.operands(np.float32, 2), **given)
 
@@ -202,16 +229,16 @@ def test_bad_parameters_are_named(call: Call, kind: str) -> None:
 def test_bad_parameters_are_named_by_the_gradient(entry: Activation, kind: str) -> None:
     function = getattr(fa, entry.name + PARAMETER_BACKWARD)
     for bad in entry.parameters:
-        given = {p.name: BAD[kind] if p is bad else OTHER for p in entry.parameters}
+        given = _named(entry) | {bad.name: BAD[kind]}
         with pytest.raises(TypeError, match=bad.name):
             function(np.ones(2), np.ones(2), **given)
 
 
-def test_unknown_missing_and_surplus_parameters(parametric: Activation) -> None:
+def test_unknown_missing_and_surplus_parameters(parametric: Entry) -> None:
     for member in members(parametric):
-        call = Call(parametric, member)
-        arrays = [np.ones(2, np.float32)] * (1 if "backward" not in member else 2)
-        values = [OTHER] * len(parametric.parameters)
+        values = other_values(parametric)
+        call = Call(parametric, member, values)
+        arrays = [np.ones(2, np.float32)] * call.array_count
         with pytest.raises(TypeError):
             call.function(*arrays, *values, 0.5, 0.5, 0.5)
         with pytest.raises(TypeError):
@@ -257,29 +284,51 @@ def test_defaults_go_to_the_unary_ufunc(call: Call) -> None:
     arrays = [Spy()] * call.array_count
     assert call.function(*arrays) is call.ufunc
     assert call.ufunc.nin == call.array_count
-    assert call.function(*arrays, *[OTHER] * len(call.entry.parameters)) is (
+    assert call.function(*arrays, *other_values(call.entry)) is (
         fa.ufuncs.get(call.name)
     )
 
 
-# ------------------------------------------------------- gradients from the output alone
+# ------------------------------------------------------------- what parameters must be
 
 
-@pytest.mark.parametrize("entry", MINIMUM, ids=lambda entry: entry.name)
-def test_gradient_from_output_refuses_what_it_cannot_do(entry: Activation) -> None:
-    function = getattr(fa, entry.name + BACKWARD_FROM_OUTPUT)
-    for name, least in entry.from_output_minimum.items():
-        bad = least - 0.5
-        mixed = np.array([OTHER, bad, OTHER])
-        for value in (bad, np.float16(bad), np.array(bad), [OTHER, OTHER, bad], mixed):
-            given = {p.name: OTHER for p in entry.parameters} | {name: value}
-            out = np.full(3, 9, np.float32)
-            with pytest.raises(ValueError, match=name):
-                function(np.ones(3), np.ones(3), **given, out=out, casting="unsafe")
-            assert (out == 9).all()
-        for fine in (least, np.full(3, least)):
-            given = {p.name: OTHER for p in entry.parameters} | {name: fine}
-            function(np.ones(3), np.ones(3), **given)
+def _demanding() -> list[tuple[Entry, str, Requirement]]:
+    """Every requirement, with the member of the family that has it."""
+    found = []
+    for entry in PARAMETRIC:
+        for member in members(entry):
+            kernel = Kernel(entry, member, with_defaults=False)
+            found += [
+                (entry, member, requirement) for requirement in kernel.requirements
+            ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("entry", "member", "requirement"),
+    _demanding(),
+    ids=lambda v: v.name if isinstance(v, Entry) else str(v),
+)
+def test_parameters_that_are_not_allowed_are_named(
+    entry: Entry, member: str, requirement: Requirement
+) -> None:
+    call = Call(entry, member, other_values(entry))
+    function, arrays = call.function, [np.ones(3)] * call.array_count
+    name, given = requirement.name, _named(entry)
+    bound = requirement.bound
+    least = given[bound] if isinstance(bound, str) else bound
+    bad = least if requirement.relation == ">" else least - 0.5
+    good = given[name]
+    mixed = np.array([good, bad, good])
+    for value in (bad, np.float16(bad), np.array(bad), [good, good, bad], mixed):
+        out = tuple(np.full(3, 9.0) for _ in range(call.output_count))
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            function(*arrays, **given | {name: value}, out=out)
+        assert all((array == 9).all() for array in out)
+    fine = least if requirement.relation == ">=" else least + 1e-3
+    function(*arrays, **given | {name: fine})
+    function(*arrays, **given | {name: np.full(3, fine)})
+    function(*arrays, **given | {name: np.nan})  # a NaN gives NaN, as from NumPy
 
 
 # --------------------------------------------------------------- gradients of parameters
@@ -309,8 +358,7 @@ def _summed(term: np.ndarray[Any, Any], shape: tuple[int, ...]) -> Any:
 @differentiable
 def test_partial_derivatives_are_those_of_the_reference(entry: Activation) -> None:
     x = np.concatenate([np.linspace(-9, 9, 38), [-800, -30, 30, 800, 1e-30, -1e-30]])
-    for value in (OTHER, 1.5):
-        values = [value] * len(entry.parameters)
+    for values in (other_values(entry), (1.5,) * len(entry.parameters)):
         found = _terms(entry, np.ones_like(x), x, values)
         for index, term in enumerate(found, start=1):
             expected = [
@@ -429,7 +477,7 @@ def test_gradient_is_zero_where_the_partial_derivative_is_whatever_dy(
 ) -> None:
     function = getattr(fa, entry.name + PARAMETER_BACKWARD)
     x = np.array([-1e30, -800, -3, -0.0, 0.0, 3, 800, 1e30])
-    values = [np.full(8, OTHER)] * len(entry.parameters)
+    values = [np.full(8, value) for value in other_values(entry)]
     partial = function(np.ones(8), x, *values)
     for bad in (np.nan, np.inf, -np.inf):
         for found, slope in zip(
@@ -508,7 +556,7 @@ def test_gradient_out_that_does_not_fit_is_named(entry: Activation) -> None:
 @differentiable
 def test_gradient_has_no_where(entry: Activation) -> None:
     function = getattr(fa, entry.name + PARAMETER_BACKWARD)
-    values = [OTHER] * len(entry.parameters)
+    values = other_values(entry)
     with pytest.raises(TypeError, match="where"):
         function(np.ones(3), np.ones(3), *values, where=np.ones(3, bool))
 
@@ -519,8 +567,7 @@ def test_gradients_of_integers_promote_as_in_tanh(dtype: str) -> None:
     x = np.array([0, 1, 1]).astype(dtype)
     for entry in DIFFERENTIABLE:
         function = getattr(fa, entry.name + PARAMETER_BACKWARD)
-        for value in (OTHER, [0.5, 1.0, 1.5]):
-            values = [value] * len(entry.parameters)
+        for values in (other_values(entry), [[0.5, 1.0, 1.5]] * len(entry.parameters)):
             expected = function(x.astype(wanted), x.astype(wanted), *values)
             assert_same_bits(function(x, x, *values), expected, entry.name)
 
@@ -528,7 +575,7 @@ def test_gradients_of_integers_promote_as_in_tanh(dtype: str) -> None:
 @differentiable
 def test_gradients_of_unsupported_dtypes_are_type_errors(entry: Activation) -> None:
     function = getattr(fa, entry.name + PARAMETER_BACKWARD)
-    values = [OTHER] * len(entry.parameters)
+    values = other_values(entry)
     for bad in (np.ones(2, complex), np.array(["1", "2"]), np.ones(2, object)):
         with pytest.raises(TypeError):
             function(bad, np.ones(2), *values)

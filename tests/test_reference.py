@@ -10,14 +10,23 @@ import numpy as np
 import pytest
 import reference
 import truth as truth_module
+from catalogue import DTYPES
 from mpmath import mp
 from reference import REFERENCES
-from truth import Truth, bit_uniform, interesting_points, near, split, truth, ulp_error
+from truth import (
+    Truth,
+    bit_uniform,
+    finfo,
+    interesting_points,
+    near,
+    split,
+    truth,
+    ulp_error,
+)
 
 special = pytest.importorskip("scipy.special")
 
 Function = Callable[..., Any]
-DTYPES = (np.float16, np.float32, np.float64)
 FLOAT64_FLOOR = -1074
 
 MODERATE = np.linspace(-30.0, 30.0, 241)
@@ -267,27 +276,27 @@ def test_bit_uniform_points(dtype: Any) -> None:
     assert np.isfinite(points).all()
     assert (np.diff(points) > 0).all()
     np.testing.assert_array_equal(points, bit_uniform(dtype, 20_000, seed=1))
-    subnormal = np.abs(points) < np.finfo(dtype).tiny
-    expected = 1 / (np.finfo(dtype).maxexp - np.finfo(dtype).minexp + 1)
+    subnormal = np.abs(points) < finfo(dtype).tiny
+    expected = 1 / (finfo(dtype).maxexp - finfo(dtype).minexp + 1)
     assert subnormal.mean() == pytest.approx(expected, rel=0.5)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_neighbourhoods(dtype: Any) -> None:
     around = near(dtype, [0.0, 1.0], 2)
-    tiny, eps = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).eps
+    tiny, eps = finfo(dtype).smallest_subnormal, finfo(dtype).eps
     expected = [-2 * tiny, -tiny, 0, tiny, 2 * tiny]
     expected += [1 - eps, 1 - eps / 2, 1, 1 + eps, 1 + 2 * eps]
     assert around.dtype == dtype
     np.testing.assert_array_equal(around, np.array(expected, dtype))
-    largest = np.finfo(dtype).max
+    largest = finfo(dtype).max
     assert near(dtype, largest, 3)[-1] == largest
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_interesting_points(dtype: Any) -> None:
     points = interesting_points(dtype)
-    info = np.finfo(dtype)
+    info = finfo(dtype)
     assert points.dtype == dtype
     assert np.isfinite(points).all()
     assert (np.diff(points) >= 0).all()
@@ -314,7 +323,7 @@ def test_split_keeps_106_bits() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_ulp_error_of_hand_made_cases(dtype: Any) -> None:
-    info = np.finfo(dtype)
+    info = finfo(dtype)
     eps, tiny, largest = map(float, (info.eps, info.smallest_subnormal, info.max))
     with mp.workprec(4000):
         half = mp.mpf(1) / 2

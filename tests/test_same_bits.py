@@ -40,9 +40,9 @@ def _operands(call: Call, dtype: Any) -> tuple[Any, ...]:
 def _pool(dtype: Any) -> tuple[Any, ...]:
     """Random bits, every third element replaced by an ordinary number."""
     size = max(call.size_worth_threads() for call in CALLS) + COLUMNS
-    backward = next(call for call in CALLS if call.array_count == 2)
-    pool = backward.bit_patterns(dtype, size)
-    for patterns, ordinary in zip(pool, backward.operands(dtype, size), strict=True):
+    widest = max(CALLS, key=lambda call: call.array_count)
+    pool = widest.bit_patterns(dtype, size)
+    for patterns, ordinary in zip(pool, widest.operands(dtype, size), strict=True):
         patterns[::3] = ordinary[::3]
     return pool
 
@@ -65,8 +65,8 @@ def test_for_two_dimensions_and_fortran_order(call: Call) -> None:
         expected = call.results(*arrays)
         fortran = each(np.asfortranarray, arrays)
         assert_same_bits(call.results(*fortran), expected, dtype)
-        if call.array_count > 1:  # one in C order, the other not: no common long loop
-            assert_same_bits(call.results(arrays[0], fortran[1]), expected, dtype)
+        if call.array_count > 1:  # one in C order, the others not: no common long loop
+            assert_same_bits(call.results(arrays[0], *fortran[1:]), expected, dtype)
 
 
 def test_in_place_and_into_strided_out(call: Call) -> None:

@@ -11,6 +11,11 @@ import numpy as np
 import reference
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+try:
+    from ml_dtypes import finfo  # knows bfloat16 beside NumPy's dtypes
+except ImportError:
+    from numpy import finfo
+
 FloatArray = NDArray[np.floating[Any]]
 Kind = Literal["forward", "derivative"] | tuple[Literal["parameter"], int]
 
@@ -53,7 +58,7 @@ def _to_ordinal(points: FloatArray) -> NDArray[np.int64]:
 
 
 def _largest_ordinal(dtype: DTypeLike) -> int:
-    return int(_to_ordinal(np.array([np.finfo(dtype).max]))[0])
+    return int(_to_ordinal(np.array([finfo(dtype).max]))[0])
 
 
 def bit_uniform(dtype: DTypeLike, count: int, seed: int) -> FloatArray:
@@ -62,7 +67,7 @@ def bit_uniform(dtype: DTypeLike, count: int, seed: int) -> FloatArray:
     Parameters
     ----------
     dtype : dtype
-        float16, float32 or float64.
+        float16, bfloat16, float32 or float64.
     count : int
         How many to draw.
     seed : int
@@ -84,7 +89,7 @@ def near(dtype: DTypeLike, points: ArrayLike, steps: int) -> FloatArray:
     Parameters
     ----------
     dtype : dtype
-        float16, float32 or float64.
+        float16, bfloat16, float32 or float64.
     points : array_like
         Finite in `dtype`.
     steps : int
@@ -136,18 +141,18 @@ def interesting_points(dtype: DTypeLike) -> FloatArray:
     Parameters
     ----------
     dtype : dtype
-        float16, float32 or float64.
+        float16, bfloat16, float32 or float64.
 
     Returns
     -------
     ndarray
         Sorted; unique but for -0.0, which comes before 0.0.
     """
-    info = np.finfo(dtype)
+    info = finfo(dtype)
     powers = np.ldexp(1.0, np.arange(info.minexp - info.nmant, info.maxexp))
     tiny = np.arange(1, 9) * float(info.smallest_subnormal)
     # float16's and float32's largest are points of the wider types too
-    largest = [float(np.finfo(other).max) for other in ("f2", "f4", dtype)]
+    largest = [float(finfo(other).max) for other in (np.float16, np.float32, dtype)]
     everything = np.concatenate([_LIMITS, powers, tiny, largest])
     everything = everything[everything <= largest[-1]].astype(dtype)
     positive = np.unique(everything[everything > 0])
@@ -228,7 +233,7 @@ def truth(
     points = np.asarray(points).astype(dtype)
     params_dtype = np.promote_types(dtype, np.float32)
     params = [float(params_dtype.type(parameter)) for parameter in params]
-    info = np.finfo(dtype)
+    info = finfo(dtype)
     floor = int(info.minexp) - int(info.nmant)
     if cache is None:
         return _compute(name, kind, floor, points, params)
@@ -263,13 +268,13 @@ def ulp_error(result: ArrayLike, truth: Truth, dtype: DTypeLike) -> FloatArray:
     truth : Truth
         As many values.
     dtype : dtype
-        float16, float32 or float64.
+        float16, bfloat16, float32 or float64.
 
     Returns
     -------
     ndarray of float64
     """
-    info = np.finfo(dtype)
+    info = finfo(dtype)
     bits = int(info.nmant) + 1
     result = np.asarray(result, np.float64)
     unit = np.maximum(truth.exponent - bits, int(info.minexp) - int(info.nmant))

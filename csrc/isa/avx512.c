@@ -11,6 +11,7 @@
 #endif
 #define FA_ISA avx512
 #define FA_HAVE_FMA
+#define FA_HAVE_AVX512
 #include "../kernels.c"
 #if defined(__clang__)
 #pragma clang attribute pop

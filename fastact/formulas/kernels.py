@@ -10,6 +10,9 @@ from .elementary import chain
 from .entry import CATALOGUE, FUSED, Activation, Entry, Formula, Fused, Requirement
 from .language import Precision, Real, Value, recording
 
+# All entries, by name.
+ENTRIES: dict[str, Entry] = {**CATALOGUE, **FUSED}
+
 # The family of an activation, in the order of the documentation. The suffix of the
 # forward function is empty.
 FORWARD = ""
@@ -154,7 +157,7 @@ def members(entry: Entry) -> Iterator[str]:
 
 def kernels() -> Iterator[Kernel]:
     """Every elementwise kernel of the catalogue."""
-    for entry in (*CATALOGUE.values(), *FUSED.values()):
+    for entry in ENTRIES.values():
         for member in members(entry):
             yield Kernel(entry, member, with_defaults=False)
             if entry.has_defaults and member != PARAMETER_BACKWARD:

@@ -1,0 +1,301 @@
+/* softmax_cross_entropy and its gradient: rows of logits go through the kernels while they are in cache, and nothing of
+   the arrays' size is kept. Not a NumPy loop: the rows' losses are summed on the way, and a NumPy loop sees only a part
+   of the rows at a time. */
+#include "fastact.h"
+#include "reduce.h"
+#include "staging.h"
+#include "threads.h"
+#include "tiles.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Losses are summed in order within a group of rows, and the groups in pairs; how many rows are a group depends on n
+   alone. */
+enum { ELEMENTS_WORTH_THREADS = 1 << 15, MAX_GROUP_ROWS = 64, LABELS_PER_TASK = 1 << 14 };
+
+typedef struct {
+    const fa_cross_entropy *call;
+    /* The axes that number the rows, those merged that are one for every array. */
+    int dimensions;
+    size_t shape[FA_MAX_DIMENSIONS];
+    fa_row_array logits, targets, output, dy;
+    size_t rows, group_rows;
+    double *group_sums;
+    int out_of_memory;
+} job;
+
+typedef struct {
+    job job;
+    size_t counted, first_bad;
+} label_check;
+
+/* Take over the arrays, and merge axes: long runs of evenly spaced rows make full tiles. */
+static job
+prepare(const fa_cross_entropy *call)
+{
+    job j = {.call = call, .logits = call->logits, .targets = call->targets, .output = call->output, .dy = call->dy};
+    fa_row_array *arrays[] = {&j.logits, &j.targets, &j.output, &j.dy};
+    const size_t count = sizeof arrays / sizeof *arrays;
+    j.rows = 1;
+    for (int d = 0; d < call->dimensions; d++) {
+        const size_t length = call->shape[d];
+        j.rows *= length;
+        if (length == 1)
+            continue;
+        bool merged = j.dimensions > 0;
+        for (size_t k = 0; merged && k < count; k++)
+            merged = arrays[k]->strides[j.dimensions - 1] == arrays[k]->strides[d] * (ptrdiff_t)length;
+        const int place = merged ? j.dimensions - 1 : j.dimensions++;
+        j.shape[place] = merged ? j.shape[place] * length : length;
+        for (size_t k = 0; k < count; k++)
+            arrays[k]->strides[place] = arrays[k]->strides[d];
+    }
+    if (j.dimensions == 0) {
+        j.shape[0] = 1;
+        j.dimensions = 1;
+    }
+    return j;
+}
+
+/* Rows of an array from `row` on, in a run along the last axis. */
+static fa_row_block
+rows_from(const job *j, const fa_row_array *array, size_t row)
+{
+    const int last = j->dimensions - 1;
+    fa_row_block block = {array->data, array->strides[last], array->step, array->type};
+    for (int d = last; d >= 0; d--) {
+        block.first += (ptrdiff_t)(row % j->shape[d]) * array->strides[d];
+        row /= j->shape[d];
+    }
+    return block;
+}
+
+/* Rows up to the end of that run. */
+static size_t
+rows_left(const job *j, size_t row)
+{
+    const size_t length = j->shape[j->dimensions - 1];
+    return length - row % length;
+}
+
+#define LABEL_OF_TYPE(character, T) \
+    case character: { \
+        T label; \
+        memcpy(&label, place, sizeof label); \
+        const uint64_t magnitude = label > 0 ? (uint64_t)label : 0; \
+        return magnitude > INT64_MAX ? INT64_MAX : (int64_t)label; \
+    }
+
+/* A label of any integer type. What int64 cannot hold becomes its largest number, which is no class. */
+static int64_t
+read_label(const char *place, char type)
+{
+    switch (type) {
+        LABEL_OF_TYPE('b', signed char)
+        LABEL_OF_TYPE('B', unsigned char)
+        LABEL_OF_TYPE('h', short)
+        LABEL_OF_TYPE('H', unsigned short)
+        LABEL_OF_TYPE('i', int)
+        LABEL_OF_TYPE('I', unsigned)
+        LABEL_OF_TYPE('l', long)
+        LABEL_OF_TYPE('L', unsigned long)
+        LABEL_OF_TYPE('q', long long)
+        LABEL_OF_TYPE('Q', unsigned long long)
+    default:
+        return INT64_MAX;
+    }
+}
+
+static void
+check_labels(void *context, size_t begin, size_t end)
+{
+    label_check *check = context;
+    const job *j = &check->job;
+    size_t counted = 0, first_bad = SIZE_MAX;
+    for (size_t row = begin, run; row < end; row += run) {
+        const fa_row_block labels = rows_from(j, &j->targets, row);
+        run = rows_left(j, row) < end - row ? rows_left(j, row) : end - row;
+        for (size_t r = 0; r < run; r++) {
+            const int64_t label = read_label(labels.first + (ptrdiff_t)r * labels.row_step, labels.type);
+            const bool counts = label != j->call->ignore_index;
+            counted += counts;
+            if (counts && (uint64_t)label >= j->call->n && first_bad == SIZE_MAX)
+                first_bad = row + r;
+        }
+    }
+    __atomic_fetch_add(&check->counted, counted, __ATOMIC_RELAXED);
+    size_t seen = __atomic_load_n(&check->first_bad, __ATOMIC_RELAXED);
+    while (first_bad < seen &&
+           !__atomic_compare_exchange_n(&check->first_bad, &seen, first_bad, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
+}
+
+size_t
+fa_check_labels(const fa_cross_entropy *call, size_t *counted)
+{
+    label_check check = {.job = prepare(call)};
+    check.first_bad = check.job.rows;
+    fa_parallel_for(check_labels, &check, check.job.rows, LABELS_PER_TASK);
+    *counted = check.counted;
+    return check.first_bad;
+}
+
+/* Whether a kernel can run on the rows of an array as they are. */
+static bool
+is_ready(const job *j, const fa_row_array *array, char kernel)
+{
+    const size_t size = fa_type_size(kernel);
+    size_t misaligned = (size_t)array->data % size;
+    for (int d = 0; d < j->dimensions; d++)
+        misaligned |= (size_t)array->strides[d] % size;
+    return array->type == kernel && array->step == (ptrdiff_t)size && misaligned == 0;
+}
+
+/* Probabilities of the other precision than the logits. */
+static void
+convert(size_t n, const void *from, void *to, char to_type)
+{
+    for (size_t i = 0; i < n; i++)
+        if (to_type == 'd')
+            ((double *)to)[i] = ((const float *)from)[i];
+        else
+            ((float *)to)[i] = (float)((const double *)from)[i];
+}
+
+static double
+read_number(const char *place, char type)
+{
+    union { float f; double d; } number;
+    fa_gather(1, place, 0, type, &number, fa_kernel_type(type));
+    return fa_kernel_type(type) == 'd' ? number.d : number.f;
+}
+
+static void
+write_number(char *place, char type, double value)
+{
+    const float narrow = (float)value;
+    const char kernel = fa_kernel_type(type);
+    fa_scatter(1, place, 0, type, kernel == 'd' ? (const void *)&value : (const void *)&narrow, kernel);
+}
+
+/* The buffers of a task; NULL where the array itself is used. */
+typedef struct {
+    char *logits, *targets, *converted, *output, *scratch;
+} buffers;
+
+/* Rows of one run, at most a tile of them. */
+static void
+run_tile(job *j, const buffers *b, size_t first, size_t rows)
+{
+    const fa_cross_entropy *call = j->call;
+    const char kernel = fa_kernel_type(j->logits.type);
+    const fa_row_kernels *kernels = kernel == 'd' ? &fa_current_isa->rows_f64 : &fa_current_isa->rows_f32;
+    const size_t n = call->n, row_bytes = n * fa_type_size(kernel);
+    const size_t target_bytes = call->has_labels ? 0 : n * fa_type_size(fa_kernel_type(j->targets.type));
+    const fa_row_block logits = rows_from(j, &j->logits, first), targets = rows_from(j, &j->targets, first),
+                       output = rows_from(j, &j->output, first), dy = rows_from(j, &j->dy, first);
+    if (b->logits != NULL)
+        fa_move_tile(&logits, rows, n, b->logits, true);
+    if (b->targets != NULL)
+        fa_move_tile(&targets, rows, n, b->targets, true);
+    for (size_t r = 0; r < rows; r++) {
+        const ptrdiff_t row = (ptrdiff_t)r;
+        const char *x = b->logits ? b->logits + r * row_bytes : logits.first + row * logits.row_step;
+        char *dx = b->output ? b->output + r * row_bytes : output.first + row * output.row_step;
+        const char *given = targets.first + row * targets.row_step;
+        fa_target target = {.smoothing = call->smoothing};
+        bool counts = n > 0;
+        if (call->has_labels) {
+            const int64_t label = read_label(given, targets.type);
+            /* Labels have been checked, but another Python thread may write them since. */
+            counts &= label != call->ignore_index && (uint64_t)label < n;
+            target.label = (size_t)label;
+        } else {
+            target.probabilities = b->targets ? b->targets + r * target_bytes : given;
+            if (b->converted != NULL) {
+                convert(n, target.probabilities, b->converted, kernel);
+                target.probabilities = b->converted;
+            }
+        }
+        if (!call->backward) {
+            const double loss = counts ? kernels->cross_entropy(n, x, &target, b->scratch) : 0;
+            j->group_sums[(first + r) / j->group_rows] += loss;
+            if (output.first != NULL)
+                write_number(output.first + row * output.row_step, output.type, loss);
+        } else if (counts) {
+            const double own = dy.first == NULL ? 1 : read_number(dy.first + row * dy.row_step, dy.type);
+            kernels->cross_entropy_backward(n, x, &target, call->factor * own, dx);
+        } else {
+            memset(dx, 0, row_bytes);
+        }
+    }
+    if (b->output != NULL)
+        fa_move_tile(&output, rows, n, b->output, false);
+}
+
+static void
+run_rows(void *context, size_t begin, size_t end)
+{
+    job *j = context;
+    const fa_cross_entropy *call = j->call;
+    const char kernel = fa_kernel_type(j->logits.type), target_kernel = fa_kernel_type(j->targets.type);
+    const size_t tile_rows = fa_rows_per_tile(call->n), row_bytes = call->n * sizeof(double);
+    const bool staged[] = {
+        !is_ready(j, &j->logits, kernel),
+        !call->has_labels && !is_ready(j, &j->targets, target_kernel),
+        !call->has_labels && target_kernel != kernel,
+        call->backward && !is_ready(j, &j->output, kernel),
+        !call->backward,
+    };
+    const size_t row_counts[] = {tile_rows, tile_rows, 1, tile_rows, 1};
+    char *memory[5];
+    bool failed = false;
+    for (int k = 0; k < 5; k++) {
+        memory[k] = staged[k] ? malloc(row_counts[k] * row_bytes + 1) : NULL;
+        failed |= staged[k] && memory[k] == NULL;
+    }
+    if (failed) {
+        __atomic_store_n(&j->out_of_memory, 1, __ATOMIC_RELAXED);
+    } else {
+        const buffers b = {memory[0], memory[1], memory[2], memory[3], memory[4]};
+        const fa_environment environment = fa_enter();
+        for (size_t row = begin, rows; row < end; row += rows) {
+            rows = rows_left(j, row) < end - row ? rows_left(j, row) : end - row;
+            rows = rows < tile_rows ? rows : tile_rows;
+            run_tile(j, &b, row, rows);
+        }
+        fa_leave(environment);
+    }
+    for (int k = 0; k < 5; k++)
+        free(memory[k]);
+}
+
+int
+fa_softmax_cross_entropy(fa_cross_entropy *call)
+{
+    job j = prepare(call);
+    call->sum = 0;
+    if (j.rows == 0)
+        return 0;
+    j.group_rows = MAX_GROUP_ROWS;
+    while (j.group_rows > 1 && j.group_rows * call->n > ELEMENTS_WORTH_THREADS)
+        j.group_rows /= 2;
+    const size_t groups = (j.rows + j.group_rows - 1) / j.group_rows;
+    j.group_sums = call->backward ? NULL : calloc(groups, sizeof *j.group_sums);
+    if (!call->backward && j.group_sums == NULL)
+        return -1;
+    /* Tiles along a first axis are no narrower for threads. */
+    const size_t grain = j.group_rows < FA_TILE_ROWS && j.logits.step > (ptrdiff_t)fa_type_size(j.logits.type)
+                             ? FA_TILE_ROWS
+                             : j.group_rows;
+    if (j.rows * call->n >= ELEMENTS_WORTH_THREADS)
+        fa_parallel_for(run_rows, &j, j.rows, grain);
+    else
+        run_rows(&j, 0, j.rows);
+    if (!call->backward)
+        call->sum = fa_pairwise_sum(j.group_sums, groups, 1);
+    free(j.group_sums);
+    return j.out_of_memory ? -1 : 0;
+}

@@ -1,0 +1,179 @@
+"""Activations with parameters of their own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+import fastact
+
+from .formulas.kernels import ENTRIES, FAMILY, FORWARD, Kernel
+from .parameters import check, check_real
+
+_MISSING = inspect.Parameter.empty
+# Keywords of row functions that belong to one call, not to the function.
+_OF_A_CALL = ("out", "where")
+
+
+class BoundActivation:
+    """An activation together with its parameters, as `fastact.get` returns it.
+
+    It cannot be changed, and two are equal if their names and parameters are. It has only
+    those members of the family that the activation has.
+
+    Parameters
+    ----------
+    name : str
+        Name of the activation, one of `fastact.names`.
+    parameters : mapping of str to number or array_like
+        Parameters; those that are not given have their defaults.
+
+    Attributes
+    ----------
+    name : str
+        Name of the activation.
+    parameters : dict
+        All parameters, the defaults among them.
+    derivative, backward, with_derivative, backward_from_output, parameter_backward
+        The family of the activation, as functions of arrays alone: ``derivative(x)``,
+        ``backward(dy, x)``, ``with_derivative(x)``, ``backward_from_output(dy, y)`` and
+        ``parameter_backward(dy, x)``. Their keywords (``out=``, ``where=`` and so on) are
+        those of ``fastact.NAME_derivative`` and the others.
+
+    Raises
+    ------
+    TypeError
+        If there is no such parameter, one without default is missing, or a value is not
+        a real number.
+    ValueError
+        If the activation does not allow a parameter's value.
+    """
+
+    name: str
+    derivative: Callable[..., Any]
+    backward: Callable[..., Any]
+    with_derivative: Callable[..., Any]
+    backward_from_output: Callable[..., Any]
+    parameter_backward: Callable[..., Any]
+    _values: dict[str, Any]
+    _forward: Callable[..., Any]
+
+    def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
+        elementwise = name in ENTRIES
+        defaults = _defaults(name)
+        for given in parameters:
+            if given not in defaults:
+                allowed = ", ".join(defaults) or "it has none"
+                raise TypeError(
+                    f"{name} has no parameter {given!r}; allowed: {allowed}"
+                )
+        values = defaults | dict(parameters)
+        for parameter, value in values.items():
+            if value is _MISSING:
+                raise TypeError(f"{name} needs the parameter {parameter}")
+            if elementwise:
+                values[parameter] = _constant(parameter, value)
+        if elementwise:
+            check(Kernel(ENTRIES[name], FORWARD, with_defaults=False), values)
+        functions = {
+            member: _bind_constants(function, values, defaults)
+            if elementwise
+            else _bind_keywords(function, values)
+            for member in FAMILY
+            if (function := getattr(fastact, name + member, None)) is not None
+        }
+        members = {member.removeprefix("_"): f for member, f in functions.items()}
+        forward = members.pop(FORWARD)
+        vars(self).update(members, name=name, _values=values, _forward=forward)
+
+    def __call__(self, *arrays: Any, **keywords: Any) -> Any:
+        """The function of these arrays; the keywords are its own."""
+        return self._forward(*arrays, **keywords)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All parameters, the defaults among them; a copy."""
+        return dict(self._values)
+
+    def _identity(self) -> tuple[Any, ...]:
+        values = (
+            (v.dtype.str, v.shape, v.tobytes()) if isinstance(v, np.ndarray) else v
+            for v in self._values.values()
+        )
+        return (self.name, *values)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BoundActivation):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise self._unchangeable()
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise self._unchangeable()
+
+    def _unchangeable(self) -> AttributeError:
+        return AttributeError(
+            f"{self!r} cannot be changed; make another with fastact.get"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self._values)
+
+    def __repr__(self) -> str:
+        values = "".join(f", {name}={value!r}" for name, value in self._values.items())
+        return f"fastact.get({self.name!r}{values})"
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    """The parameters of an activation; `_MISSING` is the default of one without."""
+    if name in ENTRIES:
+        return {
+            p.name: _MISSING if p.default is None else p.default
+            for p in ENTRIES[name].parameters
+        }
+    return {
+        p.name: p.default
+        for p in inspect.signature(getattr(fastact, name)).parameters.values()
+        if p.default is not p.empty and p.name not in _OF_A_CALL
+    }
+
+
+def _constant(name: str, value: Any) -> Any:
+    """A parameter that nobody else can change: a float, or a read-only copy."""
+    array = np.array(value)
+    check_real(name, array.dtype)
+    if array.ndim == 0:
+        return float(array)
+    array.flags.writeable = False
+    return array
+
+
+def _bind_constants(
+    function: Callable[..., Any], values: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Callable[..., Any]:
+    """An elementwise function with its parameters, passed by position: the fast way."""
+    constants = tuple(values.values())
+    if all(type(v) is float and v == defaults[name] for name, v in values.items()):
+        constants = ()  # kernels of their own, faster still
+
+    def bound(*arrays: Any, **keywords: Any) -> Any:
+        return function(*arrays, *constants, **keywords)
+
+    return bound
+
+
+def _bind_keywords(
+    function: Callable[..., Any], values: Mapping[str, Any]
+) -> Callable[..., Any]:
+    def bound(*arrays: Any, **keywords: Any) -> Any:
+        return function(*arrays, **values, **keywords)
+
+    return bound
