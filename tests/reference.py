@@ -43,6 +43,12 @@ def _cut(x: Number) -> Number:
     return max(x, CUT)
 
 
+def _exp(x: Number) -> Number:
+    """e^x; beyond any dtype's range its tangent, whose differences overflow as well."""
+    bounded = min(_cut(x), -CUT)
+    return mp.exp(bounded) * (1 + max(x - bounded, mp.zero))
+
+
 def _softplus(x: Number) -> Number:
     return max(x, mp.zero) + mp.log1p(mp.exp(_cut(-abs(x))))
 
@@ -156,14 +162,14 @@ REFERENCES: dict[str, Callable[..., Number]] = _References(
         "star_relu": mp.extraprec(64)(
             lambda x, scale, bias: scale * max(x, mp.zero) ** 2 + bias
         ),
-        "exp": lambda x: mp.exp(_cut(x)),
+        "exp": _exp,
         "celu": lambda x, alpha: x if x >= 0 else alpha * mp.expm1(_cut(x / alpha)),
         "pelu": lambda x, a, b: a * (x / b if x >= 0 else mp.expm1(_cut(x / b))),
         "xielu": mp.extraprec(64)(
             lambda x, ap, an, beta, eps: (
                 ap * x**2 + beta * x
                 if x > 0
-                else (mp.expm1(_cut(min(x, eps))) - x) * an + beta * x
+                else an * mp.expm1(_cut(min(x, eps))) + (beta - an) * x
             )
         ),
     }
