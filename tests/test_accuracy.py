@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference import REFERENCES
-from truth import bit_uniform, interesting_points, near, truth, ulp_error
+from truth import bit_uniform, inside, interesting_points, near, truth, ulp_error
 
 import fastact as fa
 from fastact import _core
@@ -32,6 +32,10 @@ OTHER_PARAMETERS = {
     "xielu": [(1.1, 0.3, 0.7, -1e-6), (0.5, 2.5, -0.2, -0.01)],
     "softplus": [(0.3,), (7.5,)],
     "swish": [(0.3,), (1.702,)],
+    "scaled_tanh": [(1.1, 1.7), (-0.7, 0.3)],
+    "softcap": [(30.0,), (1.9,)],
+    "dyt": [(0.8, 1.3, 0.0), (2.1, -0.7, 0.0)],
+    "laplace": [(0.3, 1.0), (-1.0, 7.3)],
 }
 KINDS = ("forward", "derivative")
 BIT_UNIFORM = 20_000
@@ -51,6 +55,8 @@ def points_for(entry, dtype, count, parameters):
     kinks = [float(eval(point, namespace)) for point in entry.kinks]
     scale = abs(parameters[0]) if entry.name == "swish" else 1.0
     roots = [float(root) / scale for root in (*entry.roots, *entry.derivative_roots)]
+    if not np.isinf(entry.domain).all():
+        count *= 5  # of all numbers a quarter lies between 0 and 1
     points = np.concatenate(
         [
             bit_uniform(dtype, count, seed=1),
@@ -59,7 +65,7 @@ def points_for(entry, dtype, count, parameters):
             near(dtype, [0.0, 1.0, -1.0, -0.25, 0.25], 20),
         ]
     )
-    return points[~np.isin(points, np.array(kinks, dtype))]
+    return inside(entry.domain, points[~np.isin(points, np.array(kinks, dtype))])
 
 
 def measure(entry, kind, dtype, points, parameters, cache):
