@@ -22,6 +22,8 @@ OTHER_PARAMETERS = {
     "elu": [(0.5,), (1.7,)],
     "softplus": [(0.3,), (7.5,)],
     "swish": [(0.3,), (1.702,)],
+    "squareplus": [(0.0,), (1e-3,), (40.0,)],
+    "snake": [(0.3,), (-1.5,), (40.0,)],
 }
 KINDS = ("forward", "derivative")
 BIT_UNIFORM = 20_000
@@ -39,7 +41,7 @@ def points_for(entry, dtype, count, parameters):
     """Where errors are looked for: everywhere, and where they are likely."""
     namespace = {p.name: v for p, v in zip(entry.parameters, parameters, strict=True)}
     kinks = [float(eval(point, namespace)) for point in entry.kinks]
-    scale = abs(parameters[0]) if entry.name == "swish" else 1.0
+    scale = abs(parameters[0]) if entry.name in ("swish", "snake") else 1.0
     roots = [float(root) / scale for root in entry.derivative_roots]
     points = np.concatenate(
         [
@@ -49,6 +51,7 @@ def points_for(entry, dtype, count, parameters):
             near(dtype, [0.0, 1.0, -1.0, -0.25, 0.25], 20),
         ]
     )
+    points = points[np.abs(points) <= entry.accurate_up_to / scale]
     return points[~np.isin(points, np.array(kinks, dtype))]
 
 

@@ -282,8 +282,10 @@ def exp_value_lifted_where(
     return (1.0 + _expm1_of_reduced(r)) * where(far, lifted, _power(n_bits))
 
 
-def half_of_one_minus_exp(a: Value) -> Value:
-    """(1 - e^(-2a)) / 2 as one number, to about 1 ULP, for a >= 0 and a normal e^(-2a).
+def half_of_one_minus_exp(a: Value, a_low: Real = 0.0) -> Pair:
+    """(1 - e^(-2(a + a_low))) / 2 for a >= 0 and a normal e^(-2a).
+
+    To about 1 ULP as one number, and half of that as a pair.
 
     Half of everything, so that the factor -2 of the exponent costs nothing: with
     -2a = n ln 2 - 2h, it is 2^n (-expm1(-2h) / 2) + (1 - 2^n) / 2. The low part of ln 2
@@ -297,9 +299,15 @@ def half_of_one_minus_exp(a: Value) -> Value:
     series = by_dtype(EXP_FLOAT32, EXP_FLOAT64)
     # expm1(-2h) = -2h + 4h^2 EXP(-2h)
     halved = [f"{Fraction(c) * -2 * (-2) ** i}" for i, c in enumerate(series)]
-    curve = fma(h * h, polynomial(h, halved), h)
+    a_low = real(a_low)
+    if a_low.constant == 0:
+        curve = fma(h * h, polynomial(h, halved), h)
+    else:
+        curve = h + fma(h * h, polynomial(h, halved), a_low)
     power = _power(bits(shifted))
-    return fma(power, curve, fma(power, -0.5, 0.5))
+    whole = fma(power, -0.5, 0.5)
+    high = fma(power, curve, whole)
+    return Pair(high, fma(power, curve, whole - high))
 
 
 def _reduce_to_value(x: Value, x_low: Real | None, shift: int) -> tuple[Value, Value]:

@@ -54,7 +54,7 @@ def sigmoid_derivative_from_output(y: Value) -> Value:
 def tanh(x: Value) -> Value:
     """Hyperbolic tangent."""
     # tanh(a) = m / (1 - m), m = -expm1(-2a) / 2; beyond 25 it is 1 to any precision here
-    m = half_of_one_minus_exp(clamp_high(abs(x), 25.0))
+    m, _ = half_of_one_minus_exp(clamp_high(abs(x), 25.0))
     return copysign(divide_by_one_plus(m, -m), x)
 
 
