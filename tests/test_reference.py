@@ -80,10 +80,12 @@ OTHERS: dict[str, Function] = {
     "relu": lambda x: np.maximum(x, 0),
     "quick_gelu": lambda x: x * special.expit(1.702 * x),
     "telu": lambda x: x * np.tanh(np.exp(x)),
-    "squareplus": lambda x: np.where(
-        x > 0, x + np.hypot(x, np.sqrt(1.5)), 1.5 / (np.hypot(x, np.sqrt(1.5)) - x)
-    )
-    / 2,
+    "squareplus": lambda x: (
+        np.where(
+            x > 0, x + np.hypot(x, np.sqrt(1.5)), 1.5 / (np.hypot(x, np.sqrt(1.5)) - x)
+        )
+        / 2
+    ),
     "dish": lambda x: x / 2 * (1 + x / np.hypot(1, x)),
     "lisht": lambda x: x * np.tanh(x),
     "snake": lambda x: x + np.sin(1.5 * x) ** 2 / 1.5,
@@ -211,9 +213,7 @@ PARAMETERS: dict[str, Function] = {
     ),
     "swish": lambda x, b: x * x * _sigmoid(b * x) * (1 - _sigmoid(b * x)),
     "squareplus": lambda x, b: 1 / (4 * mp.sqrt(x * x + b)),
-    "snake": lambda x, a: (
-        (a * x * mp.sin(2 * a * x) - mp.sin(a * x) ** 2) / a**2
-    ),
+    "snake": lambda x, a: (a * x * mp.sin(2 * a * x) - mp.sin(a * x) ** 2) / a**2,
 }
 
 

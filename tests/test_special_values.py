@@ -152,6 +152,8 @@ def test_infinity_gives_the_limit(forward: Call, sign: int) -> None:
         limits = [_limit(name, kind, sign, values) for kind in (FORWARD, DERIVATIVE)]
     except ZeroDivisionError:
         pytest.skip("the definition has no value there")
+    if np.isfinite(forward.entry.accurate_up_to) and all(values):
+        limits[1] = np.nan  # it repeats for ever
     for dtype in DTYPES:
         # On its own, and in arrays with vector bodies and rests.
         for length in (1, 33):
@@ -166,7 +168,8 @@ def test_infinity_gives_the_limit(forward: Call, sign: int) -> None:
                     err_msg=f"{np.dtype(dtype)}",
                 )
             backward = forward.of(BACKWARD)
-            assert np.array_equal(backward(np.ones(length, dtype), x), slope)
+            found = backward(np.ones(length, dtype), x)
+            assert np.array_equal(found, slope, equal_nan=True)
 
 
 @pytest.mark.parametrize("forward", [f for f in FORWARDS if f.parameters], ids=str)
@@ -174,6 +177,8 @@ def test_infinity_gives_the_limit(forward: Call, sign: int) -> None:
 def test_parameters_have_the_limit_of_their_gradient(forward: Call, sign: int) -> None:
     if not forward.entry.differentiable_parameters:
         pytest.skip("no gradient of the parameters is known")
+    if np.isfinite(forward.entry.accurate_up_to):
+        pytest.skip("it repeats for ever")
     arguments = (sign * 1e30, *forward.parameters)
     for dtype in DTYPES:
         one, x = dtype(1), dtype(sign * np.inf)
