@@ -175,6 +175,8 @@ def test_infinity_gives_the_limit(forward: Call, sign: int) -> None:
         ]
     except ZeroDivisionError:
         pytest.skip("the definition has no value there")
+    if np.isfinite(forward.entry.accurate_up_to) and all(values):
+        limits[1] = np.nan  # it repeats for ever
     for dtype in DTYPES:
         # On its own, and in arrays with vector bodies and rests.
         for length in (1, 33):
@@ -198,6 +200,8 @@ def test_infinity_gives_the_limit(forward: Call, sign: int) -> None:
 def test_parameters_have_the_limit_of_their_gradient(forward: Call, sign: int) -> None:
     if not forward.entry.differentiable_parameters:
         pytest.skip("no gradient of the parameters is known")
+    if np.isfinite(forward.entry.accurate_up_to):
+        pytest.skip("it repeats for ever")
     arguments = (sign * 1e30, *forward.parameters)
     for dtype in DTYPES:
         one, x = dtype(1), dtype(sign * np.inf)

@@ -12,10 +12,12 @@ from ..elementary import (
     exp_lifted,
     expm1,
     fma_exact,
+    half_of_one_minus_exp_pair,
     lower,
     lowest_exponent,
     multiply,
     one_plus,
+    over_one_plus,
     pair,
     quotient,
     reduce_exp,
@@ -112,7 +114,7 @@ def quick_gelu_exponent(x: Value) -> tuple[Value, Pair]:
 @activation(
     formula="x / (1 + exp(-1.702 x))",
     source="Hendrycks and Gimpel 2016, arXiv:1606.08415",
-    aliases=("gelu_quick", "quickgelu", "gelu_fast_approx", "gelu_sigmoid"),
+    aliases=("gelu_quick", "quickgelu", "gelu_fast_approx"),
     derivative_roots=("-0.75115425544128895129809561634722688333694329612221",),
     plain="x / (1 + np.exp(-1.702 * x))",
     plain_backward="dy * (s := 1 / (1 + np.exp(-1.702 * x)))"
@@ -299,13 +301,9 @@ def telu_far_left() -> float:
     return -20.0
 
 
-def telu_exponentials(x: Value) -> tuple[Pair, Pair, Pair]:
-    """e^x and tanh(e^x), both lifted on the far left; tanh(e^x)."""
-    lifted = exp_lifted(reduce_exp(clamp_high(clamp_low(x, lowest_exponent()), 4.0)))
-    e = unlift(lifted)
-    t = tanh_of_size(e.high, e.low)
-    far = x < telu_far_left()
-    return select(far, lifted, e), select(far, lifted, t), t
+def telu_exponential(x: Value) -> Pair:
+    """e^x, lifted; for x > 4, where tanh(e^x) is 1 to any precision here, e^4."""
+    return exp_lifted(reduce_exp(clamp_high(clamp_low(x, lowest_exponent()), 4.0)))
 
 
 @activation(
@@ -318,21 +316,29 @@ def telu_exponentials(x: Value) -> tuple[Pair, Pair, Pair]:
 )
 def telu(x: Value) -> Value:
     """Hyperbolic tangent exponential linear unit."""
+    lifted = telu_exponential(x)
+    e = unlift(lifted)
+    # tanh(e) = m / (1 - m)
+    m = total(half_of_one_minus_exp_pair(clamp_high(e.high, 25.0), e.low))
+    far = x < telu_far_left()
+    t = select(far, lifted, over_one_plus(m, -m))
     x = clamp_low(x, lowest_exponent())
-    _, t, _ = telu_exponentials(x)
-    return times_pair(x, t) * where(x < telu_far_left(), lower(), 1.0)
+    return times_pair(x, t) * where(far, lower(), 1.0)
 
 
 @telu.derivative
 def telu_derivative(x: Value) -> Value:
     """tanh(e) + x e (1 - tanh(e)^2), e = e^x; around its root a polynomial."""
-    e, t, unlifted_t = telu_exponentials(x)
-    square = multiply(unlifted_t, unlifted_t)
+    lifted = telu_exponential(x)
+    e = unlift(lifted)
+    t = tanh_of_size(e.high, e.low)
+    square = multiply(t, t)
     sech_squared = one_plus(Pair(-square.high, -square.low))
+    far = x < telu_far_left()
+    e, t = select(far, lifted, e), select(far, lifted, t)
     bounded = clamp_high(clamp_low(x, lowest_exponent()), 4.0)
     product = multiply(scale(bounded, e), sech_squared)
     high, low = two_sum(t.high, product.high)
-    slope = high + (low + (t.low + product.low))
-    slope = slope * where(x < telu_far_left(), lower(), 1.0)
+    slope = (high + (low + (t.low + product.low))) * where(far, lower(), 1.0)
     series = by_dtype(TELU_SLOPE_FLOAT32, TELU_SLOPE_FLOAT64)
     return around_root("-" + TELU_ROOT, x, series, slope, 2.0**-5)

@@ -11,7 +11,9 @@ from ..elementary import (
     exp_value,
     fast_two_sum,
     fma_exact,
+    half_of_one_minus_exp_pair,
     multiply,
+    one_plus,
     pair,
     quotient,
     scale,
@@ -129,7 +131,7 @@ DISH_SLOPE_FLOAT64 = (
 
 @activation(
     formula="x (1 + x / sqrt(1 + x^2)) / 2",
-    source="thinc 8.1, https://github.com/explosion/thinc",
+    source="thinc, https://thinc.ai/docs/api-layers",
     derivative_roots=("-" + DISH_ROOT,),
     plain="0.5 * x * (1 + x / np.sqrt(1 + x * x))",
     plain_backward="dy * 0.5 * (1 + (s := x / np.sqrt(1 + x * x))) * (1 + s - s * s)",
@@ -257,7 +259,7 @@ TANHSHRINK_FLOAT64 = (
     formula="log(cosh(x))",
     source="NNlib.jl, https://github.com/FluxML/NNlib.jl",
     aliases=("log_cosh",),
-    plain="np.logaddexp(x, -x) - 0.6931471805599453",
+    plain="np.log1p(2 * np.sinh(x / 2) ** 2)",
     plain_backward="dy * np.tanh(x)",
 )
 def logcosh(x: Value) -> Value:
@@ -313,8 +315,10 @@ def tanhshrink_derivative(x: Value) -> Value:
 )
 def lisht(x: Value) -> Value:
     """Linearly scaled hyperbolic tangent."""
+    # tanh(a) = m / (1 - m); a times its pair, for a single number would be rounded twice
     a = abs(x)
-    high, low = tanh_of_size(a)
+    m = fast_two_sum(*half_of_one_minus_exp_pair(clamp_high(a, 25.0), None))
+    high, low = quotient(m, one_plus(Pair(-m.high, -m.low)))
     return where(a > 25, a, fma(a, high, a * low))
 
 
