@@ -35,10 +35,12 @@ def _function(entry: Entry, name: str, arrays: str, expression: str) -> Any:
         for p in entry.parameters
     ]
     arguments = ", ".join([arrays, *parameters])
-    namespace: dict[str, Any] = {"np": np, "erf": erf, "erfc": erfc}
-    namespace["__name__"] = __name__
-    exec(f"def {name}({arguments}):\n    return {expression}\n", namespace)
-    function = namespace[name]
+    # Apart, so that a function may have the name of one that it calls: erf.
+    helpers: dict[str, Any] = {"np": np, "erf": erf, "erfc": erfc}
+    helpers["__name__"] = __name__
+    made: dict[str, Any] = {}
+    exec(f"def {name}({arguments}):\n    return {expression}\n", helpers, made)
+    function = made[name]
     function.__doc__ = f"Plain NumPy: ``{expression}``."
     return function
 
