@@ -57,32 +57,38 @@ void fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t 
 /* (n),(n),()...->(n),()...: an elementwise kernel whose last outputs are summed over the core axis. */
 void fa_parameter_backward(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
 
-enum { FA_SOFTMAX, FA_LOG_SOFTMAX };
+enum { FA_SOFTMAX, FA_SOFTMIN, FA_LOG_SOFTMAX, FA_LOGSUMEXP, FA_SPARSEMAX, FA_ENTMAX15, FA_HARDMAX, FA_MAXOUT };
 typedef struct {
     int function;      /* FA_SOFTMAX, ... */
     int input_count;   /* 1 forward (x); 2 backward (dy and x or y) */
     int from_output;   /* backward: whether the second input is y */
     int masked;        /* whether a mask and a scale follow the inputs */
+    double excluded;   /* what the function gives for an excluded element */
+    int reduces;       /* whether the function has one result per row: forward (n)->(), backward (),(n)->(n) */
     char type;         /* NumPy's type character of the arrays */
 } fa_row_loop;
-/* (n)->(n) and its like. */
+/* (n)->(n), (n)->() and their like. */
 void fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
 
 /* cffi: end */
 
-/* Row kernels: softmax and its like on one contiguous row. `extra` is a row of a second input where there is one. */
+enum { FA_ROW_FUNCTIONS = FA_MAXOUT + 1, FA_MAX_COLUMNS = 64 };
+
+/* One row function on a tile of `width` interleaved rows: element i of row r stands at i * width + r. */
 typedef struct {
-    void (*softmax)(size_t n, const void *x, double scale, void *y);
-    void (*log_softmax)(size_t n, const void *x, double scale, void *y);
-    void (*softmax_backward)(size_t n, const void *dy, const void *y, double scale, void *dx);
-    void (*log_softmax_backward)(size_t n, const void *dy, const void *y, double scale, void *dx);
-} fa_row_kernels;
+    void (*forward)(size_t n, size_t width, const void *x, double scale, void *y);
+    /* What the gradient is computed from, other than dy; NULL: from x itself. */
+    void (*prepare)(size_t n, size_t width, const void *x, double scale, void *prepared);
+    void (*backward)(size_t n, size_t width, const void *dy, const void *prepared, double scale, void *dx);
+} fa_row_kernel;
 
 /* Everything that is compiled once per instruction set. */
 typedef struct {
     const char *name;
     const fa_function *kernels;   /* in the order of fa_kernels */
-    fa_row_kernels rows_f32, rows_f64;
+    /* By function; for width 1, and for 1 to FA_MAX_COLUMNS (NULL where there is no such form). */
+    fa_row_kernel rows_f32[FA_ROW_FUNCTIONS], rows_f64[FA_ROW_FUNCTIONS];
+    fa_row_kernel columns_f32[FA_ROW_FUNCTIONS], columns_f64[FA_ROW_FUNCTIONS];
     void (*widen_f16)(size_t n, const uint16_t *halves, float *x);
     void (*narrow_f16)(size_t n, const float *x, uint16_t *halves);
 } fa_isa;

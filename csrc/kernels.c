@@ -31,6 +31,8 @@ const fa_isa FA_PASTE(fa_isa_, FA_ISA) = {
     .kernels = all_kernels,
     .rows_f32 = ROW_KERNELS(f32),
     .rows_f64 = ROW_KERNELS(f64),
+    .columns_f32 = COLUMN_KERNELS(f32),
+    .columns_f64 = COLUMN_KERNELS(f64),
     .widen_f16 = widen_f16,
     .narrow_f16 = narrow_f16,
 };

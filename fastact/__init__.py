@@ -35,7 +35,7 @@ __version__ = "0.1.0"
 _public: dict[str, object] = {}
 for _entry in _CATALOGUE.values():
     _public |= _families.family(_entry, ufuncs.get, __name__)
-_public |= _rows.FUNCTIONS
+_public |= _rows.PUBLIC
 globals().update(_public)
 
 __all__ = [

@@ -17,6 +17,7 @@ from . import _ufuncs, families, rows, ufuncs
 from ._kernels import ffi, lib
 from .formulas.entry import CATALOGUE
 from .formulas.kernels import PARAMETER_BACKWARD, kernels
+from .formulas.rows import ROW_FUNCTIONS
 
 try:
     import numba
@@ -86,9 +87,10 @@ for _entry in CATALOGUE.values():
             register(_function, _kernel_of[_name], _numba_kernels)
         globals()[_name] = _function
 # The row functions exist once, in C: these are fastact's own, usable in @njit too.
-for _name, _function in rows.FUNCTIONS.items():
-    register_rows(_function, _name, ufuncs.row_inputs(_name))
-    globals()[_name] = _function
+for _name, _facts in ROW_FUNCTIONS.items():
+    for _member in _facts.members:
+        register_rows(rows.FUNCTIONS[_name + _member], _name, _member)
+globals().update(rows.PUBLIC)
 
 for _alias, _name in families.aliases():
     globals()[_alias] = globals()[_name]
