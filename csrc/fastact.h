@@ -74,12 +74,13 @@ void fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps,
 
 enum { FA_ROW_FUNCTIONS = FA_MAXOUT + 1, FA_MAX_COLUMNS = 64 };
 
-/* One row function on a tile of `width` interleaved rows: element i of row r stands at i * width + r. */
+/* One row function on a tile of `width` interleaved rows: element i of row r of an array stands at i * pitch + r. */
 typedef struct {
-    void (*forward)(size_t n, size_t width, const void *x, double scale, void *y);
+    void (*forward)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, double scale, void *y, ptrdiff_t y_pitch);
     /* What the gradient is computed from, other than dy; NULL: from x itself. */
-    void (*prepare)(size_t n, size_t width, const void *x, double scale, void *prepared);
-    void (*backward)(size_t n, size_t width, const void *dy, const void *prepared, double scale, void *dx);
+    void (*prepare)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, double scale, void *y, ptrdiff_t y_pitch);
+    void (*backward)(size_t n, size_t width, const void *dy, ptrdiff_t dy_pitch, const void *y, ptrdiff_t y_pitch,
+                     double scale, void *dx, ptrdiff_t dx_pitch);
 } fa_row_kernel;
 
 /* Everything that is compiled once per instruction set. */

@@ -11,8 +11,8 @@
 
 /* A tile holds rows one after another, or columns: interleaved rows, as they lie along a first axis, where every cache
    line is then read once and not once for each of its elements. A tile of columns stays in the second-level cache where
-   it can (CACHED_ELEMENTS) without being narrower than a cache line (LINE_ROWS), and is never beyond TILE_ELEMENTS. Rows
-   shorter than SHORT_ROW are turned into columns: they would not fill vectors by themselves. */
+   it can (CACHED_ELEMENTS) without being narrower than a cache line (LINE_ROWS), and is never beyond TILE_ELEMENTS.
+   Rows shorter than SHORT_ROW are turned into columns: they would not fill vectors by themselves. */
 enum {
     LINE_ROWS = 16,
     CACHED_ELEMENTS = 1 << 16,
@@ -67,7 +67,8 @@ is_ready(const job *j, int k, size_t rows)
         return false;
     if (!j->columns)
         return j->lengths[k] == 1 || core == size;
-    return outer == size && (j->lengths[k] == 1 || core == (ptrdiff_t)rows * size);
+    const bool has_gaps = core != (ptrdiff_t)rows * size; /* good for runs of whole vectors only */
+    return outer == size && (j->lengths[k] == 1 || !has_gaps || (j->across && rows >= LINE_ROWS && core % size == 0));
 }
 
 /* Whether an input is the output, too: no kernel works in place. */
@@ -78,27 +79,33 @@ is_in_place(const job *j, int k)
     return k < last && j->arrays[j->operands[k]] == j->arrays[j->operands[last]];
 }
 
-/* `count` elements, `from_step` and `to_step` bytes apart. */
-static void
-copy_strided(size_t count, const char *from, ptrdiff_t from_step, char *to, ptrdiff_t to_step, size_t size)
+/* `count` elements, `from_step` and `to_step` of them apart. */
+#define COPY_STRIDED(T) \
+    do { \
+        const T *source = from; \
+        T *target = to; \
+        for (size_t i = 0; i < count; i++) \
+            target[i * to_step] = source[i * from_step]; \
+    } while (0)
+
+static inline void
+copy_strided(size_t count, const void *from, size_t from_step, void *to, size_t to_step, size_t size)
 {
     if (size == sizeof(float))
-        for (size_t i = 0; i < count; i++)
-            memcpy(to + (ptrdiff_t)i * to_step, from + (ptrdiff_t)i * from_step, sizeof(float));
+        COPY_STRIDED(float);
     else
-        for (size_t i = 0; i < count; i++)
-            memcpy(to + (ptrdiff_t)i * to_step, from + (ptrdiff_t)i * from_step, sizeof(double));
+        COPY_STRIDED(double);
 }
 
-/* Rows between an operand and a tile. Where array and tile do not run the same way, a row goes through `line`, which has
-   room for one. */
+/* Rows between an operand and a tile. Where array and tile do not run the same way, a row goes through `line`, which
+   has room for one. */
 static void
 move_tile(const job *j, int k, size_t first_row, size_t rows, char *tile, char *line, bool into_tile)
 {
     const char type = j->loop->type, kernel = kernel_type(j);
     const int operand = j->operands[k];
     const size_t size = fa_type_size(kernel), length = j->lengths[k];
-    const ptrdiff_t core = j->core_steps[operand], outer = j->outer_steps[operand], pitch = (ptrdiff_t)(rows * size);
+    const ptrdiff_t core = j->core_steps[operand], outer = j->outer_steps[operand];
     const bool along_rows = !j->columns || (length > 1 && labs(core) < labs(outer));
     if (!along_rows) {
         for (size_t i = 0; i < length; i++) {
@@ -117,9 +124,9 @@ move_tile(const job *j, int k, size_t first_row, size_t rows, char *tile, char *
         if (into_tile && buffer != array)
             fa_gather(length, array, core, type, buffer, kernel);
         if (j->columns && into_tile)
-            copy_strided(length, buffer, (ptrdiff_t)size, tile + row * size, pitch, size);
+            copy_strided(length, buffer, 1, tile + row * size, rows, size);
         else if (j->columns)
-            copy_strided(length, tile + row * size, pitch, buffer, (ptrdiff_t)size, size);
+            copy_strided(length, tile + row * size, rows, buffer, 1, size);
         if (!into_tile && buffer != array)
             fa_scatter(length, array, core, type, buffer, kernel);
     }
@@ -127,11 +134,11 @@ move_tile(const job *j, int k, size_t first_row, size_t rows, char *tile, char *
 
 /* The included elements of a row, without gaps; returns how many. */
 static size_t
-compress(const job *j, size_t row, const char *from, ptrdiff_t step, char *to)
+compress(const job *j, size_t row, const char *from, size_t step, char *to)
 {
     size_t count = 0;
     const size_t size = fa_type_size(kernel_type(j));
-    for (size_t i = 0; i < j->n; i++, from += step) {
+    for (size_t i = 0; i < j->n; i++, from += step * size) {
         if (size == sizeof(float))
             memcpy(to + count * size, from, sizeof(float));
         else
@@ -143,11 +150,11 @@ compress(const job *j, size_t row, const char *from, ptrdiff_t step, char *to)
 
 /* The other way round, with a value for the excluded elements. */
 static void
-expand(const job *j, size_t row, const char *from, double excluded, char *to, ptrdiff_t step)
+expand(const job *j, size_t row, const char *from, double excluded, char *to, size_t step)
 {
     const size_t size = fa_type_size(kernel_type(j));
     const float narrow = (float)excluded;
-    for (size_t i = 0; i < j->n; i++, to += step) {
+    for (size_t i = 0; i < j->n; i++, to += step * size) {
         const bool keep = *element(j, j->mask, row, i) != 0;
         if (size == sizeof(float))
             memcpy(to, keep ? from : (const char *)&narrow, sizeof(float));
@@ -159,7 +166,7 @@ expand(const job *j, size_t row, const char *from, double excluded, char *to, pt
 
 /* A tile of `width` interleaved rows. */
 static void
-run_kernel(const job *j, size_t n, size_t width, char **operands, double scale)
+run_kernel(const job *j, size_t n, size_t width, char **operands, const ptrdiff_t *pitches, double scale)
 {
     const fa_row_loop *loop = j->loop;
     const fa_isa *isa = fa_current_isa;
@@ -167,18 +174,21 @@ run_kernel(const job *j, size_t n, size_t width, char **operands, double scale)
     const fa_row_kernel *along = kernel_type(j) == 'd' ? isa->rows_f64 : isa->rows_f32;
     const fa_row_kernel *kernel = (j->across ? across : along) + loop->function;
     if (loop->input_count == 1) {
-        kernel->forward(n, width, operands[0], scale, operands[1]);
+        kernel->forward(n, width, operands[0], pitches[0], scale, operands[1], pitches[1]);
         return;
     }
     const bool prepares = !loop->from_output && kernel->prepare != NULL;
     if (prepares)
-        kernel->prepare(n, width, operands[1], scale, operands[2]);
-    kernel->backward(n, width, operands[0], operands[prepares ? 2 : 1], scale, operands[2]);
+        kernel->prepare(n, width, operands[1], pitches[1], scale, operands[2], pitches[2]);
+    const int point = prepares ? 2 : 1;
+    kernel->backward(n, width, operands[0], pitches[0], operands[point], pitches[point], scale, operands[2],
+                     pitches[2]);
 }
 
-/* One row of a tile by itself. `scratch` has room for a row of each operand. */
+/* One row of a tile by itself; its elements are `pitches` of them apart. `scratch` has room for a row of each
+   operand. */
 static void
-run_row(const job *j, size_t row, char **places, const ptrdiff_t *steps, char **scratch)
+run_row(const job *j, size_t row, char **places, const ptrdiff_t *pitches, char **scratch)
 {
     const fa_row_loop *loop = j->loop;
     const int last = loop->input_count;
@@ -186,22 +196,23 @@ run_row(const job *j, size_t row, char **places, const ptrdiff_t *steps, char **
     char *operands[MAX_ARRAYS];
     size_t n = j->n;
     for (int k = 0; k <= last; k++) {
-        const bool moved = !j->single[k] && (j->selects || steps[k] != (ptrdiff_t)size);
+        const bool moved = !j->single[k] && (j->selects || pitches[k] != 1);
         operands[k] = moved ? scratch[k] : places[k];
         if (!moved || k == last)
             continue;
         if (j->selects)
-            n = compress(j, row, places[k], steps[k], operands[k]);
+            n = compress(j, row, places[k], (size_t)pitches[k], operands[k]);
         else
-            copy_strided(n, places[k], steps[k], operands[k], (ptrdiff_t)size, size);
+            copy_strided(n, places[k], (size_t)pitches[k], operands[k], 1, size);
     }
-    run_kernel(j, n, 1, operands, j->selects ? scale_of(j, row) : j->common_scale);
+    static const ptrdiff_t contiguous[MAX_ARRAYS] = {1, 1, 1};
+    run_kernel(j, n, 1, operands, contiguous, j->selects ? scale_of(j, row) : j->common_scale);
     if (operands[last] == places[last])
         return;
     if (j->selects)
-        expand(j, row, operands[last], last == 1 ? loop->excluded : 0, places[last], steps[last]);
+        expand(j, row, operands[last], last == 1 ? loop->excluded : 0, places[last], (size_t)pitches[last]);
     else
-        copy_strided(n, operands[last], (ptrdiff_t)size, places[last], steps[last], size);
+        copy_strided(n, operands[last], 1, places[last], (size_t)pitches[last], size);
 }
 
 static char *
@@ -241,7 +252,7 @@ run_rows(void *context, size_t begin, size_t end)
     if (j->columns && (all_ready || end - begin < tile_rows)) /* what lies as one tile may be as large as it likes */
         tile_rows = end - begin;
     for (int k = 0; k <= last; k++) {
-        staged[k] = is_in_place(j, k) || !is_ready(j, k, tile_rows) || (j->columns && (end - begin) % tile_rows != 0);
+        staged[k] = is_in_place(j, k) || !is_ready(j, k, tile_rows);
         if (staged[k])
             tiles[k] = allocate(tile_rows * j->lengths[k] * size);
         if (!j->across && (j->selects || j->columns))
@@ -253,22 +264,23 @@ run_rows(void *context, size_t begin, size_t end)
     for (size_t row = begin; row < end; row += tile_rows) {
         const size_t rows = end - row < tile_rows ? end - row : tile_rows;
         char *places[MAX_ARRAYS];
+        ptrdiff_t pitches[MAX_ARRAYS];
         for (int k = 0; k <= last; k++) {
+            pitches[k] = !j->columns ? 1
+                       : staged[k] ? (ptrdiff_t)rows
+                                   : j->core_steps[j->operands[k]] / (ptrdiff_t)size;
             places[k] = staged[k] ? tiles[k] : element(j, j->operands[k], row, 0);
             if (staged[k] && k < last)
                 move_tile(j, k, row, rows, tiles[k], line, true);
         }
         if (j->across) {
-            run_kernel(j, j->n, rows, places, j->common_scale);
+            run_kernel(j, j->n, rows, places, pitches, j->common_scale);
         } else {
             for (size_t r = 0; r < rows; r++) {
                 char *row_places[MAX_ARRAYS];
-                ptrdiff_t steps[MAX_ARRAYS];
-                for (int k = 0; k <= last; k++) {
+                for (int k = 0; k <= last; k++)
                     row_places[k] = places[k] + r * size * (j->columns ? 1 : j->lengths[k]);
-                    steps[k] = (ptrdiff_t)(j->columns ? rows * size : size);
-                }
-                run_row(j, row + r, row_places, steps, scratch);
+                run_row(j, row + r, row_places, pitches, scratch);
             }
         }
         if (staged[last])
@@ -321,7 +333,8 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
     ptrdiff_t core_steps[MAX_ARRAYS + 2];
     for (int operand = 0, next = operands; operand < operands; operand++) {
         const bool is_array = operand < last || operand == operands - 1;
-        const bool is_single = is_array ? loop->reduces && operand == (last == 1 ? operands - 1 : 0) : operand == j.scale;
+        const int reduced = last == 1 ? operands - 1 : 0; /* y, or dy */
+        const bool is_single = is_array ? loop->reduces && operand == reduced : operand == j.scale;
         if (is_array) {
             const int k = operand < last ? operand : last;
             j.operands[k] = operand;
@@ -338,7 +351,8 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
         j.common_scale = scale_of(&j, 0);
     const int x = j.operands[last - 1];
     const bool across = has_across(loop) && !j.selects;
-    j.columns = rows > 1 && n > 0 && (labs(steps[x]) < labs(core_steps[x]) || (across && n < SHORT_ROW));
+    const size_t short_row = loop->from_output ? SHORT_ROW / 3 : SHORT_ROW; /* without exp there is less to gain */
+    j.columns = rows > 1 && n > 0 && (labs(steps[x]) < labs(core_steps[x]) || (across && n < short_row));
     j.across = across && j.columns;
     if (rows > 1 && rows * n >= ELEMENTS_WORTH_THREADS)
         fa_parallel_for(run_rows, &j, rows, LINE_ROWS);

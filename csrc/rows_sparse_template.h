@@ -24,13 +24,13 @@ static void
 ROW(project)(size_t n, const T *x, double scale, int power, T *y)
 {
     T extreme;
-    ROW(extremes_of)(n, 1, x, scale < 0 ? -1 : 1, 1, &extreme);
+    ROW(extremes_of)(n, 1, x, 1, scale < 0 ? -1 : 1, 1, &extreme);
     const double factor = power == 2 ? scale / 2 : scale;
     double threshold = -1, correction = 0; /* tau less the largest z */
     if (!isfinite(extreme) || n == 0) {
         for (size_t i = 0; i < n; i++)
             y[i] = (T)NAN;
-        ROW(limits)(n, 1, x, scale, &extreme, y, 1, 0);
+        ROW(limits)(n, 1, x, 1, scale, &extreme, y, 1, 1, 0);
         return;
     }
     size_t count = ROW(keep_above)(n, x, extreme, factor, threshold, y);
@@ -66,16 +66,18 @@ ROW(project)(size_t n, const T *x, double scale, int power, T *y)
 }
 
 static void
-ROW(sparsemax)(size_t n, size_t width, const void *input, double scale, void *output)
+ROW(sparsemax)(size_t n, size_t width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
+               ptrdiff_t y_pitch)
 {
-    (void)width;
+    (void)width, (void)x_pitch, (void)y_pitch; /* 1 each */
     ROW(project)(n, input, scale, 1, output);
 }
 
 static void
-ROW(entmax15)(size_t n, size_t width, const void *input, double scale, void *output)
+ROW(entmax15)(size_t n, size_t width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
+              ptrdiff_t y_pitch)
 {
-    (void)width;
+    (void)width, (void)x_pitch, (void)y_pitch; /* 1 each */
     ROW(project)(n, input, scale, 2, output);
 }
 

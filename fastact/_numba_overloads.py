@@ -154,7 +154,8 @@ def implementation({arguments}):
     dimensions = np.array([before if after == 1 else after, n], np.intp)
     lengths = np.array([{lengths}], np.intp)
     steps = np.empty({step_count}, np.intp)
-    steps[:{count}] = lengths * size if after == 1 else size
+    for k in range({count}):
+        steps[k] = lengths[k] * size if after == 1 else size
     steps[{count}:] = size * after
     for i in range(1 if after == 1 else before):
         rows(arrays.ctypes.data, dimensions.ctypes.data, steps.ctypes.data, data)

@@ -115,7 +115,9 @@ def entmax15(x: Any, axis: int = -1) -> Any:
 def entmax15_backward(dy: Any, x: Any, axis: int = -1) -> Any:
     """Plain NumPy gradient of 1.5-entmax."""
     root = np.sqrt(entmax15(x, axis))
-    mean = (root * dy).sum(axis=axis, keepdims=True) / root.sum(axis=axis, keepdims=True)
+    mean = (root * dy).sum(axis=axis, keepdims=True) / root.sum(
+        axis=axis, keepdims=True
+    )
     return root * (dy - mean)
 
 

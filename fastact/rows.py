@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from . import families, ufuncs
-from .formulas.kernels import BACKWARD, BACKWARD_FROM_OUTPUT, FORWARD
-from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS
+from .formulas.kernels import BACKWARD_FROM_OUTPUT, FORWARD
+from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS, RowFunction
 from .parameters import as_floating, as_parameter
 
 _DOCSTRING = """{lead}
@@ -58,7 +59,7 @@ keepdims : bool, default False
     Whether the {array} has the axis, with length 1."""
 _SELECTION = """
 where : array_like of bool, optional
-    Which elements are included; the others {excluded}.
+    {selected}
 scale : float, default 1
     Factor on x (the inverse of a temperature)."""
 _POOL_SIZE = """pool_size : int
@@ -150,6 +151,11 @@ def _apply(
     return masked(*arrays, mask, factor, axes=axes, **keywords)
 
 
+def _gradient_notes(facts: RowFunction) -> str:
+    notes = facts.notes if facts.pools else _NORMWISE
+    return textwrap.fill(f"dx = {facts.gradient}.", 80) + f"\n\n{notes}"
+
+
 def _docstring(name: str, member: str) -> str:
     facts = ROW_FUNCTIONS[name]
     origin = " from its output y" if member == BACKWARD_FROM_OUTPUT else ""
@@ -164,7 +170,13 @@ def _docstring(name: str, member: str) -> str:
                 array="result" if member == FORWARD else "dy given"
             )
         parameters += _SELECTION.format(
-            excluded=facts.excluded if member == FORWARD else "take no part and get 0"
+            selected=textwrap.fill(
+                "Which elements are included; the others "
+                + (facts.excluded if member == FORWARD else "take no part and get 0")
+                + ".",
+                84,
+                subsequent_indent="    ",
+            )
         )
         errors += ["or scale an array"]
     shape = "the input's shape"
@@ -173,14 +185,14 @@ def _docstring(name: str, member: str) -> str:
     return _DOCSTRING.format(
         lead=facts.summary
         if member == FORWARD
-        else f"Gradient of {name} with respect to x{origin}: {facts.gradient}.",
+        else f"Gradient of {name} with respect to its input{origin}.",
         arrays="\n".join(_ARRAYS[array] for array in ROW_INPUTS[member]),
         parameters=parameters,
         result="y" if member == FORWARD else "dx",
         shape=shape,
         errors=", ".join(errors) + ".",
-        notes=facts.notes if member == FORWARD or facts.pools else _NORMWISE,
-        source=facts.source,
+        notes=facts.notes if member == FORWARD else _gradient_notes(facts),
+        source=textwrap.fill(facts.source, 80),
     )
 
 
@@ -276,9 +288,7 @@ def _pooling_function(name: str, member: str) -> Any:
         """The axis of a group's elements, once the axis is split."""
         return axis + 1 if axis >= 0 else axis
 
-    def forward(
-        x: Any, /, pool_size: int, axis: int = -1, *, out: Any = None
-    ) -> Any:
+    def forward(x: Any, /, pool_size: int, axis: int = -1, *, out: Any = None) -> Any:
         axis = _check_axis(axis)
         groups = _groups(_as_array(x), pool_size, axis)
         return _apply(name, member, (groups,), after(axis), None, 1.0, out)
@@ -318,7 +328,9 @@ def _row_function(name: str, member: str) -> Callable[..., Any]:
 
 FUNCTIONS: dict[str, Any] = {}
 for _name, _facts in ROW_FUNCTIONS.items():
-    _family = {_name + member: _row_function(_name, member) for member in _facts.members}
+    _family = {
+        _name + member: _row_function(_name, member) for member in _facts.members
+    }
     families.attach_members(_name, _family)
     FUNCTIONS |= _family
 

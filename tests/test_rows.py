@@ -6,6 +6,7 @@ What the shape-keeping functions have in common is also tested in test_softmax.p
 
 from __future__ import annotations
 
+import inspect
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -148,14 +149,21 @@ ROWS = {
 }
 
 
+def _selections(*scales: float) -> list[Any]:
+    """Every function with and without a mask and a scale, where it takes them."""
+    return [
+        (name, masked, scale)
+        for name, facts in FACTS.items()
+        for masked in (False, True)
+        for scale in scales
+        if not facts.pools or (not masked and scale == 1)
+    ]
+
+
 @pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize("scale", [1.0, 0.5, -1.5])
-@pytest.mark.parametrize("masked", [False, True], ids=["whole rows", "masked"])
+@pytest.mark.parametrize(("name", "masked", "scale"), _selections(1.0, 0.5, -1.5))
 @every_dtype
-@every_name
 def test_values(name: str, dtype: Any, masked: bool, scale: float, rows: str) -> None:
-    if FACTS[name].pools and (masked or scale != 1):
-        pytest.skip("takes neither where nor scale")
     x = ROWS[rows](dtype)
     where = np.random.default_rng(4).random(x.shape) < (0.7 if masked else 2)
     where[1] &= not masked
@@ -165,8 +173,9 @@ def test_values(name: str, dtype: Any, masked: bool, scale: float, rows: str) ->
     assert found.dtype == dtype
     with mp.workdps(40):
         exact = _exact(name, x, where, scale)
-        error = np.abs(found.astype(float).reshape(exact.shape) - exact)
-    error[found.reshape(exact.shape) == exact] = 0  # infinities
+        found = found.astype(float).reshape(exact.shape)
+        different = found != exact  # infinities are equal
+        error = np.abs(np.where(different, found - np.where(different, exact, 0), 0))
     size = np.abs(exact.astype(float))
     if name == "logsumexp":
         size = np.maximum(size, np.abs(x.astype(float) * scale).max(-1, keepdims=True))
@@ -178,15 +187,11 @@ def test_values(name: str, dtype: Any, masked: bool, scale: float, rows: str) ->
     assert (error <= limit * np.spacing(finite).astype(float)).all()
 
 
-@pytest.mark.parametrize("rows", list(ROWS)[:3])
-@pytest.mark.parametrize("scale", [1.0, -1.5])
-@pytest.mark.parametrize("masked", [False, True], ids=["whole rows", "masked"])
-@every_name
+@pytest.mark.parametrize("rows", list(ROWS)[:2])
+@pytest.mark.parametrize(("name", "masked", "scale"), _selections(1.0, -1.5))
 def test_gradients(name: str, masked: bool, scale: float, rows: str) -> None:
     facts = FACTS[name]
-    if facts.pools and (masked or scale != 1):
-        pytest.skip("takes neither where nor scale")
-    x = ROWS[rows](np.float64)[:4]
+    x = ROWS[rows](np.float64)[:3, :19]
     where = np.random.default_rng(4).random(x.shape) < (0.7 if masked else 2)
     where[1] &= not masked
     keywords = {} if facts.pools else {"scale": scale, "where": where}
@@ -203,7 +208,9 @@ def test_gradients(name: str, masked: bool, scale: float, rows: str) -> None:
             tolerance = 60 * float(np.finfo(dtype).eps)
             if dtype != np.float64 and name in ("sparsemax", "entmax15", "maxout"):
                 continue  # that may move elements over a kink
-            assert np.abs(found - exact).max() <= tolerance * max(1, np.abs(exact).max())
+            assert np.abs(found - exact).max() <= tolerance * max(
+                1, np.abs(exact).max()
+            )
 
 
 @every_function
@@ -211,7 +218,7 @@ def test_any_axis_layout_and_number_of_threads_gives_the_same_bits(
     full_name: str,
 ) -> None:
     for dtype in DTYPES:
-        for shape in [(700, 9, 11), (3, 130, 40), (2, 4, 3000)]:
+        for shape in [(300, 9, 13), (3, 130, 40), (2, 4, 3000)]:
             x = _random(shape, dtype, spread=2)
             for axis in (0, 1, 2):
                 arrays = _arrays(full_name, x, axis)
@@ -496,7 +503,7 @@ def test_the_plain_expressions_agree(name: str) -> None:
     "full_name", [*FORWARD_AND_BACKWARD, "gumbel_softmax", "gumbel_softmax_backward"]
 )
 def test_docstrings_have_all_sections(full_name: str) -> None:
-    lines = (getattr(fa, full_name).__doc__ or "").splitlines()
+    lines = inspect.cleandoc(getattr(fa, full_name).__doc__ or "").splitlines()
     for section in ("Parameters", "Returns", "Raises", "Notes"):
         place = lines.index(section)
         assert lines[place + 1] == "-" * len(section)
