@@ -23,6 +23,8 @@ SMALL = 1000
 # The length of the rows of the functions along an axis.
 ROW = 1000
 WITHOUT_DEFAULT = 0.25
+# The group of the functions that pool: it divides every row.
+POOL_SIZE = 2
 # The cost of a call is compared with that of NumPy's own ufunc, on so many elements.
 YARDSTICK, CALL_SIZE = "np.tanh", 10
 
@@ -89,11 +91,15 @@ class Case:
         """Random arrays, the same ones for all implementations, and the parameters."""
         # Not hash(): Python salts it anew in every process.
         rng = np.random.default_rng(zlib.crc32(self.group.encode()))
-        count = 1 + (self.direction == "backward")
-        arrays = [
-            rng.standard_normal(self.shape).astype(self.dtype) for _ in range(count)
-        ]
-        return (*arrays, *self.parameters)
+        shapes = [self.shape]
+        facts = ROW_FUNCTIONS.get(self.function)
+        extra: tuple[int, ...] = (POOL_SIZE,) if facts and facts.pools else ()
+        if self.direction == "backward":
+            rows, row = (*self.shape, 0)[:2]
+            dy = self.shape if not (facts and facts.reduces) else (rows,)
+            shapes.insert(0, (rows, row // POOL_SIZE) if extra else dy)
+        arrays = [rng.standard_normal(shape).astype(self.dtype) for shape in shapes]
+        return (*arrays, *extra, *self.parameters)
 
     def plain(self) -> Callable[..., Any]:
         """The plain NumPy function."""
