@@ -73,14 +73,13 @@ def test_throughput(case: Case, benchmark: Any) -> None:
         checked=False,
     )
     keywords = {}
+    function = case.callable()
     if implementation.backend is not None:
         fa.set_backend(implementation.backend)
         fa.set_num_threads(implementation.threads)
         if elements >= SMALL:
             # Written to, so that no page of it is touched for the first time later.
-            keywords["out"] = np.ones(case.shape, case.dtype)
-
-    function = case.callable()
+            keywords["out"] = np.ones_like(function(*arguments))
 
     def call() -> Any:
         return function(*arguments, **keywords)
