@@ -22,13 +22,21 @@ def erf(x: Any) -> Any:
     return scipy_erf(x)
 
 
+def erfc(x: Any) -> Any:
+    """SciPy's complementary error function; imported when it is called."""
+    from scipy.special import erfc as scipy_erfc
+
+    return scipy_erfc(x)
+
+
 def _function(entry: Entry, name: str, arrays: str, expression: str) -> Any:
     parameters = [
         p.name if p.default is None else f"{p.name}={p.default!r}"
         for p in entry.parameters
     ]
     arguments = ", ".join([arrays, *parameters])
-    namespace: dict[str, Any] = {"np": np, "erf": erf, "__name__": __name__}
+    namespace: dict[str, Any] = {"np": np, "erf": erf, "erfc": erfc}
+    namespace["__name__"] = __name__
     exec(f"def {name}({arguments}):\n    return {expression}\n", namespace)
     function = namespace[name]
     function.__doc__ = f"Plain NumPy: ``{expression}``."

@@ -43,12 +43,15 @@ ROOTS = {
     "gelu": "-0.751791524693564457457904947",
     "gelu_tanh": "-0.752461422071016258487954443",
     "mish": "-1.19243121451549521213758834",
+    "hardswish": "-1.5",
+    "hardmish": "-1",
 }
 
 
 def _params(name: str) -> list[float]:
     """Return some parameter values that are exact in every dtype."""
-    return [1.5] * (len(inspect.signature(REFERENCES[name]).parameters) - 1)
+    count = len(inspect.signature(REFERENCES[name]).parameters) - 1
+    return [1.5, 2.25, 1.25, 3.5][:count]
 
 
 def _domain(name: str) -> tuple[float, float]:
@@ -108,6 +111,25 @@ OTHERS: dict[str, Function] = {
     "prelu": lambda x: np.where(x >= 0, x, 1.5 * x),
     "step": lambda x: np.heaviside(x, 1.0),
     "identity": lambda x: x,
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "threshold": lambda x: np.where(x > 1.5, x, 2.25),
+    "thresholded_relu": lambda x: np.where(x > 1.5, x, 0),
+    "hardtanh": lambda x: np.clip(x, 1.5, 2.25),
+    "clipped_linear": lambda x: np.clip(1.5 * x + 2.25, 1.25, 3.5),
+    "hardsigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
+    "sparse_sigmoid": lambda x: np.clip(x + 1, 0, 2) / 2,
+    "sparse_plus": lambda x: np.where(x >= 1, x, np.clip(x + 1, 0, 2) ** 2 / 4),
+    "hardmish": lambda x: x * np.clip(x + 2, 0, 2) / 2,
+    "hardshrink": lambda x: np.where(np.abs(x) > 1.5, x, 0),
+    "softshrink": lambda x: x - np.clip(x, -1.5, 1.5),
+    "relu_squared": lambda x: np.maximum(x, 0) ** 2,
+    "star_relu": lambda x: 1.5 * np.maximum(x, 0) ** 2 + 2.25,
+    "exp": np.exp,
+    "celu": lambda x: np.where(x > 0, x, 1.5 * np.expm1(x / 1.5)),
+    "pelu": lambda x: np.where(x > 0, 1.5 / 2.25 * x, 1.5 * np.expm1(x / 2.25)),
+    "xielu": lambda x: np.where(
+        x > 0, (1.5 * x + 1.25) * x, 2.25 * (np.expm1(x) - x) + 1.25 * x
+    ),
 }
 
 
@@ -152,7 +174,7 @@ def test_differences_do_not_depend_on_their_step(
     params = _params(name)
     cases = [
         ((x, *params), index)
-        for x in _arguments(name, float(ROOTS.get(name, -1.5)))
+        for x in _arguments(name, float(ROOTS.get(name, -1.625)))
         for index in range(1 + len(params))
     ]
     found = [reference.partial(name, *case, FLOAT64_FLOOR) for case in cases]
@@ -204,6 +226,15 @@ DERIVATIVES: dict[str, Function] = {
         reference.SELU_SCALE
         * (mp.one if x > 0 else mp.mpf(reference.SELU_ALPHA) * mp.exp(x))
     ),
+    "celu": lambda x, alpha: mp.exp(min(x, 0) / alpha),
+    "pelu": lambda x, a, b: a / b * mp.exp(min(x, 0) / b),
+    "xielu": lambda x, ap, an, beta, eps: (
+        2 * ap * x + beta if x > 0 else an * mp.expm1(x) + beta
+    ),
+    "hardmish": lambda x: mp.mpf(x > -2) * min(x + 1, mp.one),
+    "relu_squared": lambda x: 2 * max(x, mp.zero),
+    "clipped_linear": lambda x, *_: mp.mpf(1.5) * (-2 / mp.mpf(3) < x < 5 / mp.mpf(6)),
+    "softshrink": lambda x, lambd: mp.mpf(abs(x) > lambd),
     "scaled_tanh": lambda x, a, b: a * b * (1 - mp.tanh(b * x) ** 2),
     "softcap": lambda x, cap: 1 - mp.tanh(x / cap) ** 2,
     "dyt": lambda x, alpha, gamma, _: gamma * alpha * (1 - mp.tanh(alpha * x) ** 2),
@@ -221,6 +252,13 @@ PARAMETERS: dict[str, Function] = {
         (x * b * _sigmoid(b * x) - mp.log(1 + mp.exp(b * x))) / b**2
     ),
     "swish": lambda x, b: x * x * _sigmoid(b * x) * (1 - _sigmoid(b * x)),
+    "celu": lambda x, alpha: (
+        mp.zero if x > 0 else (1 - x / alpha) * mp.exp(x / alpha) - 1
+    ),
+    "pelu": lambda x, a, b: x / b if x > 0 else mp.expm1(x / b),
+    "xielu": lambda x, *_: max(x, mp.zero) ** 2,
+    "star_relu": lambda x, *_: max(x, mp.zero) ** 2,
+    "softshrink": lambda x, lambd: -mp.sign(x) * (abs(x) > lambd),
     "softcap": lambda x, cap: mp.tanh(x / cap) - x / cap * (1 - mp.tanh(x / cap) ** 2),
     "laplace": lambda x, mu, sigma: -mp.npdf((x - mu) / sigma) / sigma,
 }

@@ -241,7 +241,10 @@ def test_both_zeros_give_the_value_at_zero(forward: Call) -> None:
         zeros = np.array([0.0, -0.0], dtype)
         found = forward(zeros)
         np.testing.assert_allclose(
-            found.astype(float), value, rtol=2 * float(finfo(dtype).eps), atol=0
+            found.astype(float),
+            np.asarray(value, dtype).astype(float),
+            rtol=2 * float(finfo(dtype).eps),
+            atol=0,
         )
         slopes = forward.of(DERIVATIVE)(zeros)
         assert slopes[0] == slopes[1]
