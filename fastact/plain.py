@@ -38,7 +38,7 @@ def _function(entry: Entry, name: str, arrays: str, expression: str) -> Any:
     namespace: dict[str, Any] = {"np": np, "erf": erf, "erfc": erfc}
     namespace["__name__"] = __name__
     # Not by `def`, whose name would hide the erf that erf's own expression calls.
-    function = eval(f"lambda {arguments}: {expression}", namespace)
+    function = eval(f"lambda {arguments}: ({expression})", namespace)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Plain NumPy: ``{expression}``."
     return function
