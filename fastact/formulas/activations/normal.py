@@ -19,6 +19,7 @@ from ..elementary import (
     pair,
     quotient,
     reduce_exp,
+    rounded_product,
     scale,
     total,
     two_product,
@@ -231,8 +232,7 @@ def normal_tail_lifted(
     series = gelu_polynomial(t, by_dtype(GELU_TAIL_FLOAT32, GELU_TAIL_FLOAT64))
     scaled = reciprocal if factor is None else scale(factor, reciprocal)
     product = multiply(normal_density_lifted(a, a_low), scaled)
-    rest = fma(product.high, series.low, product.low * series.high)
-    return fma(product.high, series.high, rest)
+    return rounded_product(product, series)
 
 
 @activation(
@@ -260,8 +260,7 @@ def gelu_derivative(x: Value) -> Value:
     t, _ = gelu_variable(a)
     series = gelu_polynomial(t, by_dtype(GELU_SLOPE_FLOAT32, GELU_SLOPE_FLOAT64))
     factor = multiply(normal_density_lifted(a), distance_to(GELU_ROOT, a))
-    left = fma(factor.high, series.high, factor.low * series.high)
-    return one_minus_right(x < 0, left)
+    return one_minus_right(x < 0, rounded_product(factor, series))
 
 
 @activation(
