@@ -260,7 +260,7 @@ XIELU_DERIVATIVE_ROOT = (
 )
 
 
-def has_xielu_roots(an: Real, beta: Real, eps: Real) -> Bool:
+def has_xielu_roots(an: Real, beta: Real, eps: Real) -> Value:
     """Whether the parameters are the default ones, whose roots are known."""
     return (real(an) == real(0.8)) & (real(beta) == 0.5) & (real(eps) == real(-1e-6))
 
