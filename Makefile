@@ -5,10 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/isa/*.c fastact/formulas/*.py fastact/formulas/*/*.py)
 
-.PHONY: bench test lint test-numba clean
+.PHONY: bench bench-full test lint test-numba clean
 
 bench: $(VENV)/built
 	$(BIN)/python bench/report.py
+
+# All functions in all dtypes: takes about an hour.
+bench-full: $(VENV)/built
+	$(BIN)/python bench/report.py --functions all --dtypes float32,float64,float16,bfloat16
 
 test: export FASTACT_WERROR = 1
 test: $(VENV)/built lint

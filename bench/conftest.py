@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import warnings
 from collections.abc import Iterator
@@ -9,12 +10,20 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from implementations import ALL_THREADS, HAS_NUMBA, ISA, SIZES, cases
+from implementations import (
+    ALL,
+    ALL_THREADS,
+    CORE,
+    DTYPES,
+    HAS_NUMBA,
+    ISA,
+    SIZES,
+    cases,
+)
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
 import fastact as fa
-
-DTYPES = ("float32", "float64")
+from fastact.lookup import canonical_name
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -27,8 +36,16 @@ def _sizes(text: str) -> tuple[int, ...]:
 def _dtypes(text: str) -> tuple[str, ...]:
     dtypes = tuple(text.split(","))
     if not set(dtypes) <= set(DTYPES):
-        raise ValueError(f"dtypes are {' and '.join(DTYPES)}")
+        raise ValueError(f"dtypes are {', '.join(DTYPES)}")
+    if "bfloat16" in dtypes and importlib.util.find_spec("ml_dtypes") is None:
+        raise ValueError('bfloat16 needs ml_dtypes: pip install "fastact[bfloat16]"')
     return dtypes
+
+
+def _functions(text: str) -> tuple[str, ...]:
+    if text in ("core", "all"):
+        return CORE if text == "core" else ALL
+    return tuple(canonical_name(name) for name in text.split(","))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,8 +59,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--dtypes",
         type=_dtypes,
-        default=DTYPES[:1],
-        help="float32,float64 or one of them (default: float32)",
+        default=("float32",),
+        help=f"{','.join(DTYPES)} or some of them (default: float32)",
+    )
+    group.addoption(
+        "--functions",
+        type=_functions,
+        default=CORE,
+        help="names separated by commas, core or all (default: core)",
     )
     group.addoption(
         "--progress-fd",
@@ -56,7 +79,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
         option = metafunc.config.option
-        metafunc.parametrize("case", cases(option.sizes, option.dtypes), ids=str)
+        metafunc.parametrize(
+            "case", cases(option.sizes, option.dtypes, option.functions), ids=str
+        )
 
 
 class _Progress:

@@ -13,7 +13,37 @@ import numpy as np
 import fastact as fa
 from fastact import plain
 from fastact.formulas.entry import CATALOGUE
+from fastact.formulas.kernels import ENTRIES
 from fastact.ufuncs import ROW_FUNCTIONS
+
+# What is measured unless other functions are asked for.
+CORE = (
+    "identity",
+    "step",
+    "relu",
+    "leaky_relu",
+    "prelu",
+    "hardswish",
+    "sigmoid",
+    "tanh",
+    "softsign",
+    "elu",
+    "selu",
+    "softplus",
+    "logsigmoid",
+    "silu",
+    "swish",
+    "mish",
+    "gelu",
+    "gelu_tanh",
+    "swiglu",
+    "softmax",
+    "log_softmax",
+    "softmax_cross_entropy",
+)
+LOSS = "softmax_cross_entropy"
+ALL = (*ENTRIES, *ROW_FUNCTIONS, LOSS)
+DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 SIZES = (10, 100, 100_000)
 DIRECTIONS = ("forward", "backward")
@@ -80,7 +110,7 @@ class Case:
     @property
     def shape(self) -> tuple[int, ...]:
         """One axis, or as many rows as fill the size."""
-        if self.function not in ROW_FUNCTIONS:
+        if self.function in ENTRIES:
             return (self.size,)
         row = min(self.size, ROW)
         return (self.size // row, row)
@@ -89,11 +119,23 @@ class Case:
         """Random arrays, the same ones for all implementations, and the parameters."""
         # Not hash(): Python salts it anew in every process.
         rng = np.random.default_rng(zlib.crc32(self.group.encode()))
-        count = 1 + (self.direction == "backward")
+        entry = ENTRIES.get(self.function)
+        count = 1 if entry is None else len(entry.arrays)
+        gradients = 1 if entry is None else len(entry.results)
         arrays = [
             rng.standard_normal(self.shape).astype(self.dtype) for _ in range(count)
         ]
-        return (*arrays, *self.parameters)
+        if self.function in CATALOGUE and CATALOGUE[self.function].domain == (0, 1):
+            arrays = [rng.uniform(0.001, 0.999, self.shape).astype(self.dtype)]
+        if self.function == LOSS:
+            arrays += [rng.integers(0, self.shape[-1], self.shape[0])]
+        dy = [
+            rng.standard_normal(() if self.function == LOSS else self.shape).astype(
+                self.dtype
+            )
+            for _ in range(gradients if self.direction == "backward" else 0)
+        ]
+        return (*dy, *arrays, *self.parameters)
 
     def plain(self) -> Callable[..., Any]:
         """The plain NumPy function."""
@@ -114,14 +156,16 @@ class Case:
         return self.function + ("_backward" if self.direction == "backward" else "")
 
 
-def calls(size: int) -> Iterator[tuple[str, str, tuple[float, ...]]]:
-    """Every function and direction of the catalogue, with the parameters to pass.
+def calls(
+    functions: tuple[str, ...], size: int
+) -> Iterator[tuple[str, str, tuple[float, ...]]]:
+    """Every function in every direction, with the parameters to pass.
 
     Where the cost of a call is measured, also the yardstick and calls with other
     parameters than the default ones.
     """
-    for name in (*CATALOGUE, *ROW_FUNCTIONS):
-        parameters = CATALOGUE[name].parameters if name in CATALOGUE else ()
+    for name in functions:
+        parameters = ENTRIES[name].parameters if name in ENTRIES else ()
         needed = tuple(WITHOUT_DEFAULT for p in parameters if p.default is None)
         for direction in DIRECTIONS:
             yield name, direction, needed
@@ -138,17 +182,21 @@ def implementations(function: str, size: int) -> tuple[Implementation, ...]:
         return (NUMPY,)
     if size < SMALL:
         return (NUMPY, C_ALL)
-    if function in ROW_FUNCTIONS:  # they exist in C alone, whatever the backend
+    if function not in ENTRIES:  # they exist in C alone, whatever the backend
         return (NUMPY, C_ONE, C_ALL)
     return (NUMPY, C_ONE, NUMBA_ONE, C_ALL, NUMBA_ALL)
 
 
-def cases(sizes: tuple[int, ...], dtypes: tuple[str, ...]) -> list[Case]:
+def cases(
+    sizes: tuple[int, ...],
+    dtypes: tuple[str, ...],
+    functions: tuple[str, ...] = CORE,
+) -> list[Case]:
     """All benchmarks; those that are compared with each other run one after another."""
     return [
         Case(function, direction, dtype, size, implementation, parameters)
         for dtype in dtypes
         for size in sizes
-        for function, direction, parameters in calls(size)
+        for function, direction, parameters in calls(functions, size)
         for implementation in implementations(function, size)
     ]

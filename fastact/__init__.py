@@ -14,7 +14,6 @@ where they exist ``NAME_backward_from_output`` and ``NAME_parameter_backward``.
 from . import families as _families
 from . import lookup as _lookup
 from . import losses as _losses
-from . import packed as _packed
 from . import rows as _rows
 from . import ufuncs
 from ._kernels import ffi, lib
@@ -30,23 +29,20 @@ from .config import (
 from .config import (
     backend_from_environment as _backend_from_environment,
 )
-from .formulas.kernels import ENTRIES as _ENTRIES
 from .lookup import get, names
+from .packed import crelu, crelu_backward
 from .quadrature import gain
 from .rrelu import rrelu, rrelu_backward
 
 __version__ = "0.1.0"
 
-_public: dict[str, object] = {}
-for _entry in _ENTRIES.values():
-    _public |= _families.family(_entry, ufuncs.get, __name__)
-_public |= _rows.FUNCTIONS | _losses.FUNCTIONS | _packed.functions(_public)
-_public |= {"rrelu": rrelu, "rrelu_backward": rrelu_backward}
-globals().update(_public)
-
 __all__ = [
-    *_public,
+    *_families.NAMES,
+    *_rows.FUNCTIONS,
+    *_losses.FUNCTIONS,
     "backend",
+    "crelu",
+    "crelu_backward",
     "ffi",
     "gain",
     "get",
@@ -56,19 +52,26 @@ __all__ = [
     "lib",
     "names",
     "num_threads",
+    "rrelu",
+    "rrelu_backward",
     "set_backend",
     "set_num_threads",
     "show_config",
     "ufuncs",
 ]
+globals().update(_rows.FUNCTIONS | _losses.FUNCTIONS)
 
 
 def __getattr__(name: str) -> object:
-    return _lookup.attribute(name, _public, __name__)
+    """Make an activation's family when it is first touched: importing makes none."""
+    if name in _families.NAMES:
+        globals().update(_families.public_family(name))
+        return globals()[name]
+    return _lookup.attribute(name, __all__, __name__)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_lookup.SUBMODULES])
+    return sorted({*globals(), *__all__, *_lookup.SUBMODULES})
 
 
 _backend_from_environment()

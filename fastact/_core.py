@@ -205,6 +205,16 @@ def attach(ufunc: np.ufunc, attributes: Mapping[str, object]) -> None:
     vars(ufunc).update(attributes)
 
 
+def attach_members(name: str, functions: Mapping[str, Any]) -> None:
+    """Make `NAME_backward` the attribute `backward` of `NAME`, and so on."""
+    attributes = {
+        full_name.removeprefix(name + "_"): function
+        for full_name, function in functions.items()
+        if full_name != name
+    }
+    vars(functions[name]).update(attributes)
+
+
 def row_loop_address(name: str, kind: str) -> int:
     """The `data` of a row ufunc's loop, for those who call the loop by its address."""
     return address(_row_loops[name, kind])

@@ -78,16 +78,19 @@ class BoundActivation:
                 values[parameter] = _constant(parameter, value)
         if elementwise:
             check(Kernel(ENTRIES[name], FORWARD, with_defaults=False), values)
-        functions = {
-            member: _bind_constants(function, values, defaults)
+        function = getattr(fastact, name)
+        family = {FORWARD: function}
+        for member in (m.removeprefix("_") for m in FAMILY if m != FORWARD):
+            if hasattr(function, member):
+                family[member] = getattr(function, member)
+        bound = {
+            member: _bind_constants(f, values, defaults)
             if elementwise
-            else _bind_keywords(function, values)
-            for member in FAMILY
-            if (function := getattr(fastact, name + member, None)) is not None
+            else _bind_keywords(f, values)
+            for member, f in family.items()
         }
-        members = {member.removeprefix("_"): f for member, f in functions.items()}
-        forward = members.pop(FORWARD)
-        vars(self).update(members, name=name, _values=values, _forward=forward)
+        forward = bound.pop(FORWARD)
+        vars(self).update(bound, name=name, _values=values, _forward=forward)
 
     def __call__(self, *arrays: Any, **keywords: Any) -> Any:
         """The function of these arrays; the keywords are its own."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from . import _core
-from .formulas.entry import Activation, Entry
-from .formulas.kernels import ENTRIES, FORWARD, PARAMETER_BACKWARD, Kernel, members
+from . import _core, ufuncs
+from .formulas.entry import Activation, Entry, Fused
+from .formulas.kernels import ENTRIES, PARAMETER_BACKWARD, Kernel, members
 from .functions import with_parameters
+from .packed import packed_family, packed_names
 from .parameters import make_parameter_backward
 
 
@@ -35,22 +37,9 @@ def family(
         entry.name + member: member_function(entry, member, ufunc, module)
         for member in members(entry)
     }
-    attach_members(entry.name, functions)
+    if entry.parameters:
+        _core.attach_members(entry.name, functions)
     return functions
-
-
-def attach_members(name: str, functions: dict[str, Any]) -> None:
-    """Make `NAME_backward` the attribute `backward` of `NAME`, and so on."""
-    attributes = {
-        full_name.removeprefix(name + "_"): function
-        for full_name, function in functions.items()
-        if full_name != name + FORWARD
-    }
-    forward = functions[name]
-    if isinstance(forward, np.ufunc):
-        _core.attach(forward, attributes)
-    else:
-        vars(forward).update(attributes)
 
 
 def aliases() -> Iterator[tuple[str, str]]:
@@ -59,3 +48,26 @@ def aliases() -> Iterator[tuple[str, str]]:
         for alias in entry.aliases:
             for member in members(entry):
                 yield alias + member, entry.name + member
+
+
+# Every function of every family, packed forms included, with the entry it belongs to.
+NAMES: dict[str, Entry] = {
+    entry.name + member: entry
+    for entry in ENTRIES.values()
+    for member in members(entry)
+} | packed_names()
+
+_made: dict[str, dict[str, Any]] = {}
+_lock = threading.RLock()
+
+
+def public_family(name: str) -> dict[str, Any]:
+    """The public functions of the family to which this one belongs, made once."""
+    entry = NAMES[name]
+    with _lock:
+        if entry.name not in _made:
+            functions = family(entry, ufuncs.get, "fastact")
+            if isinstance(entry, Fused) and entry.packed_gate is not None:
+                functions |= packed_family(entry, functions[entry.name])
+            _made[entry.name] = functions
+        return _made[entry.name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import fastact
@@ -59,13 +59,13 @@ def _advice(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def attribute(name: str, public: Mapping[str, object], module: str) -> object:
+def attribute(name: str, public: Sequence[str], module: str) -> object:
     """What `fastact.NAME` is where NAME is no ordinary attribute."""
     if name in SUBMODULES:
         return importlib.import_module(f"{module}.{name}")
     aliases = dict(families.aliases())
     if name in aliases:
-        return public[aliases[name]]
+        return getattr(fastact, aliases[name])
     advice = _advice(name, [*public, *aliases])
     raise AttributeError(f"module {module!r} has no attribute {name!r}{advice}")
 

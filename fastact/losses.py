@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from . import _core, families
+from . import _core
 from ._kernels import ffi, lib
 from .parameters import as_floating
 from .rows import _check_axis
@@ -329,4 +329,4 @@ FUNCTIONS: dict[str, Any] = {
     function.__name__: function
     for function in (softmax_cross_entropy, softmax_cross_entropy_backward)
 }
-families.attach_members("softmax_cross_entropy", FUNCTIONS)
+_core.attach_members("softmax_cross_entropy", FUNCTIONS)

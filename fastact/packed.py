@@ -446,19 +446,25 @@ def _given(entry: Fused, parameters: dict[str, Any]) -> dict[str, Any]:
     return defaults | parameters
 
 
-def functions(public: dict[str, Any]) -> dict[str, Any]:
-    """All functions of this module, by their public names."""
-    found: dict[str, Any] = {}
-    for entry in FUSED.values():
-        if entry.packed_gate is None:
-            continue
-        for member in (FORWARD, BACKWARD):
-            name = entry.name + PACKED + member
-            found[name] = _packed_function(entry, member, public[entry.name])
-        found[entry.name + PACKED].backward = found[entry.name + PACKED + BACKWARD]
-        vars(public[entry.name])["packed"] = found[entry.name + PACKED]
-    for function in (crelu, crelu_backward):
-        function.__module__ = __package__
-        found[function.__name__] = function
-    vars(crelu)["backward"] = crelu_backward
-    return found
+def packed_names() -> dict[str, Fused]:
+    """Names of the packed functions, with the entry each belongs to."""
+    return {
+        entry.name + PACKED + member: entry
+        for entry in FUSED.values()
+        if entry.packed_gate is not None
+        for member in (FORWARD, BACKWARD)
+    }
+
+
+def packed_family(entry: Fused, plain: Any) -> dict[str, Callable[..., Any]]:
+    """The packed functions of an entry; `plain` is that of two arrays."""
+    forward: Any = _packed_function(entry, FORWARD, plain)
+    backward = _packed_function(entry, BACKWARD, plain)
+    forward.backward = backward
+    vars(plain)["packed"] = forward
+    return {forward.__name__: forward, backward.__name__: backward}
+
+
+vars(crelu)["backward"] = crelu_backward
+for _function in (crelu, crelu_backward):
+    _function.__module__ = __package__

@@ -22,15 +22,25 @@ def erf(x: Any) -> Any:
     return scipy_erf(x)
 
 
+def erfc(x: Any) -> Any:
+    """SciPy's complementary error function; imported when it is called."""
+    from scipy.special import erfc as scipy_erfc
+
+    return scipy_erfc(x)
+
+
 def _function(entry: Entry, name: str, arrays: str, expression: str) -> Any:
     parameters = [
         p.name if p.default is None else f"{p.name}={p.default!r}"
         for p in entry.parameters
     ]
     arguments = ", ".join([arrays, *parameters])
-    namespace: dict[str, Any] = {"np": np, "erf": erf, "__name__": __name__}
-    exec(f"def {name}({arguments}):\n    return {expression}\n", namespace)
-    function = namespace[name]
+    # Apart, so that a function may have the name of one that it calls: erf.
+    helpers: dict[str, Any] = {"np": np, "erf": erf, "erfc": erfc}
+    helpers["__name__"] = __name__
+    made: dict[str, Any] = {}
+    exec(f"def {name}({arguments}):\n    return {expression}\n", helpers, made)
+    function = made[name]
     function.__doc__ = f"Plain NumPy: ``{expression}``."
     return function
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from . import families, ufuncs
+from . import _core, ufuncs
 from .formulas.kernels import BACKWARD, BACKWARD_FROM_OUTPUT, FORWARD
 from .formulas.rows import ROW_FUNCTIONS
 from .parameters import as_floating, as_parameter
@@ -154,5 +154,5 @@ for _name in ROW_FUNCTIONS:
         _name + member: _row_function(_name, member)
         for member in (FORWARD, BACKWARD, BACKWARD_FROM_OUTPUT)
     }
-    families.attach_members(_name, _family)
+    _core.attach_members(_name, _family)
     FUNCTIONS |= _family

@@ -8,6 +8,7 @@ values compiled in; the public function chooses between the two.
 from __future__ import annotations
 
 import inspect
+import threading
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from .formulas.kernels import (
     PARAMETER_BACKWARD,
     Kernel,
     kernels,
+    members,
 )
 from .formulas.rows import ROW_FUNCTIONS
 
@@ -82,6 +84,11 @@ def row_inputs(name: str) -> tuple[str, ...]:
     return _ROW_INPUTS[suffix]
 
 
+def _row_names(function: str) -> list[str]:
+    """Names of the ufuncs of a row function."""
+    return [function + s + m for s in _ROW_INPUTS for m in ("", "_masked")]
+
+
 def _row_family(function: str) -> dict[str, np.ufunc]:
     family = {}
     for suffix, inputs in _ROW_INPUTS.items():
@@ -105,14 +112,46 @@ def _row_family(function: str) -> dict[str, np.ufunc]:
     return family
 
 
-_all: dict[str, np.ufunc] = {k.name: elementwise(k, __name__) for k in kernels()}
-for _function in ROW_FUNCTIONS:
-    _all |= _row_family(_function)
-globals().update(_all)
+_KERNELS = {kernel.name: kernel for kernel in kernels()}
+_ROWS = {name: function for function in ROW_FUNCTIONS for name in _row_names(function)}
+__all__ = sorted([*_KERNELS, *_ROWS])
 
-__all__ = sorted(_all)
+_made: dict[str, np.ufunc] = {}
+_lock = threading.RLock()
+
+
+def _make(name: str) -> None:
+    """Make a ufunc, and those that belong to it: importing fastact makes none."""
+    if name in _ROWS:
+        _made.update(_row_family(_ROWS[name]))
+        return
+    entry = _KERNELS[name].entry
+    if entry.parameters:
+        _made[name] = elementwise(_KERNELS[name], __name__)
+        return
+    # Public under its own name, with the rest of the family as attributes.
+    family = {
+        entry.name + member: elementwise(_KERNELS[entry.name + member], __name__)
+        for member in members(entry)
+    }
+    _core.attach_members(entry.name, family)
+    _made.update(family)
 
 
 def get(name: str) -> np.ufunc:
     """The ufunc of this name."""
-    return _all[name]
+    if name not in _made:
+        with _lock:
+            if name not in _made:
+                _make(name)
+    return _made[name]
+
+
+def __getattr__(name: str) -> np.ufunc:
+    if name in _KERNELS or name in _ROWS:
+        return get(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

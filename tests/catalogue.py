@@ -60,8 +60,9 @@ ENTRIES: list[Entry] = [*ACTIVATIONS, *FUSED.values()]
 PARAMETRIC = [entry for entry in ENTRIES if entry.parameters]
 
 # Values that parameters may have, in their order, and that none has as its default; exact
-# in all dtypes, so that all of them compute the same function.
-OTHERS = (0.75, 1.25, 0.625, 2.25)
+# in all dtypes, so that all of them compute the same function; exact are its kinks, too,
+# such as those of clipped_linear at (0.875 - 1.25) / 0.75 and (2.375 - 1.25) / 0.75.
+OTHERS = (0.75, 1.25, 0.875, 2.375)
 
 
 def other_values(entry: Entry) -> tuple[float, ...]:

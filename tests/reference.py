@@ -17,9 +17,9 @@ Number = Any  # mpmath has no types; every Number here is an mp.mpf
 LOST_BITS = 16
 # The step of a difference, relative to the argument. Below 2**-53, so that no kink
 # that is a float lies inside it, and small enough that its square, even divided by
-# the 2**-53 to which a derivative sinks beside its root, stays below 2**-70; and so does
-# the square of its ratio to the 2**-53 between logit's pole and the float64 next to it.
-STEP_BITS = 90
+# the 2**-108 to which a derivative sinks beside a double root, stays below 2**-70; and so
+# does the square of its ratio to the 2**-53 between logit's pole and its neighbour.
+STEP_BITS = 92
 # What results are good for: relative bits, and bits below the smallest subnormal.
 RELATIVE_BITS = 70
 BITS_BELOW_FLOOR = 12
@@ -43,8 +43,26 @@ def _cut(x: Number) -> Number:
     return max(x, CUT)
 
 
+def _exp(x: Number) -> Number:
+    """e^x; beyond any dtype's range its tangent, whose differences overflow as well."""
+    bounded = min(_cut(x), -CUT)
+    return mp.exp(bounded) * (1 + max(x - bounded, mp.zero))
+
+
 def _softplus(x: Number) -> Number:
     return max(x, mp.zero) + mp.log1p(mp.exp(_cut(-abs(x))))
+
+
+def _tanhshrink(x: Number) -> Number:
+    # x^3 / 3 near 0: as many more bits as cancel
+    with mp.workprec(mp.prec + 10 - 2 * min(mp.mag(x) if x else 0, 0)):
+        return x - mp.tanh(x)
+
+
+def _logcosh(x: Number) -> Number:
+    if abs(x) < 1:
+        return mp.log1p(2 * mp.sinh(x / 2) ** 2)
+    return abs(x) - mp.ln2 + mp.log1p(mp.exp(_cut(-2 * abs(x))))
 
 
 def _gelu_tanh_inner(x: Number) -> Number:
@@ -100,6 +118,18 @@ REFERENCES: dict[str, Callable[..., Number]] = _References(
         "gaussian": lambda x: mp.exp(_cut(-x * x)),
         # (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)), which does not cancel
         "gelu_tanh": lambda x: x / (1 + mp.exp(_cut(-2 * _gelu_tanh_inner(x)))),
+        "quick_gelu": lambda x: x / (1 + mp.exp(_cut(-mp.mpf(1702) / 1000 * x))),
+        # tanh(e^30) is 1 to a million bits
+        "telu": lambda x: x * mp.tanh(mp.exp(_cut(min(x, mp.mpf(30))))),
+        # x + sqrt(x^2 + 1) = exp(asinh(x)), which does not cancel
+        "squareplus": lambda x, b: (
+            mp.sqrt(b) * mp.exp(mp.asinh(x / mp.sqrt(b))) / 2 if b else max(x, mp.zero)
+        ),
+        "dish": lambda x: x / (1 + mp.exp(-2 * mp.asinh(x))),
+        "logcosh": _logcosh,
+        "tanhshrink": _tanhshrink,
+        "lisht": lambda x: x * mp.tanh(x),
+        "snake": lambda x, a: x + mp.sin(a * x) ** 2 / a if a else x,
         "mish": lambda x: x * mp.tanh(_softplus(x)),
         "bilinear": lambda gate, value: gate * value,
         "glu": lambda gate, value: value / (1 + mp.exp(_cut(-gate))),
@@ -132,14 +162,14 @@ REFERENCES: dict[str, Callable[..., Number]] = _References(
         "star_relu": mp.extraprec(64)(
             lambda x, scale, bias: scale * max(x, mp.zero) ** 2 + bias
         ),
-        "exp": lambda x: mp.exp(_cut(x)),
+        "exp": _exp,
         "celu": lambda x, alpha: x if x >= 0 else alpha * mp.expm1(_cut(x / alpha)),
         "pelu": lambda x, a, b: a * (x / b if x >= 0 else mp.expm1(_cut(x / b))),
         "xielu": mp.extraprec(64)(
             lambda x, ap, an, beta, eps: (
                 ap * x**2 + beta * x
                 if x > 0
-                else (mp.expm1(_cut(min(x, eps))) - x) * an + beta * x
+                else an * mp.expm1(_cut(min(x, eps))) + (beta - an) * x
             )
         ),
     }

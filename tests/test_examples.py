@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import fastact
 import fastact.plain
 from fastact.formulas.entry import CATALOGUE
 
-PATH = Path(__file__).parents[1] / "examples" / "digits.py"
+FOLDER = Path(__file__).parents[1] / "examples"
 
 pytest.importorskip("sklearn")
 threadpoolctl = pytest.importorskip("threadpoolctl")  # scikit-learn brings it
@@ -26,12 +27,16 @@ def _one_blas_thread():
         yield
 
 
+def load(name):
+    """Import an example as a script would be run: with its folder on the path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        return importlib.import_module(name)
+
+
 @pytest.fixture(scope="module")
 def digits():
-    spec = importlib.util.spec_from_file_location("digits", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("digits")
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +92,132 @@ def test_digits_names_near_matches_of_an_unknown_activation(digits, capsys):
         digits.main(["gleu"])
     assert stopped.value.code == 2
     assert "gelu" in capsys.readouterr().err
+
+
+# ------------------------------------------------- the short ones: one picture each
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """Runs an example's command line; returns what its main returns and prints."""
+    pytest.importorskip("matplotlib")
+
+    def run_example(name, *arguments):
+        example = load(name)
+        result = example.main([*arguments, "--output", str(tmp_path / "new")])
+        picture = tmp_path / "new" / f"{name}.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        printed = capsys.readouterr().out
+        assert f"picture: {picture}" in printed
+        return result, printed
+
+    return run_example
+
+
+def test_only_the_exact_gain_learns_at_once(run):
+    losses, printed = run("activations_and_initialisation", "--steps", "100")
+    for activation in ("relu", "tanh", "gelu", "silu", "sigmoid"):
+        assert activation in printed
+        small = losses[activation, "too small (std 0.01)"]
+        assert small == pytest.approx(math.log(2), abs=0.02)
+        if activation != "sigmoid":
+            exact = losses[activation, "He, exact gain"]
+            assert exact < 0.5 * losses[activation, "Glorot"]
+            assert f"{exact:.3f}" in printed
+            if activation != "tanh":  # where it takes 150 steps
+                assert exact < 0.5 * losses[activation, "too large (std 1.5)"]
+    assert losses["sigmoid", "He, exact gain"] > 0.6
+    assert losses["sigmoid", "too large (std 1.5)"] < 0.4
+
+
+def test_the_exact_gain_holds_signals_and_gradients(run):
+    sizes, printed = run("vanishing_and_exploding_gradients", "--layers", "12")
+    for activation in ("relu", "tanh", "gelu", "selu"):
+        signal, gradient = sizes[activation, "exact gain (He)"]
+        assert signal.shape == gradient.shape == (12,)
+        assert 0.5 < signal[-1] < 2
+        assert 0.5 < gradient[0] < 4
+        signal, gradient = sizes[activation, "half the gain"]
+        assert signal[-1] < 0.05
+        assert gradient[0] < 0.1
+        _, gradient = sizes[activation, "twice the gain"]
+        assert gradient[0] > 20
+    _, gradient = sizes["sigmoid", "exact gain (He)"]
+    assert gradient[0] < 1e-4
+    # What the gradient is multiplied by in a layer, as expected and as it was.
+    rows = [line.split() for line in printed.splitlines()]
+    factors = {row[0]: [float(v) for v in row[1:]] for row in rows if len(row) == 3}
+    assert factors["relu"][0] == 1
+    for activation in ("relu", "tanh", "gelu", "selu", "sigmoid"):
+        expected, measured = factors[activation]
+        assert measured == pytest.approx(expected, rel=0.05)
+
+
+def test_only_relus_die(run):
+    shares, printed = run("dying_relu", "--steps", "60")
+    for (scenario, name), share in shares.items():
+        assert scenario in printed
+        assert name in printed
+        if name != "relu":
+            assert share == 0
+    assert shares["biases start at -3", "relu"] > 0.8
+    assert 0.1 < shares["learning rate 5", "relu"] < 0.5
+    assert len(shares) == 10
+
+
+def test_learnt_parameters_are_the_teachers(run):
+    results, printed = run("learning_parameters", "--steps", "300")
+    for name, result in results.items():
+        assert name in printed
+        learnt, kept = result["parameters learnt"], result["parameters kept"]
+        assert learnt[0] == kept[0]
+        assert learnt[-1] < 0.011  # the noise is 0.01
+        assert kept[-1] > 0.02
+        history, teacher = result["history"], result["teacher"]
+        assert np.ptp(history[0]) == 0
+        before, after = (np.abs(history[i] - teacher) for i in (0, -1))
+        assert after.max() < 0.5 * before.max()
+    assert (
+        np.abs(results["prelu"]["history"][-1] - results["prelu"]["teacher"]).max()
+        < 0.03
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("activations_and_initialisation", "--steps"),
+        ("vanishing_and_exploding_gradients", "--layers"),
+        ("dying_relu", "--steps"),
+        ("learning_parameters", "--steps"),
+    ],
+)
+def test_a_number_must_be_positive(name, option, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        load(name).main([option, "0"])
+    assert stopped.value.code == 2
+    assert f"{option} must be at least 1" in capsys.readouterr().err
+
+
+def test_gradients_of_the_shared_network_are_those_of_differences():
+    common = load("common")
+    rng = np.random.default_rng(0)
+    x, labels = common.four_blobs(rng, 30)
+    x, labels = x.astype(np.float64), labels.astype(np.float64)
+    network = common.Network(
+        (2, 5, 4, 1), "gelu", lambda shape, _: rng.standard_normal(shape)
+    )
+    network.biases = [rng.standard_normal(bias.shape) for bias in network.biases]
+    network.loss(x, labels)
+    gradient = (fastact.sigmoid(network.before[-1]) - labels) / len(x)
+    of_weights, of_biases, _ = network.backward(gradient)
+    step = 1e-6
+    for values, slopes in ((network.weights, of_weights), (network.biases, of_biases)):
+        for value, slope in zip(values, slopes, strict=True):
+            place = tuple(length - 1 for length in value.shape)
+            value[place] += step
+            above = network.loss(x, labels)
+            value[place] -= 2 * step
+            below = network.loss(x, labels)
+            value[place] += step
+            assert slope[place] == pytest.approx((above - below) / (2 * step), rel=1e-6)

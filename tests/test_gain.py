@@ -72,6 +72,10 @@ def test_gain_is_exact(entry: Activation, parameters: dict[str, float]) -> None:
         ),
         (lambda z: np.log(np.abs(z)), 0.7815467641228835),
         (lambda z: 1e100 * z, 1e-100),
+        (lambda z: np.exp(-((1e4 * z) ** 2)), (1 + 4e8) ** 0.25),
+        (fa.get("swish", beta=1e9), math.sqrt(2)),
+        (fa.get("elu", alpha=1e-9), math.sqrt(2)),
+        (fa.relu.derivative, math.sqrt(2)),
     ],
 )
 def test_gain_of_ones_own_function(function: Any, expected: float) -> None:

@@ -24,7 +24,7 @@ from catalogue import (
     Call,
     assert_same_bits,
 )
-from truth import Truth, finfo, ulp_error
+from truth import Truth, finfo, inside, ulp_error
 
 import fastact as fa
 
@@ -79,7 +79,6 @@ def test_nan_in_dy_gives_nan_unless_the_derivative_is_zero(call: Call) -> None:
             found = np.stack([call(row, point[:length]) for row in rows])
             place = np.eye(length, dtype=bool)
             wanted = np.where(zero[:length], dtype(0), dtype(np.nan))
-            assert (np.isnan(found) == (place & ~zero[:length])).all(), (dtype, length)
             expected = np.where(place, wanted, clean[:length])
             assert np.array_equal(found, expected, equal_nan=True), (dtype, length)
 
@@ -168,10 +167,16 @@ def _are_allowed(call: Call) -> bool:
 @pytest.mark.parametrize("sign", [1, -1], ids=["plus infinity", "minus infinity"])
 def test_infinity_gives_the_limit(forward: Call, sign: int) -> None:
     name, values = forward.entry.name, forward.values()
+    low, high = forward.entry.domain
     try:
-        limits = [_limit(name, kind, sign, values) for kind in (FORWARD, DERIVATIVE)]
+        limits = [
+            _limit(name, kind, sign, values) if low <= sign * np.inf <= high else np.nan
+            for kind in (FORWARD, DERIVATIVE)
+        ]
     except ZeroDivisionError:
         pytest.skip("the definition has no value there")
+    if np.isfinite(forward.entry.accurate_up_to) and all(values):
+        limits[1] = np.nan  # it repeats for ever
     for dtype in DTYPES:
         # On its own, and in arrays with vector bodies and rests.
         for length in (1, 33):
@@ -186,7 +191,8 @@ def test_infinity_gives_the_limit(forward: Call, sign: int) -> None:
                     err_msg=f"{np.dtype(dtype)}",
                 )
             backward = forward.of(BACKWARD)
-            assert np.array_equal(backward(np.ones(length, dtype), x), slope)
+            found = backward(np.ones(length, dtype), x)
+            assert np.array_equal(found, slope, equal_nan=True)
 
 
 @pytest.mark.parametrize("forward", [f for f in FORWARDS if f.parameters], ids=str)
@@ -194,6 +200,8 @@ def test_infinity_gives_the_limit(forward: Call, sign: int) -> None:
 def test_parameters_have_the_limit_of_their_gradient(forward: Call, sign: int) -> None:
     if not forward.entry.differentiable_parameters:
         pytest.skip("no gradient of the parameters is known")
+    if np.isfinite(forward.entry.accurate_up_to):
+        pytest.skip("it repeats for ever")
     arguments = (sign * 1e30, *forward.parameters)
     for dtype in DTYPES:
         one, x = dtype(1), dtype(sign * np.inf)
@@ -223,14 +231,24 @@ def test_gradient_from_the_output_at_the_limits(forward: Call) -> None:
 # ----------------------------------------------------------------------- zeros, kinks
 
 
+def _rounded(forward: Call, dtype: Any) -> tuple[float, ...]:
+    """Its parameters as the kernel gets them."""
+    compute = np.float64 if dtype == np.float64 else np.float32
+    return tuple(float(compute(p)) for p in forward.values())
+
+
 @every_function
 def test_both_zeros_give_the_value_at_zero(forward: Call) -> None:
-    value = float(reference.value(forward.entry.name, (0.0, *forward.values())))
     for dtype in DTYPES:
+        arguments = (0.0, *_rounded(forward, dtype))
+        value = float(reference.value(forward.entry.name, arguments))
         zeros = np.array([0.0, -0.0], dtype)
         found = forward(zeros)
         np.testing.assert_allclose(
-            found.astype(float), value, rtol=2 * float(finfo(dtype).eps), atol=0
+            found.astype(float),
+            np.asarray(value, dtype).astype(float),
+            rtol=2 * float(finfo(dtype).eps),
+            atol=0,
         )
         slopes = forward.of(DERIVATIVE)(zeros)
         assert slopes[0] == slopes[1]
@@ -239,6 +257,9 @@ def test_both_zeros_give_the_value_at_zero(forward: Call) -> None:
 @every_function
 def test_odd_functions_keep_the_sign_of_zero(forward: Call) -> None:
     name, values = forward.entry.name, forward.values()
+    low, high = forward.entry.domain
+    if low != -high:
+        pytest.skip("not odd")
     at = [reference.value(name, (x, *values)) for x in (-2.5, 2.5, -0.1, 0.1)]
     if at[0] != -at[1] or at[2] != -at[3]:
         pytest.skip("not odd")
@@ -285,8 +306,8 @@ def test_subnormal_input_is_not_flushed(forward: Call) -> None:
         )
         sizes = np.array([1, 2, 3, 10, 500, 0.3 * tiny / step, 0.9 * tiny / step])
         x = (np.floor(np.concatenate([-sizes, sizes])) * step).astype(dtype)
-        compute = np.float64 if dtype == np.float64 else np.float32
-        parameters = tuple(float(compute(p)) for p in forward.values())
+        x = inside(forward.entry.domain, x)
+        parameters = _rounded(forward, dtype)
         for z, found, exact in zip(
             x, forward(x), _reference(forward.entry.name, x, parameters), strict=True
         ):
@@ -298,10 +319,10 @@ def test_subnormal_input_is_not_flushed(forward: Call) -> None:
 def test_subnormal_results_are_not_flushed(forward: Call) -> None:
     for dtype, farthest in ((np.float32, 110), (np.float64, 750)):
         points = np.linspace(farthest / 8, farthest, 700, dtype=dtype)
-        x = np.concatenate([-points, points])
+        x = inside(forward.entry.domain, np.concatenate([-points, points]))
         tiny = float(finfo(dtype).tiny)
         smallest = float(finfo(dtype).smallest_subnormal)
-        exact = _reference(forward.entry.name, x, forward.values())
+        exact = _reference(forward.entry.name, x, _rounded(forward, dtype))
         for z, found, true in zip(x, forward(x), exact, strict=True):
             if 0 < abs(true) < tiny:
                 assert abs(float(found) - true) <= 2 * smallest, (z, found, true)
@@ -311,7 +332,8 @@ def test_subnormal_results_are_not_flushed(forward: Call) -> None:
 def test_subnormal_derivatives_are_not_flushed(forward: Call) -> None:
     # float64's result, far from its own subnormals, is the truth for float32's.
     x = np.linspace(-110, 110, 20_001, dtype=np.float32)
-    true = forward.of(DERIVATIVE)(x.astype(np.float64))
+    exact = Call(forward.entry, DERIVATIVE, _rounded(forward, np.float32))
+    true = exact(x.astype(np.float64))
     info = finfo(np.float32)
     subnormal = (np.abs(true) < float(info.tiny)) & (true != 0)
     for found in (
@@ -319,7 +341,7 @@ def test_subnormal_derivatives_are_not_flushed(forward: Call) -> None:
         forward.of(BACKWARD)(np.ones_like(x), x),
         forward.of(WITH_DERIVATIVE)(x)[1],
     ):
-        error = np.abs(found.astype(np.float64) - true)[subnormal]
+        error = np.abs(found[subnormal].astype(np.float64) - true[subnormal])
         assert (error <= 2 * float(info.smallest_subnormal)).all()
 
 

@@ -160,6 +160,24 @@ def interesting_points(dtype: DTypeLike) -> FloatArray:
     return np.concatenate([-positive[::-1], zeros, positive])
 
 
+def inside(domain: tuple[float, float], points: FloatArray) -> FloatArray:
+    """Return those of the points that lie inside a domain, its ends excluded.
+
+    Parameters
+    ----------
+    domain : pair of float
+        Its ends.
+    points : ndarray
+        Numbers of any dtype.
+
+    Returns
+    -------
+    ndarray
+    """
+    low, high = domain
+    return points[(points > low) & (points < high)]
+
+
 # ----------------------------------------------------------------------------- truth
 
 

@@ -2,8 +2,9 @@
 
     python tools/fit_coefficients.py [name ...]
 
-Names: roots, exp, log1p, gelu_tail, gelu_slope, erf (these six when no name is
-given), and gelu_k, which surveys how the choice of k changes the last two.
+Names: roots, exp, log1p, gelu_tail, gelu_slope, erf, logcosh, logcosh_tail, tanhshrink,
+sine, telu_slope, dish_slope (these when no name is given), and gelu_k, which surveys how
+the choice of k changes the gelu fits.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
 nothing at run time imports it.
 
@@ -133,6 +134,59 @@ def gelu_slope_target(k: mpf) -> Target:
 def gelu_interval(k: mpf, dtype: str) -> tuple[mpf, mpf]:
     high = GELU_LARGEST_A[dtype]
     return mpf(-1), (high - k) / (high + k)
+
+
+def logcosh_target(z: mpf) -> tuple[mpf, mpf]:
+    if z == 0:
+        return mpf(-1) / 12, mpf(0)
+    exact = mp.log(mp.cosh(mp.sqrt(z)))
+    return (exact - z / 2) / z**2, z**2 / exact
+
+
+def logcosh_tail_target(u: mpf) -> tuple[mpf, mpf]:
+    if u == 0:
+        return mpf(1), mpf(0)
+    a = -mp.log(u) / 2
+    return mp.log1p(u) / u, u / mp.log(mp.cosh(a))
+
+
+def tanhshrink_target(z: mpf) -> tuple[mpf, mpf]:
+    if z == 0:
+        return mpf(-2) / 15, mpf(0)
+    a = mp.sqrt(z)
+    f = (a - mp.tanh(a)) / a**3
+    return (f - mpf(1) / 3) / z, z / f
+
+
+def sine_target(z: mpf) -> tuple[mpf, mpf]:
+    if z == 0:
+        return mpf(-1) / 6, mpf(0)
+    a = mp.sqrt(z)
+    return (mp.sin(a) - a) / a**3, a**3 / mp.sin(a)
+
+
+def telu_slope(x: mpf) -> mpf:
+    e = mp.exp(x)
+    return mp.tanh(e) + x * e * mp.sech(e) ** 2
+
+
+def dish_slope(x: mpf) -> mpf:
+    s = x / mp.sqrt(1 + x * x)
+    return (1 + s) * (1 + s - s * s) / 2
+
+
+TELU_ROOT = mp.findroot(telu_slope, mpf("-1.08"))
+DISH_ROOT = mp.findroot(dish_slope, mpf("-0.79"))
+
+
+def near_root_target(slope: Callable[[mpf], mpf], root: mpf) -> Target:
+    def target(d: mpf) -> tuple[mpf, mpf]:
+        # The quotient loses -log10|d| digits; the middle of a grid may be 1e-90.
+        at_root = abs(d) < mpf(10) ** -40
+        f = mp.diff(slope, root) if at_root else slope(root + d) / d
+        return f, 1 / f
+
+    return target
 
 
 def sample_of(target: Target, interval: tuple[mpf, mpf], count: int) -> list[Point]:
@@ -343,6 +397,51 @@ FITS = {
         bits={"float32": 26.5, "float64": 55.5},
         start={"float32": 8, "float64": 22},
         k=GELU_K,
+    ),
+    "logcosh": Fit(
+        what="log(cosh(a)) = a^2/2 + a^4 P(a^2), |a| <= 1; relative error",
+        target=dict.fromkeys(DIGITS, logcosh_target),
+        interval=dict.fromkeys(DIGITS, (mpf(0), mpf(1))),
+        bits={"float32": 27, "float64": 56},
+        start={"float32": 3, "float64": 10},
+    ),
+    "logcosh_tail": Fit(
+        what="log1p(u) = u P(u), u = exp(-2a), a >= 1; error relative to log(cosh(a))",
+        target=dict.fromkeys(DIGITS, logcosh_tail_target),
+        interval=dict.fromkeys(DIGITS, (mpf(0), mp.exp(-2) * (1 + mpf(2) ** -20))),
+        bits={"float32": 27, "float64": 56},
+        start={"float32": 2, "float64": 7},
+        fixed=[mpf(1), None],
+    ),
+    "tanhshrink": Fit(
+        what="a - tanh(a) = a^3/3 + a^5 P(a^2), |a| <= 1; relative error",
+        target=dict.fromkeys(DIGITS, tanhshrink_target),
+        interval=dict.fromkeys(DIGITS, (mpf(0), mpf(1))),
+        bits={"float32": 27, "float64": 56},
+        start={"float32": 4, "float64": 12},
+    ),
+    "sine": Fit(
+        what="sin(e) = e + e^3 P(e^2), |e| <= pi/4 (1 + 2^-10); relative error",
+        target=dict.fromkeys(DIGITS, sine_target),
+        interval=dict.fromkeys(
+            DIGITS, (mpf(0), (mp.pi / 4 * (1 + mpf(2) ** -10)) ** 2)
+        ),
+        bits={"float32": 27, "float64": 56},
+        start={"float32": 2, "float64": 4},
+    ),
+    "telu_slope": Fit(
+        what="telu'(r + d) = d P(d), r its root, |d| <= 2^-5; relative error",
+        target=dict.fromkeys(DIGITS, near_root_target(telu_slope, TELU_ROOT)),
+        interval=dict.fromkeys(DIGITS, (-(mpf(2) ** -5), mpf(2) ** -5)),
+        bits={"float32": 25.9, "float64": 54.7},
+        start={"float32": 1, "float64": 3},
+    ),
+    "dish_slope": Fit(
+        what="dish'(r + d) = d P(d), r its root, |d| <= 2^-10; relative error",
+        target=dict.fromkeys(DIGITS, near_root_target(dish_slope, DISH_ROOT)),
+        interval=dict.fromkeys(DIGITS, (-(mpf(2) ** -10), mpf(2) ** -10)),
+        bits={"float32": 25.4, "float64": 54.5},
+        start={"float32": 1, "float64": 3},
     ),
 }
 

@@ -10,6 +10,7 @@ Coefficients come from tools/fit_coefficients.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -35,6 +36,9 @@ from .language import (
 )
 
 LN2 = "0.693147180559945309417232121458176568075500134360255254120680009"
+HALF_PI = "1.57079632679489661923132169163975144209858469968755291048747229615"
+QUARTER_PI = "0.785398163397448309615660845819875721049292349843776455243736148077"
+TWO_OVER_PI = "0.636619772367581343075535053490057448137838582961825794990669376236"
 LOG2_E = "1.442695040888963407359924681001892137426645954152985934135449406"
 
 # expm1(r) = r + r^2 EXP(r) for |r| <= ln(2)/2
@@ -77,6 +81,20 @@ LOG1P_FLOAT64 = (
     "6.0525538233382838e-02",
     "4.1721560410463633e-02",
     "8.5054486173725533e-02",
+)
+# sin(e) = e + e^3 SINE(e^2) for |e| <= pi/4
+SINE_FLOAT32 = (
+    "-1.66666552e-01",
+    "8.33218824e-03",
+    "-1.95180735e-04",
+)
+SINE_FLOAT64 = (
+    "-1.6666666666666630e-01",
+    "8.3333333333218892e-03",
+    "-1.9841269829421561e-04",
+    "2.7557313566283531e-06",
+    "-2.5050739441666550e-08",
+    "1.5895758995750130e-10",
 )
 
 
@@ -355,6 +373,15 @@ def expm1(reduced: Reduced) -> Pair:
     return Pair(high, fma(factor, r_low, low + (factor - (whole + 1.0))))
 
 
+def tanh_of_size(a: Value, a_low: Real | None = None) -> Pair:
+    """tanh(a + a_low) for a >= 0; beyond 25 it is 1 to any precision here."""
+    # -m / (2 + m), m = expm1(-2a)
+    rest = None if a_low is None else -2.0 * real(a_low)
+    m = expm1(reduce_exp(-2.0 * clamp_high(a, 25.0), rest))
+    base = fast_two_sum(2.0, m.high)
+    return quotient(Pair(-m.high, -m.low), Pair(base.high, base.low + m.low))
+
+
 def log1p_lifted(u: Value) -> Value:
     """log(1 + u) of a lifted u between 0 and 1, lifted too."""
     s = over_one_plus(0.5 * u, u * (0.5 * lower()))
@@ -362,6 +389,35 @@ def log1p_lifted(u: Value) -> Value:
     square = s_true * s_true
     series = polynomial(square, by_dtype(LOG1P_FLOAT32, LOG1P_FLOAT64))
     return 2.0 * (s.high + fma(s.high * square, series, s.low))
+
+
+def split_in_three(decimal: str) -> tuple[Value, Value, Value]:
+    """A constant to three times the precision."""
+    high, middle = split(decimal)
+    rest = Fraction(decimal) - Fraction(high.constant) - Fraction(middle.constant)
+    return high, middle, real(str(rest))
+
+
+def nearest_quarter_turn(z: Value, offset: float) -> tuple[Value, Value]:
+    """The integer n nearest to z / (pi/2) + offset, and whether it is odd.
+
+    For |n| < 2^22 (2^51 in float64): see `reduce_exp`.
+    """
+    magic = by_dtype(1.5 * 2.0**23, 1.5 * 2.0**52)
+    if offset == 0:
+        shifted = fma(z, real(TWO_OVER_PI), magic)
+    else:
+        shifted = fma(z, real(TWO_OVER_PI), offset) + magic
+    # n's lowest bit becomes the highest of the exponent: 2.0 or 0.0, of any sign
+    odd = from_bits(shift_left(bits(shifted), by_dtype(30, 62))) != 0.0
+    return shifted - magic, odd
+
+
+def sine(e: Pair) -> Pair:
+    """sin(e) for |e| <= pi/4."""
+    square = e.high * e.high
+    series = polynomial(square, by_dtype(SINE_FLOAT32, SINE_FLOAT64))
+    return fast_two_sum(e.high, fma(e.high * square, series, e.low))
 
 
 def pair(x: Real) -> Pair:
@@ -386,6 +442,15 @@ def distance_to(root: str, a: Value, a_low: Value | None = None) -> Pair:
     high, low = two_sum(root_high, -a)
     low = low + (root_low if a_low is None else root_low - a_low)
     return fast_two_sum(high, low)
+
+
+def around_root(
+    root: str, x: Value, slope: Sequence[str], elsewhere: Value, radius: float
+) -> Value:
+    """(x - root) SLOPE(x - root) within the radius of a root, another value elsewhere."""
+    d, d_low = distance_to(root, x)
+    series = polynomial(-d, slope)
+    return where(abs(d) <= radius, -fma(d, series, d_low * series), elsewhere)
 
 
 def scale_constant(decimal: str, a: Pair) -> Pair:

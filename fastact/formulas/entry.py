@@ -174,8 +174,9 @@ def activation(
         Where the function comes from.
     plain, plain_backward
         The NumPy expression a careful user would write for y, from ``x`` and the
-        parameters, and for dx, from ``dy`` too; NumPy's functions and ``erf``
-        (SciPy's) stand ready. They are `fastact.plain` and the baseline of the benchmark.
+        parameters, and for dx, from ``dy`` too; NumPy's functions and
+        ``erf`` and ``erfc`` (SciPy's) stand ready. They are `fastact.plain` and the
+        baseline of the benchmark.
     aliases
         Names other systems have for the same function at the same defaults.
     kinks

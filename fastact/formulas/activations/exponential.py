@@ -150,7 +150,8 @@ def ratio(x: Value, divisor: Real) -> tuple[Value, Value | None]:
     For the constant 1 it has lost nothing.
     """
     quotient = x / divisor
-    lowest = lowest_exponent()
+    # As low as e^x may be lifted: a large factor must not bring back what is clamped.
+    lowest = by_dtype(-130.0, -795.0)
     clamped = clamp_low(clamp_high(quotient, 0.0), lowest)
     if real(divisor).constant == 1:
         return clamped, None

@@ -121,7 +121,6 @@ def relu6_derivative_from_output(y: Value) -> Value:
     formula="x for x > threshold, else value",
     source="torch.nn.functional.threshold",
     kinks={"threshold": "0"},
-    from_output_requires={"threshold": ">= value"},
     plain="np.where(x > threshold, x, value)",
     plain_backward="dy * (x > threshold)",
 )
@@ -133,11 +132,6 @@ def threshold(x: Value, threshold: Real, value: Real) -> Value:
 @threshold.derivative
 def threshold_derivative(x: Value, threshold: Real, value: Real) -> Value:
     return slope_where(x > threshold, 1.0, x)
-
-
-@threshold.derivative_from_output
-def threshold_derivative_from_output(y: Value, threshold: Real, value: Real) -> Value:
-    return slope_where(y > threshold, 1.0, y)
 
 
 @activation(
@@ -408,7 +402,7 @@ def sparse_plus_derivative(x: Value) -> Value:
 
 @sparse_plus.derivative_from_output
 def sparse_plus_derivative_from_output(y: Value) -> Value:
-    return sqrt(clamp_high(y, 1.0))
+    return sqrt(clip(y, 0.0, 1.0))
 
 
 @activation(
@@ -528,7 +522,7 @@ def relu_squared_derivative(x: Value) -> Value:
 
 @relu_squared.derivative_from_output
 def relu_squared_derivative_from_output(y: Value) -> Value:
-    return 2.0 * sqrt(y)
+    return 2.0 * sqrt(clamp_low(y, 0.0))
 
 
 @activation(

@@ -5,22 +5,26 @@ from __future__ import annotations
 from ..elementary import (
     Pair,
     add_same_sign,
+    around_root,
     constant_pair,
     distance_to,
     exact_product,
     exp_lifted,
     expm1,
     fma_exact,
+    half_of_one_minus_exp_pair,
     lower,
     lowest_exponent,
     multiply,
     one_plus,
+    over_one_plus,
     pair,
     quotient,
     reduce_exp,
     scale,
     scale_constant,
     select,
+    tanh_of_size,
     times_pair,
     total,
     two_product,
@@ -95,6 +99,39 @@ def swish_by_beta(x: Value, beta: Real) -> Value:
     # x^2 grows much more slowly than e^-|z| falls, but inf * 0 would be NaN.
     slope = x * logistic_slope_lifted(z, z_low) * lower() * x
     return where(abs(z) > -lowest_exponent(), 0.0, slope)
+
+
+QUICK_GELU_BETA = "1.702"
+
+
+def quick_gelu_exponent(x: Value) -> tuple[Value, Pair]:
+    """x, clamped where the function is zero, and 1.702 x."""
+    limit = by_dtype(65.0, 446.0)
+    x = clamp_low(x, -limit)
+    return x, scale(clamp_high(x, limit), constant_pair(QUICK_GELU_BETA))
+
+
+@activation(
+    formula="x / (1 + exp(-1.702 x))",
+    source="Hendrycks and Gimpel 2016, arXiv:1606.08415",
+    aliases=("gelu_quick", "quickgelu", "gelu_fast_approx"),
+    derivative_roots=("-0.75115425544128895129809561634722688333694329612221",),
+    plain="x / (1 + np.exp(-1.702 * x))",
+    plain_backward="dy * (s := 1 / (1 + np.exp(-1.702 * x)))"
+    " * (1 + 1.702 * x * (1 - s))",
+    notes="A function of its own, not an approximation of gelu to rely on: it is up to "
+    "0.02 away.",
+)
+def quick_gelu(x: Value) -> Value:
+    """Gaussian error linear unit, logistic form."""
+    x, exponent = quick_gelu_exponent(x)
+    return times_logistic(x, *exponent)
+
+
+@quick_gelu.derivative
+def quick_gelu_derivative(x: Value) -> Value:
+    _, exponent = quick_gelu_exponent(x)
+    return silu_slope(*exponent)
 
 
 # ---------------------------------------------------------------- mish
@@ -235,3 +272,73 @@ def gelu_tanh_derivative(x: Value) -> Value:
     base = one_plus(unlift(lifted))
     left = total(quotient(multiply(lifted, factor), multiply(base, base)))
     return one_minus_right(x < 0, left)
+
+
+TELU_ROOT = "1.0788600584646240566506673701720774760725540318078"
+# telu'(d - TELU_ROOT) = d TELU_SLOPE(d) for |d| <= 2^-5
+TELU_SLOPE_FLOAT32 = (
+    "3.52503628e-01",
+    "3.25226933e-01",
+    "1.07883364e-01",
+    "-2.29211356e-02",
+    "-6.45183399e-02",
+)
+TELU_SLOPE_FLOAT64 = (
+    "3.5250363316030620e-01",
+    "3.2522691388753083e-01",
+    "1.0786032936426479e-01",
+    "-2.2875972059962512e-02",
+    "-4.5645387109152988e-02",
+    "-2.5487706323420373e-02",
+    "-5.6305876944004792e-03",
+    "2.7752944886440174e-03",
+    "3.7636276972709427e-03",
+)
+
+
+def telu_far_left() -> float:
+    """Where tanh(e^x) = e^x to the last digit: that may be a subnormal, and is lifted."""
+    return -20.0
+
+
+def telu_exponential(x: Value) -> Pair:
+    """e^x, lifted; for x > 4, where tanh(e^x) is 1 to any precision here, e^4."""
+    return exp_lifted(reduce_exp(clamp_high(clamp_low(x, lowest_exponent()), 4.0)))
+
+
+@activation(
+    formula="x tanh(exp(x))",
+    source="Fernandez and Mali 2024, arXiv:2412.20269",
+    derivative_roots=("-" + TELU_ROOT,),
+    plain="x * np.tanh(np.exp(np.minimum(x, 4)))",
+    plain_backward="dy * ((t := np.tanh(e := np.exp(np.minimum(x, 4))))"
+    " + x * e * (1 - t * t))",
+)
+def telu(x: Value) -> Value:
+    """Hyperbolic tangent exponential linear unit."""
+    lifted = telu_exponential(x)
+    e = unlift(lifted)
+    # tanh(e) = m / (1 - m)
+    m = total(half_of_one_minus_exp_pair(clamp_high(e.high, 25.0), e.low))
+    far = x < telu_far_left()
+    t = select(far, lifted, over_one_plus(m, -m))
+    x = clamp_low(x, lowest_exponent())
+    return times_pair(x, t) * where(far, lower(), 1.0)
+
+
+@telu.derivative
+def telu_derivative(x: Value) -> Value:
+    """tanh(e) + x e (1 - tanh(e)^2), e = e^x; around its root a polynomial."""
+    lifted = telu_exponential(x)
+    e = unlift(lifted)
+    t = tanh_of_size(e.high, e.low)
+    square = multiply(t, t)
+    sech_squared = one_plus(Pair(-square.high, -square.low))
+    far = x < telu_far_left()
+    e, t = select(far, lifted, e), select(far, lifted, t)
+    bounded = clamp_high(clamp_low(x, lowest_exponent()), 4.0)
+    product = multiply(scale(bounded, e), sech_squared)
+    high, low = two_sum(t.high, product.high)
+    slope = (high + (low + (t.low + product.low))) * where(far, lower(), 1.0)
+    series = by_dtype(TELU_SLOPE_FLOAT32, TELU_SLOPE_FLOAT64)
+    return around_root("-" + TELU_ROOT, x, series, slope, 2.0**-5)

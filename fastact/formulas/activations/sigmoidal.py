@@ -22,6 +22,7 @@ from ..elementary import (
     lowest_exponent,
     pair,
     quotient,
+    scale,
     two_product,
     two_sum,
 )
@@ -141,9 +142,10 @@ def scaled_tanh(x: Value, alpha: Real = 1.7159, beta: Real = 2 / 3) -> Value:
 
 @scaled_tanh.derivative
 def scaled_tanh_derivative(x: Value, alpha: Real, beta: Real) -> Value:
-    z = twice(*exact_product(beta, x))
-    factor = two_product(alpha, beta)
-    return logistic_slope_times_lifted(factor, *z) * (4.0 * lower())
+    z, z_low = twice(*exact_product(beta, x))
+    slope = logistic_slope_times_lifted(two_product(alpha, beta), z, z_low)
+    # A large factor must not bring back what has been clamped.
+    return where(abs(z) > -lowest_exponent(), 0.0, slope * (4.0 * lower()))
 
 
 @scaled_tanh.derivative_from_output
@@ -222,8 +224,13 @@ def softcap_by_cap(x: Value, cap: Real) -> Value:
 )
 def dyt(x: Value, alpha: Real = 0.5, gamma: Real = 1.0, beta: Real = 0.0) -> Value:
     """Dynamic tanh, in the place of a normalisation layer."""
-    y = scaled_tanh(x, gamma, alpha)
-    return where(real(beta) == 0, y, y + beta)  # -0.0 + 0.0 would lose the sign
+    z, z_low = exact_product(alpha, x)
+    product = scale(gamma, tanh_of_sum(z, z_low))
+    # At infinity gamma and beta may cancel, and nothing must be left over.
+    rest = where(abs(z) < 25.0, product.low, 0.0)
+    high, low = two_sum(product.high, beta)
+    shifted = high + (low + rest)
+    return where(real(beta) == 0, scaled_tanh(x, gamma, alpha), shifted)
 
 
 @dyt.derivative
