@@ -53,6 +53,8 @@ SMALL = 1000
 # The length of the rows of the functions along an axis.
 ROW = 1000
 WITHOUT_DEFAULT = 0.25
+# The group of the functions that pool: it divides every row.
+POOL_SIZE = 2
 # The cost of a call is compared with that of NumPy's own ufunc, on so many elements.
 YARDSTICK, CALL_SIZE = "np.tanh", 10
 
@@ -120,22 +122,21 @@ class Case:
         # Not hash(): Python salts it anew in every process.
         rng = np.random.default_rng(zlib.crc32(self.group.encode()))
         entry = ENTRIES.get(self.function)
-        count = 1 if entry is None else len(entry.arrays)
-        gradients = 1 if entry is None else len(entry.results)
-        arrays = [
-            rng.standard_normal(self.shape).astype(self.dtype) for _ in range(count)
-        ]
-        if self.function in CATALOGUE and CATALOGUE[self.function].domain == (0, 1):
-            arrays = [rng.uniform(0.001, 0.999, self.shape).astype(self.dtype)]
+        facts = ROW_FUNCTIONS.get(self.function)
+        rows, row = (*self.shape, 0)[:2]
+        extra: tuple[Any, ...] = (POOL_SIZE,) if facts and facts.pools else ()
+        shapes = [self.shape] * (len(entry.arrays) if entry else 1)
+        gradient = self.shape
         if self.function == LOSS:
-            arrays += [rng.integers(0, self.shape[-1], self.shape[0])]
-        dy = [
-            rng.standard_normal(() if self.function == LOSS else self.shape).astype(
-                self.dtype
-            )
-            for _ in range(gradients if self.direction == "backward" else 0)
-        ]
-        return (*dy, *arrays, *self.parameters)
+            extra, gradient = (rng.integers(0, row, rows),), ()
+        elif facts and facts.reduces:
+            gradient = (rows, row // POOL_SIZE) if facts.pools else (rows,)
+        if self.direction == "backward":
+            shapes = [gradient] * (len(entry.results) if entry else 1) + shapes
+        arrays = [rng.standard_normal(shape).astype(self.dtype) for shape in shapes]
+        if self.function in CATALOGUE and CATALOGUE[self.function].domain == (0, 1):
+            arrays[-1] = rng.uniform(0.001, 0.999, self.shape).astype(self.dtype)
+        return (*arrays, *extra, *self.parameters)
 
     def plain(self) -> Callable[..., Any]:
         """The plain NumPy function."""

@@ -81,6 +81,7 @@ def test_throughput(case: Case, benchmark: Any) -> None:
         checked=False,
     )
     keywords = {}
+    function = case.callable()
     if implementation.backend is not None:
         fa.set_backend(implementation.backend)
         fa.set_num_threads(implementation.threads)

@@ -110,6 +110,11 @@ ffibuilder.set_source(
     '#include "fastact.h"\n#include "threads.h"\n' + declarations,
     sources=[str(Path("csrc") / source) for source in SOURCES]
     + [str((GENERATED / "table.c").relative_to(ROOT))],
+    # What is included must be compiled anew, too, when it alone has changed.
+    depends=[
+        str(path.relative_to(ROOT))
+        for path in (*GENERATED.glob("*.inc"), *(ROOT / "csrc").glob("*.[ch]"))
+    ],
     include_dirs=["csrc", "build"],
     extra_compile_args=compile_flags(),
     libraries=[] if platform.system() == "Windows" else ["m", "pthread"],

@@ -182,7 +182,7 @@ write_number(char *place, char type, double value)
 
 /* The buffers of a task; NULL where the array itself is used. */
 typedef struct {
-    char *logits, *targets, *converted, *output, *scratch;
+    char *logits, *targets, *converted, *output;
 } buffers;
 
 /* Rows of one run, at most a tile of them. */
@@ -191,7 +191,7 @@ run_tile(job *j, const buffers *b, size_t first, size_t rows)
 {
     const fa_cross_entropy *call = j->call;
     const char kernel = fa_kernel_type(j->logits.type);
-    const fa_row_kernels *kernels = kernel == 'd' ? &fa_current_isa->rows_f64 : &fa_current_isa->rows_f32;
+    const fa_loss_kernel *loss = kernel == 'd' ? &fa_current_isa->loss_f64 : &fa_current_isa->loss_f32;
     const size_t n = call->n, row_bytes = n * fa_type_size(kernel);
     const size_t target_bytes = call->has_labels ? 0 : n * fa_type_size(fa_kernel_type(j->targets.type));
     const fa_row_block logits = rows_from(j, &j->logits, first), targets = rows_from(j, &j->targets, first),
@@ -220,13 +220,13 @@ run_tile(job *j, const buffers *b, size_t first, size_t rows)
             }
         }
         if (!call->backward) {
-            const double loss = counts ? kernels->cross_entropy(n, x, &target, b->scratch) : 0;
-            j->group_sums[(first + r) / j->group_rows] += loss;
+            const double own_loss = counts ? loss->forward(n, x, &target) : 0;
+            j->group_sums[(first + r) / j->group_rows] += own_loss;
             if (output.first != NULL)
-                write_number(output.first + row * output.row_step, output.type, loss);
+                write_number(output.first + row * output.row_step, output.type, own_loss);
         } else if (counts) {
             const double own = dy.first == NULL ? 1 : read_number(dy.first + row * dy.row_step, dy.type);
-            kernels->cross_entropy_backward(n, x, &target, call->factor * own, dx);
+            loss->backward(n, x, &target, call->factor * own, dx);
         } else {
             memset(dx, 0, row_bytes);
         }
@@ -247,19 +247,18 @@ run_rows(void *context, size_t begin, size_t end)
         !call->has_labels && !is_ready(j, &j->targets, target_kernel),
         !call->has_labels && target_kernel != kernel,
         call->backward && !is_ready(j, &j->output, kernel),
-        !call->backward,
     };
-    const size_t row_counts[] = {tile_rows, tile_rows, 1, tile_rows, 1};
-    char *memory[5];
+    const size_t row_counts[] = {tile_rows, tile_rows, 1, tile_rows};
+    char *memory[4];
     bool failed = false;
-    for (int k = 0; k < 5; k++) {
+    for (int k = 0; k < 4; k++) {
         memory[k] = staged[k] ? malloc(row_counts[k] * row_bytes + 1) : NULL;
         failed |= staged[k] && memory[k] == NULL;
     }
     if (failed) {
         __atomic_store_n(&j->out_of_memory, 1, __ATOMIC_RELAXED);
     } else {
-        const buffers b = {memory[0], memory[1], memory[2], memory[3], memory[4]};
+        const buffers b = {memory[0], memory[1], memory[2], memory[3]};
         const fa_environment environment = fa_enter();
         for (size_t row = begin, rows; row < end; row += rows) {
             rows = rows_left(j, row) < end - row ? rows_left(j, row) : end - row;
@@ -268,7 +267,7 @@ run_rows(void *context, size_t begin, size_t end)
         }
         fa_leave(environment);
     }
-    for (int k = 0; k < 5; k++)
+    for (int k = 0; k < 4; k++)
         free(memory[k]);
 }
 

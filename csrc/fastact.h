@@ -61,15 +61,17 @@ void fa_elementwise_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdi
 /* (n),(n),()...->(n),()...: an elementwise kernel whose last outputs are summed over the core axis. */
 void fa_parameter_backward(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
 
-enum { FA_SOFTMAX, FA_LOG_SOFTMAX };
+enum { FA_SOFTMAX, FA_SOFTMIN, FA_LOG_SOFTMAX, FA_LOGSUMEXP, FA_SPARSEMAX, FA_ENTMAX15, FA_HARDMAX, FA_MAXOUT };
 typedef struct {
     int function;      /* FA_SOFTMAX, ... */
     int input_count;   /* 1 forward (x); 2 backward (dy and x or y) */
     int from_output;   /* backward: whether the second input is y */
     int masked;        /* whether a mask and a scale follow the inputs */
+    double excluded;   /* what the function gives for an excluded element */
+    int reduces;       /* whether the function has one result per row: forward (n)->(), backward (),(n)->(n) */
     char type;         /* NumPy's type character of the arrays */
 } fa_row_loop;
-/* (n)->(n) and its like. */
+/* (n)->(n), (n)->() and their like. */
 void fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
 
 enum { FA_MAX_DIMENSIONS = 64 };
@@ -114,17 +116,22 @@ typedef struct {
     double smoothing;
 } fa_target;
 
-/* Row kernels: softmax and its like on one contiguous row. `extra` is a row of a second input where there is one. */
+/* The loss of a row of at least one element, and a factor times its gradient, where dx may be x. */
 typedef struct {
-    void (*softmax)(size_t n, const void *x, double scale, void *y);
-    void (*log_softmax)(size_t n, const void *x, double scale, void *y);
-    void (*softmax_backward)(size_t n, const void *dy, const void *y, double scale, void *dx);
-    void (*log_softmax_backward)(size_t n, const void *dy, const void *y, double scale, void *dx);
-    /* The loss of a row of at least one element; `scratch` has room for a row. */
-    double (*cross_entropy)(size_t n, const void *x, const fa_target *target, void *scratch);
-    /* factor times the gradient of that loss; dx may be x. */
-    void (*cross_entropy_backward)(size_t n, const void *x, const fa_target *target, double factor, void *dx);
-} fa_row_kernels;
+    double (*forward)(size_t n, const void *x, const fa_target *target);
+    void (*backward)(size_t n, const void *x, const fa_target *target, double factor, void *dx);
+} fa_loss_kernel;
+
+enum { FA_ROW_FUNCTIONS = FA_MAXOUT + 1, FA_MAX_COLUMNS = 64 };
+
+/* One row function on a tile of `width` interleaved rows: element i of row r of an array stands at i * pitch + r. */
+typedef struct {
+    void (*forward)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, double scale, void *y, ptrdiff_t y_pitch);
+    /* What the gradient is computed from, other than dy; NULL: from x itself. */
+    void (*prepare)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, double scale, void *y, ptrdiff_t y_pitch);
+    void (*backward)(size_t n, size_t width, const void *dy, ptrdiff_t dy_pitch, const void *y, ptrdiff_t y_pitch,
+                     double scale, void *dx, ptrdiff_t dx_pitch);
+} fa_row_kernel;
 
 /* Between a 16-bit type and float32, rounding to nearest even. */
 typedef struct {
@@ -136,7 +143,10 @@ typedef struct {
 typedef struct {
     const char *name;
     const fa_function *kernels;   /* in the order of fa_kernels */
-    fa_row_kernels rows_f32, rows_f64;
+    /* By function; for width 1, and for 1 to FA_MAX_COLUMNS (NULL where there is no such form). */
+    fa_row_kernel rows_f32[FA_ROW_FUNCTIONS], rows_f64[FA_ROW_FUNCTIONS];
+    fa_row_kernel columns_f32[FA_ROW_FUNCTIONS], columns_f64[FA_ROW_FUNCTIONS];
+    fa_loss_kernel loss_f32, loss_f64;
     fa_conversion f16, bf16;
 } fa_isa;
 

@@ -38,7 +38,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     *_families.NAMES,
-    *_rows.FUNCTIONS,
+    *_rows.PUBLIC,
     *_losses.FUNCTIONS,
     "backend",
     "crelu",
@@ -59,7 +59,7 @@ __all__ = [
     "show_config",
     "ufuncs",
 ]
-globals().update(_rows.FUNCTIONS | _losses.FUNCTIONS)
+globals().update(_rows.PUBLIC | _losses.FUNCTIONS)
 
 
 def __getattr__(name: str) -> object:

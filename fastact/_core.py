@@ -10,7 +10,13 @@ import numpy as np
 
 from . import _ufuncs
 from ._kernels import ffi, lib
-from .formulas.kernels import PARAMETER_BACKWARD, Kernel
+from .formulas.kernels import (
+    BACKWARD_FROM_OUTPUT,
+    FORWARD,
+    PARAMETER_BACKWARD,
+    Kernel,
+)
+from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS
 
 # Types of the arrays a ufunc takes, in NumPy's order of promotion: what the arrays are
 # (float16, float32, float64), what their parameters are, what the kernel computes in.
@@ -95,8 +101,6 @@ LOOP_ADDRESSES = {
 _ENUM = {
     "current": lib.FA_BACKEND_CURRENT,
     "numba": lib.FA_BACKEND_NUMBA,
-    "softmax": lib.FA_SOFTMAX,
-    "log_softmax": lib.FA_LOG_SOFTMAX,
 }
 
 
@@ -161,23 +165,38 @@ def make_ufunc(kernel: Kernel, doc: str, *, backend: str = "current") -> np.ufun
 
 
 def make_row_ufunc(
-    name: str, doc: str, *, function: str, inputs: int, from_output: bool, masked: bool
+    name: str, doc: str, *, function: str, member: str, masked: bool
 ) -> np.ufunc:
     """The generalised ufunc over a row function."""
+    facts = ROW_FUNCTIONS[function]
+    inputs = len(ROW_INPUTS[member])
     loops = []
     for array, parameter, _ in LOOP_TYPES:
         types = array * inputs + (f"?{parameter}" if masked else "") + array
         loop = ffi.new("fa_row_loop *")
-        loop.function = _ENUM[function]
+        loop.function = getattr(lib, f"FA_{function.upper()}")
         loop.input_count = inputs
-        loop.from_output = from_output
+        loop.from_output = member == BACKWARD_FROM_OUTPUT
         loop.masked = masked
+        loop.excluded = facts.excluded_value
+        loop.reduces = facts.reduces
         loop.type = array.encode()
         _row_loops[name, array] = loop
         loops.append((types, loop))
-    operands = inputs + (2 if masked else 0)
-    signature = ",".join(["(n)"] * inputs + (["(n)", "()"] if masked else []))
-    return _make(name, doc, (operands, 1), "fa_rows", loops, f"{signature}->(n)")
+    arrays, result = ["(n)"] * inputs, "(n)"
+    if facts.reduces and member == FORWARD:
+        result = "()"
+    elif facts.reduces:
+        arrays[0] = "()"
+    selection = ["(n)", "()"] if masked else []
+    return _make(
+        name,
+        doc,
+        (inputs + len(selection), 1),
+        "fa_rows",
+        loops,
+        f"{','.join(arrays + selection)}->{result}",
+    )
 
 
 def run_rows(

@@ -11,7 +11,8 @@ from numba import types
 from numba.extending import overload
 
 from . import _core, _numba_language
-from .formulas.kernels import Kernel
+from .formulas.kernels import FORWARD, Kernel
+from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS
 
 
 def _is_wide(kind: Any) -> bool:
@@ -135,12 +136,96 @@ _ROWS = ctypes.CFUNCTYPE(
 )(_core.LOOP_ADDRESSES["fa_rows"])
 
 
-def register_rows(function: Any, name: str, inputs: tuple[str, ...]) -> None:
+_ROW_SOURCE = """
+def implementation({arguments}):
+    ndim = {x}.ndim
+    if axis < -ndim or axis >= ndim:
+        raise ValueError('axis is out of bounds')
+    axis = axis + ndim if axis < 0 else axis
+    n, before, after = {x}.shape[axis], 1, 1
+    for i in range(ndim):
+        if i < axis:
+            before *= {x}.shape[i]
+        elif i > axis:
+            after *= {x}.shape[i]
+{groups}{casts}{checks}    out = np.empty({result}, real)
+    arrays = np.array([{pointers}], np.uintp)
+    dimensions = np.array([before if after == 1 else after, n], np.intp)
+    lengths = np.array([{lengths}], np.intp)
+    steps = np.empty({step_count}, np.intp)
+    for k in range({count}):
+        steps[k] = lengths[k] * size if after == 1 else size
+    steps[{count}:] = size * after
+    for i in range(1 if after == 1 else before):
+        rows(arrays.ctypes.data, dimensions.ctypes.data, steps.ctypes.data, data)
+        for k in range({count}):
+            arrays[k] += np.uintp(lengths[k] * after * size)
+{kept}    return {returned}
+"""
+
+
+def _row_source(function: str, member: str, kinds: list[Any]) -> str:
+    """Calls of the C loop over all rows of contiguous arrays."""
+    facts = ROW_FUNCTIONS[function]
+    *_, x = inputs = ROW_INPUTS[member]
+    ndim = kinds[-1].ndim
+    whole = f"{x}.shape"
+    if facts.pools:  # the axis has groups in place of elements
+        shape = "".join(
+            f"{x}.shape[{i}] if axis != {i} else {x}.shape[{i}] // pool_size, "
+            for i in range(ndim)
+        )
+    else:
+        shape = "".join(f"{x}.shape[{i} if axis > {i} else {i + 1}], "
+                        for i in range(ndim - 1))  # fmt: skip
+    reduced = f"({shape})"
+    # Of each operand, whether it has one element per row.
+    single = [facts.reduces and member != FORWARD, *[False] * len(inputs)]
+    if member == FORWARD:
+        single = [False, facts.reduces]
+    shapes = [reduced if is_single else whole for is_single in single]
+    casts = checks = ""
+    for name, kind, wanted in zip(inputs, kinds, shapes, strict=False):
+        array = name if _has_elements(kind) else f"np.full((), {name})"
+        casts += f"    c_{name} = np.ascontiguousarray({array}).astype(real)\n"
+        if name != x and not (wanted == "()" and not _has_elements(kind)):
+            text = "the reduced shape" if wanted == reduced else "the shape"
+            checks += f"    if {name}.shape != {wanted}:\n"
+            checks += f"        raise ValueError('{name} must have {text} of {x}')\n"
+    names = [f"c_{name}" for name in inputs]
+    return _ROW_SOURCE.format(
+        arguments=", ".join([*inputs, *["pool_size"] * facts.pools, "axis=-1"]),
+        x=x,
+        groups="    if pool_size < 1 or n % pool_size != 0:\n"
+        "        raise ValueError('pool_size must divide the length of the axis')\n"
+        "    before *= n // pool_size\n"
+        "    n = pool_size\n"
+        if facts.pools
+        else "",
+        casts=casts,
+        checks=checks,
+        result=shapes[-1],
+        pointers=", ".join(f"{name}.ctypes.data" for name in [*names, "out"]),
+        lengths=", ".join("1" if is_single else "n" for is_single in single),
+        count=len(single),
+        step_count=2 * len(single) - sum(single),
+        kept="".join(
+            f"    keep_alive({name})\n"
+            for name in [*names, "arrays", "dimensions", "steps"]
+        ),
+        returned="out[()]" if shapes[-1] == "()" else "out",
+    )
+
+
+def register_rows(function: Any, name: str, member: str) -> None:
     """Let @njit code call a row function; it calls the C loop by its address."""
+    inputs = ROW_INPUTS[member]
+    pools = ROW_FUNCTIONS[name].pools
 
     def choose(kinds: list[Any]) -> Callable[..., Any]:
-        if not all(map(_has_elements, kinds)):
-            raise TypeError(f"{name} takes arrays")
+        scalar_dy = ROW_FUNCTIONS[name].reduces and not pools and len(kinds) == 2
+        if not all(map(_has_elements, kinds[scalar_dy:])):
+            raise TypeError(f"{name + member} takes arrays")
         wide = any(_is_wide(kind) for kind in kinds)
         namespace: dict[str, Any] = {
             "np": np,
@@ -148,59 +233,14 @@ def register_rows(function: Any, name: str, inputs: tuple[str, ...]) -> None:
             "size": 8 if wide else 4,
             "rows": _ROWS,
             "keep_alive": _numba_language.keep_alive,
-            "data": _core.row_loop_address(name, "d" if wide else "f"),
+            "data": _core.row_loop_address(name + member, "d" if wide else "f"),
         }
-        casts = "".join(
-            f"    c_{array} = np.ascontiguousarray({array}).astype(real)\n"
-            for array in inputs
-        )
-        checks = "".join(
-            f"    if {array}.shape != {inputs[0]}.shape:\n"
-            f"        raise ValueError('{array} must have the shape of {inputs[0]}')\n"
-            for array in inputs[1:]
-        )
-        pointers = ", ".join(
-            [*(f"c_{array}.ctypes.data" for array in inputs), "out.ctypes.data"]
-        )
-        kept = "".join(
-            f"    keep_alive({name})\n"
-            for name in [
-                *(f"c_{array}" for array in inputs),
-                "arrays",
-                "dimensions",
-                "steps",
-            ]
-        )
-        count = len(inputs) + 1
-        source = f"""
-def implementation({", ".join(inputs)}, axis=-1):
-{checks}    ndim = {inputs[0]}.ndim
-    if axis < -ndim or axis >= ndim:
-        raise ValueError('axis is out of bounds')
-    axis = axis + ndim if axis < 0 else axis
-{casts}    out = np.empty({inputs[0]}.shape, real)
-    before, after = 1, 1
-    for i in range(ndim):
-        if i < axis:
-            before *= out.shape[i]
-        elif i > axis:
-            after *= out.shape[i]
-    n = out.shape[axis]
-    arrays = np.array([{pointers}], np.uintp)
-    dimensions = np.array([before if after == 1 else after, n], np.intp)
-    steps = np.empty({2 * count}, np.intp)
-    steps[:{count}] = n * size if after == 1 else size
-    steps[{count}:] = size * after
-    for i in range(1 if after == 1 else before):
-        rows(arrays.ctypes.data, dimensions.ctypes.data, steps.ctypes.data, data)
-        arrays += np.uintp(n * after * size)
-{kept}    return out
-"""
-        exec(source, namespace)
+        exec(_row_source(name, member, kinds), namespace)
         return namespace["implementation"]  # type: ignore[no-any-return]
 
     arguments = ", ".join(inputs)
-    source = f"def typing({arguments}, axis=-1):\n    return choose([{arguments}])\n"
+    declared = ", ".join([*inputs, *["pool_size"] * pools, "axis=-1"])
+    source = f"def typing({declared}):\n    return choose([{arguments}])\n"
     namespace: dict[str, Any] = {"choose": choose}
     exec(source, namespace)
     overload(function)(namespace["typing"])

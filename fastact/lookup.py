@@ -21,7 +21,7 @@ KINDS: dict[str, Iterable[str]] = {
     "elementwise": CATALOGUE,
     "rows": ROW_FUNCTIONS,
     "gates": [name for name, entry in FUSED.items() if entry.packed_gate is not None],
-    "other": ("crelu", "rrelu", "softmax_cross_entropy"),
+    "other": ("crelu", "gumbel_softmax", "rrelu", "softmax_cross_entropy"),
 }
 
 # Names that other systems use for functions with other values: never guessed.

@@ -16,6 +16,7 @@ from typing import Any
 from . import _ufuncs, families, rows, ufuncs
 from ._kernels import ffi, lib
 from .formulas.kernels import ENTRIES, PARAMETER_BACKWARD, kernels
+from .formulas.rows import ROW_FUNCTIONS
 
 try:
     import numba
@@ -85,9 +86,10 @@ for _entry in ENTRIES.values():
             register(_function, _kernel_of[_name], _numba_kernels)
         globals()[_name] = _function
 # The row functions exist once, in C: these are fastact's own, usable in @njit too.
-for _name, _function in rows.FUNCTIONS.items():
-    register_rows(_function, _name, ufuncs.row_inputs(_name))
-    globals()[_name] = _function
+for _name, _facts in ROW_FUNCTIONS.items():
+    for _member in _facts.members:
+        register_rows(rows.FUNCTIONS[_name + _member], _name, _member)
+globals().update(rows.PUBLIC)
 
 for _alias, _name in families.aliases():
     globals()[_alias] = globals()[_name]

@@ -137,6 +137,7 @@ def _core_axis_last(array: Any, begin: int, end: int) -> Any:
 
 
 def parameter_backward(
+    kernel: Kernel,
     ufunc: np.ufunc,
     dy: Any,
     x: Any,
@@ -149,6 +150,7 @@ def parameter_backward(
         name: np.asarray(as_parameter(name, value, (dy, x)))
         for name, value in parameters.items()
     }
+    check(kernel, casts)
     dtype = ufunc.resolve_dtypes(
         (dy.dtype, x.dtype, *[float] * len(casts), *[None] * ufunc.nout)
     )[ufunc.nin]
@@ -258,9 +260,8 @@ def make_parameter_backward(
         bound.apply_defaults()
         given = bound.arguments
         parameters = {name: given[name] for name in names}
-        check(kernel, parameters)
         return parameter_backward(
-            ufunc, given["dy"], given["x"], parameters, given["out"]
+            kernel, ufunc, given["dy"], given["x"], parameters, given["out"]
         )
 
     function.__name__ = function.__qualname__ = entry.name + PARAMETER_BACKWARD

@@ -85,6 +85,93 @@ def softmax_cross_entropy_backward(
     return gradient * (dy / labels.size)
 
 
+def softmin(x: Any, axis: int = -1) -> Any:
+    """Plain NumPy softmin."""
+    return softmax(-x, axis)
+
+
+def softmin_backward(dy: Any, x: Any, axis: int = -1) -> Any:
+    """Plain NumPy gradient of softmin."""
+    return -softmax_backward(dy, -x, axis)
+
+
+def logsumexp(x: Any, axis: int = -1) -> Any:
+    """Plain NumPy logsumexp."""
+    largest = x.max(axis=axis, keepdims=True)
+    total = np.exp(x - largest).sum(axis=axis)
+    return np.log(total) + largest.squeeze(axis)
+
+
+def logsumexp_backward(dy: Any, x: Any, axis: int = -1) -> Any:
+    """Plain NumPy gradient of logsumexp."""
+    return np.expand_dims(dy, axis) * softmax(x, axis)
+
+
+def sparsemax(x: Any, axis: int = -1) -> Any:
+    """Plain NumPy sparsemax, by sorting."""
+    x = np.moveaxis(x, axis, -1)
+    x = x - x.max(axis=-1, keepdims=True)
+    z = -np.sort(-x, axis=-1)
+    taus = (z.cumsum(axis=-1) - 1) / np.arange(1, x.shape[-1] + 1, dtype=x.dtype)
+    last = (z > taus).sum(axis=-1, keepdims=True) - 1
+    tau = np.take_along_axis(taus, last, -1)
+    return np.moveaxis(np.maximum(x - tau, 0), -1, axis)
+
+
+def sparsemax_backward(dy: Any, x: Any, axis: int = -1) -> Any:
+    """Plain NumPy gradient of sparsemax."""
+    inside = sparsemax(x, axis) > 0
+    total = np.where(inside, dy, 0).sum(axis=axis, keepdims=True)
+    mean = total / inside.sum(axis=axis, keepdims=True, dtype=total.dtype)
+    return np.where(inside, dy - mean, 0)
+
+
+def entmax15(x: Any, axis: int = -1) -> Any:
+    """Plain NumPy 1.5-entmax, by sorting."""
+    x = np.moveaxis(x, axis, -1)
+    x = (x - x.max(axis=-1, keepdims=True)) / 2
+    z = -np.sort(-x, axis=-1)
+    counts = np.arange(1, x.shape[-1] + 1, dtype=x.dtype)
+    means = z.cumsum(axis=-1) / counts
+    spread = counts * ((z * z).cumsum(axis=-1) / counts - means * means)
+    taus = means - np.sqrt(np.maximum((1 - spread) / counts, 0))
+    last = (z >= taus).sum(axis=-1, keepdims=True) - 1
+    tau = np.take_along_axis(taus, last, -1)
+    return np.moveaxis(np.maximum(x - tau, 0) ** 2, -1, axis)
+
+
+def entmax15_backward(dy: Any, x: Any, axis: int = -1) -> Any:
+    """Plain NumPy gradient of 1.5-entmax."""
+    root = np.sqrt(entmax15(x, axis))
+    mean = (root * dy).sum(axis=axis, keepdims=True) / root.sum(
+        axis=axis, keepdims=True
+    )
+    return root * (dy - mean)
+
+
+def hardmax(x: Any, axis: int = -1) -> Any:
+    """Plain NumPy hardmax."""
+    y = np.zeros_like(x)
+    np.put_along_axis(y, np.expand_dims(x.argmax(axis=axis), axis), 1, axis)
+    return y
+
+
+def hardmax_backward(dy: Any, x: Any, axis: int = -1) -> Any:
+    """Plain NumPy gradient of hardmax."""
+    return np.zeros_like(x)
+
+
+def maxout(x: Any, pool_size: int) -> Any:
+    """Plain NumPy maxout of the last axis."""
+    return x.reshape(*x.shape[:-1], -1, pool_size).max(axis=-1)
+
+
+def maxout_backward(dy: Any, x: Any, pool_size: int) -> Any:
+    """Plain NumPy gradient of maxout of the last axis."""
+    groups = x.reshape(*x.shape[:-1], -1, pool_size)
+    return (hardmax(groups) * dy[..., np.newaxis]).reshape(x.shape)
+
+
 _functions: dict[str, Callable[..., Any]] = {}
 for _entry in ENTRIES.values():
     _arrays = ", ".join(_entry.arrays)

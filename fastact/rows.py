@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from . import _core, ufuncs
-from .formulas.kernels import BACKWARD, BACKWARD_FROM_OUTPUT, FORWARD
-from .formulas.rows import ROW_FUNCTIONS
+from .formulas.kernels import BACKWARD_FROM_OUTPUT, FORWARD
+from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS, RowFunction
 from .parameters import as_floating, as_parameter
 
 _DOCSTRING = """{lead}
@@ -20,36 +21,28 @@ _DOCSTRING = """{lead}
 Parameters
 ----------
 {arrays}
-axis : int, default -1
-    The axis along which the function works.
-where : array_like of bool, optional
-    Which elements are included; the others {excluded}.
-scale : float, default 1
-    Factor on x (the inverse of a temperature).
+{parameters}
 out : ndarray, optional
     Where to store the result.
 
 Returns
 -------
 {result} : ndarray
-    Array of the input's shape. float16, bfloat16, float32 and float64 stay so.
+    Array of {shape}. float16, bfloat16, float32 and float64 stay so.
 
 Raises
 ------
 ValueError
-    If axis is None or a tuple, or scale an array.
+    {errors}
 TypeError
     For complex numbers, objects and strings.
 
 Notes
 -----
 {notes}
+
+Source: {source}.
 """
-
-_SPECIAL = """
-
-One +inf in a row gives the limit (one-hot), several, or nothing but -inf, NaN. An
-empty row gives an empty row."""
 
 _NORMWISE = """The error is bounded beside the row's largest y (|dy| + sum(|dy| y)), not
 beside each element, where the difference may cancel."""
@@ -59,6 +52,19 @@ _ARRAYS = {
     "y": "y : array_like\n    Output of the function.",
     "dy": "dy : array_like\n    Gradient with respect to the output.",
 }
+_AXIS = """axis : int, default -1
+    The axis along which the function works."""
+_KEEPDIMS = """
+keepdims : bool, default False
+    Whether the {array} has the axis, with length 1."""
+_SELECTION = """
+where : array_like of bool, optional
+    {selected}
+scale : float, default 1
+    Factor on x (the inverse of a temperature)."""
+_POOL_SIZE = """pool_size : int
+    How many consecutive elements form a group.
+"""
 
 
 def _check_axis(axis: Any) -> int:
@@ -70,46 +76,128 @@ def _check_axis(axis: Any) -> int:
     return operator.index(axis)
 
 
+def _without_axis(name: str, array: Any, axis: int) -> Any:
+    """An array that has the reduced axis, as keepdims wants it, without it."""
+    array = _as_array(array)
+    if array.shape[normalize_axis_index(axis, array.ndim)] != 1:
+        raise ValueError(
+            f"{name} must have length 1 along axis {axis} when keepdims is True, not "
+            f"the shape {array.shape}"
+        )
+    return array.squeeze(axis)
+
+
+def _along(axis: int, member: str, *, reduces: bool) -> list[tuple[int, ...]]:
+    """The core axes of the arrays and the result, as a generalised ufunc takes them."""
+    whole: list[tuple[int, ...]] = [(axis,)]
+    if not reduces:
+        return whole * (len(ROW_INPUTS[member]) + 1)
+    return [*whole, ()] if member == FORWARD else [(), *whole, *whole]
+
+
+def _result_like(x: Any, others: tuple[Any, ...], axis: int, *, reduces: bool) -> Any:
+    """An array for the result that lies as x does; None to leave it to NumPy.
+
+    NumPy would make the axis the contiguous one: the result would lie across x, and be
+    slow to write and to use.
+    """
+    plain = all(type(array) is np.ndarray for array in (x, *others))
+    if not plain or not -x.ndim <= axis < x.ndim - 1 or axis == -1:
+        return None
+    if x.dtype.kind in "biu" or not x.dtype.isnative:
+        return None
+    axis = normalize_axis_index(axis, x.ndim)
+    shape = x.shape[:axis] + x.shape[axis + 1 :] if reduces else x.shape
+    if any(array.dtype != x.dtype or array.shape != shape for array in others):
+        return None
+    return np.empty_like(x)
+
+
 def _apply(
-    name: str, arrays: tuple[Any, ...], axis: Any, where: Any, scale: Any, out: Any
+    function: str,
+    member: str,
+    arrays: tuple[Any, ...],
+    axis: Any,
+    where: Any,
+    scale: Any,
+    out: Any,
 ) -> Any:
+    """Call the ufunc that takes what is given."""
     axis = _check_axis(axis)
+    reduces = ROW_FUNCTIONS[function].reduces
+    name = function + member
+    if out is None and not (reduces and member == FORWARD):
+        out = _result_like(arrays[-1], arrays[:-1], axis, reduces=reduces)
     keywords = {} if out is None else {"out": out}
     if where is None and type(scale) is float and scale == 1.0:
-        return ufuncs.get(name)(*arrays, axis=axis, **keywords)
+        if reduces:
+            keywords["axes"] = _along(axis, member, reduces=True)
+        else:
+            keywords["axis"] = axis
+        return ufuncs.get(name)(*arrays, **keywords)
     if np.ndim(scale) != 0:
         raise ValueError("scale must be a number, not an array")
     arrays = as_floating(arrays, {})
     factor = as_parameter("scale", scale, arrays)
     shape = np.shape(arrays[-1])
-    axes: list[tuple[int, ...]] = [(axis,)] * len(arrays)
+    *axes, result = _along(axis, member, reduces=reduces)
     if where is None:  # one row for all: dask can split the others as it likes
         mask = np.ones(shape[normalize_axis_index(axis, len(shape))], bool)
-        axes += [(-1,), (), (axis,)]
+        axes += [(-1,), (), result]
     else:
         mask = np.broadcast_to(np.asarray(where, bool), shape)
-        axes += [(axis,), (), (axis,)]
+        axes += [(axis,), (), result]
     masked = ufuncs.get(f"{name}_masked")
     return masked(*arrays, mask, factor, axes=axes, **keywords)
 
 
-def _docstring(name: str, member: str, arrays: tuple[str, ...]) -> str:
+def _gradient_notes(facts: RowFunction) -> str:
+    notes = facts.notes if facts.pools else _NORMWISE
+    return textwrap.fill(f"dx = {facts.gradient}.", 80) + f"\n\n{notes}"
+
+
+def _docstring(name: str, member: str) -> str:
     facts = ROW_FUNCTIONS[name]
     origin = " from its output y" if member == BACKWARD_FROM_OUTPUT else ""
+    parameters = _AXIS
+    errors = ["If axis is None or a tuple"]
+    if facts.pools:
+        parameters = _POOL_SIZE + parameters
+        errors += ["or pool_size does not divide the axis"]
+    else:
+        if facts.reduces:
+            parameters += _KEEPDIMS.format(
+                array="result" if member == FORWARD else "dy given"
+            )
+        parameters += _SELECTION.format(
+            selected=textwrap.fill(
+                "Which elements are included; the others "
+                + (facts.excluded if member == FORWARD else "take no part and get 0")
+                + ".",
+                84,
+                subsequent_indent="    ",
+            )
+        )
+        errors += ["or scale an array"]
+    shape = "the input's shape"
+    if facts.reduces and member == FORWARD:
+        shape = "the maxima" if facts.pools else "the input's shape without the axis"
     return _DOCSTRING.format(
         lead=facts.summary
         if member == FORWARD
-        else f"Gradient of {name} with respect to x{origin}: {facts.gradient}.",
-        arrays="\n".join(_ARRAYS[array] for array in arrays),
-        excluded=facts.excluded if member == FORWARD else "take no part and get 0",
+        else f"Gradient of {name} with respect to its input{origin}.",
+        arrays="\n".join(_ARRAYS[array] for array in ROW_INPUTS[member]),
+        parameters=parameters,
         result="y" if member == FORWARD else "dx",
-        notes=facts.notes + _SPECIAL if member == FORWARD else _NORMWISE,
+        shape=shape,
+        errors=", ".join(errors) + ".",
+        notes=facts.notes if member == FORWARD else _gradient_notes(facts),
+        source=textwrap.fill(facts.source, 80),
     )
 
 
-def _row_function(name: str, member: str) -> Callable[..., Any]:
-    full_name = name + member
-    arrays = ufuncs.row_inputs(full_name)
+def _elementwise_function(name: str, member: str) -> Any:
+    """A function whose result has the input's shape."""
 
     def one(
         x: Any,
@@ -120,7 +208,7 @@ def _row_function(name: str, member: str) -> Callable[..., Any]:
         scale: float = 1.0,
         out: Any = None,
     ) -> Any:
-        return _apply(full_name, (x,), axis, where, scale, out)
+        return _apply(name, member, (x,), axis, where, scale, out)
 
     def two(
         dy: Any,
@@ -132,27 +220,269 @@ def _row_function(name: str, member: str) -> Callable[..., Any]:
         scale: float = 1.0,
         out: Any = None,
     ) -> Any:
-        return _apply(full_name, (dy, x), axis, where, scale, out)
+        return _apply(name, member, (dy, x), axis, where, scale, out)
 
-    function: Any = one if len(arrays) == 1 else two
+    return one if member == FORWARD else two
+
+
+def _reducing_function(name: str, member: str) -> Any:
+    """A function that leaves out the axis."""
+
+    def forward(
+        x: Any,
+        /,
+        axis: int = -1,
+        *,
+        keepdims: bool = False,
+        where: Any = None,
+        scale: float = 1.0,
+        out: Any = None,
+    ) -> Any:
+        if not keepdims:
+            return _apply(name, member, (x,), axis, where, scale, out)
+        axis = _check_axis(axis)
+        target = None if out is None else _without_axis("out", out, axis)
+        y = _apply(name, member, (x,), axis, where, scale, target)
+        return np.expand_dims(y, axis) if out is None else out
+
+    def backward(
+        dy: Any,
+        x: Any,
+        /,
+        axis: int = -1,
+        *,
+        keepdims: bool = False,
+        where: Any = None,
+        scale: float = 1.0,
+        out: Any = None,
+    ) -> Any:
+        axis = _check_axis(axis)
+        dy = _without_axis("dy", dy, axis) if keepdims else dy
+        return _apply(name, member, (dy, x), axis, where, scale, out)
+
+    return forward if member == FORWARD else backward
+
+
+def _as_array(x: Any) -> Any:
+    """What can be reshaped as it is (a dask array stays lazy)."""
+    return x if hasattr(x, "reshape") else np.asanyarray(x)
+
+
+def _groups(x: Any, pool_size: Any, axis: int) -> Any:
+    """A view of the array with the axis split in groups: never a copy."""
+    size = operator.index(pool_size)
+    axis = normalize_axis_index(axis, x.ndim)
+    length = x.shape[axis]
+    if size < 1 or length % size:
+        raise ValueError(
+            f"pool_size must be a positive divisor of the axis's length {length}, "
+            f"not {size}"
+        )
+    return x.reshape(*x.shape[:axis], length // size, size, *x.shape[axis + 1 :])
+
+
+def _pooling_function(name: str, member: str) -> Any:
+    """A function of groups of consecutive elements."""
+
+    def after(axis: int) -> int:
+        """The axis of a group's elements, once the axis is split."""
+        return axis + 1 if axis >= 0 else axis
+
+    def forward(x: Any, /, pool_size: int, axis: int = -1, *, out: Any = None) -> Any:
+        axis = _check_axis(axis)
+        groups = _groups(_as_array(x), pool_size, axis)
+        return _apply(name, member, (groups,), after(axis), None, 1.0, out)
+
+    def backward(
+        dy: Any, x: Any, /, pool_size: int, axis: int = -1, *, out: Any = None
+    ) -> Any:
+        axis = _check_axis(axis)
+        x = _as_array(x)
+        arrays = dy, _groups(x, pool_size, axis)
+        target = None if out is None else _groups(out, pool_size, axis)
+        dx = _apply(name, member, arrays, after(axis), None, 1.0, target)
+        return dx.reshape(x.shape) if out is None else out
+
+    return forward if member == FORWARD else backward
+
+
+def _row_function(name: str, member: str) -> Callable[..., Any]:
+    facts = ROW_FUNCTIONS[name]
+    make = _elementwise_function
+    if facts.reduces:
+        make = _pooling_function if facts.pools else _reducing_function
+    function: Any = make(name, member)
+    arrays = ROW_INPUTS[member]
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
     parameters[: len(arrays)] = [
         parameter.replace(name=array)
         for parameter, array in zip(parameters, arrays, strict=False)
     ]
-    function.__name__ = function.__qualname__ = full_name
+    function.__name__ = function.__qualname__ = name + member
     function.__module__ = __package__
-    function.__doc__ = _docstring(name, member, arrays)
+    function.__doc__ = _docstring(name, member)
     function.__signature__ = signature.replace(parameters=parameters)
     return function  # type: ignore[no-any-return]
 
 
 FUNCTIONS: dict[str, Any] = {}
-for _name in ROW_FUNCTIONS:
+for _name, _facts in ROW_FUNCTIONS.items():
     _family = {
-        _name + member: _row_function(_name, member)
-        for member in (FORWARD, BACKWARD, BACKWARD_FROM_OUTPUT)
+        _name + member: _row_function(_name, member) for member in _facts.members
     }
     _core.attach_members(_name, _family)
     FUNCTIONS |= _family
+
+
+_NOISE_ELEMENTS = 1 << 16
+
+
+def _inverse_temperature(tau: Any) -> float:
+    if np.ndim(tau) != 0 or not tau > 0:
+        raise ValueError(f"tau must be a positive number, not {tau!r}")
+    return 1.0 / float(tau)
+
+
+def _noise_like(x: Any, rng: np.random.Generator | None) -> Any:
+    """Gumbel noise in the dtype and shape of x; the generator only makes float64."""
+    rng = np.random.default_rng() if rng is None else rng
+    noise = np.empty(x.shape, x.dtype)
+    flat = noise.reshape(-1)
+    for begin in range(0, flat.size, _NOISE_ELEMENTS):
+        part = flat[begin : begin + _NOISE_ELEMENTS]
+        part[:] = rng.gumbel(size=part.size)
+    return noise
+
+
+def gumbel_softmax(
+    x: Any,
+    /,
+    axis: int = -1,
+    *,
+    tau: float = 1.0,
+    hard: bool = False,
+    noise: Any = None,
+    rng: np.random.Generator | None = None,
+    where: Any = None,
+    out: Any = None,
+) -> Any:
+    """Sample of a Gumbel-softmax along one axis: softmax((x + noise) / tau).
+
+    Parameters
+    ----------
+    x : array_like
+        Input: unnormalised log-probabilities.
+    axis : int, default -1
+        The axis along which the function works.
+    tau : float, default 1
+        Temperature, positive.
+    hard : bool, default False
+        Whether to return the one-hot of the sample.
+    noise : array_like, optional
+        Standard Gumbel noise of x's shape. For the gradient draw it yourself, say
+        ``rng.gumbel(size=x.shape).astype(x.dtype)``, and give it to both functions.
+    rng : numpy.random.Generator, optional
+        What the noise is drawn from if there is none; by default a fresh
+        ``numpy.random.default_rng()``.
+    where : array_like of bool, optional
+        Which elements are included; the others get 0.
+    out : ndarray, optional
+        Where to store the result.
+
+    Returns
+    -------
+    y : ndarray
+        Array of the input's shape. float16, float32 and float64 stay what they are.
+
+    Raises
+    ------
+    ValueError
+        If tau is not positive, or axis is None or a tuple.
+    TypeError
+        For complex numbers, objects and strings.
+
+    Notes
+    -----
+    Errors and special values are those of `softmax` and `hardmax` at x + noise.
+
+    Source: E. Jang, S. Gu and B. Poole, Categorical reparameterization with
+    Gumbel-softmax, 2017, arXiv:1611.01144.
+    """
+    scale = _inverse_temperature(tau)
+    (x,) = as_floating((np.asanyarray(x),), {})
+    if noise is None:
+        noise = _noise_like(x, rng)
+        logits = np.add(x, noise, out=noise)
+    else:
+        logits = np.add(x, noise, dtype=x.dtype)
+    if hard:
+        return FUNCTIONS["hardmax"](logits, axis, where=where, out=out)
+    return FUNCTIONS["softmax"](logits, axis, where=where, scale=scale, out=out)
+
+
+def gumbel_softmax_backward(
+    dy: Any,
+    x: Any,
+    noise: Any,
+    /,
+    axis: int = -1,
+    *,
+    tau: float = 1.0,
+    where: Any = None,
+    out: Any = None,
+) -> Any:
+    """Gradient of gumbel_softmax with respect to x: that of the soft sample.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient with respect to the output, soft or (straight-through) hard.
+    x : array_like
+        Input.
+    noise : array_like
+        The noise that the sample was made with.
+    axis : int, default -1
+        The axis along which the function works.
+    tau : float, default 1
+        Temperature, positive.
+    where : array_like of bool, optional
+        Which elements are included; the others take no part and get 0.
+    out : ndarray, optional
+        Where to store the result.
+
+    Returns
+    -------
+    dx : ndarray
+        Array of the input's shape. float16, float32 and float64 stay what they are.
+
+    Raises
+    ------
+    ValueError
+        If tau is not positive, or axis is None or a tuple.
+    TypeError
+        For complex numbers, objects and strings.
+
+    Notes
+    -----
+    y (dy - sum(dy y)) / tau, y = softmax((x + noise) / tau); its error is bounded as
+    that of `softmax_backward`.
+
+    Source: E. Jang, S. Gu and B. Poole, Categorical reparameterization with
+    Gumbel-softmax, 2017, arXiv:1611.01144.
+    """
+    scale = _inverse_temperature(tau)
+    (x,) = as_floating((np.asanyarray(x),), {})
+    logits = np.add(x, noise, dtype=x.dtype)
+    backward = FUNCTIONS["softmax_backward"]
+    return backward(dy, logits, axis, where=where, scale=scale, out=out)
+
+
+_family = {
+    function.__name__: function
+    for function in (gumbel_softmax, gumbel_softmax_backward)
+}
+for _function in _family.values():
+    _function.__module__ = __package__
+_core.attach_members("gumbel_softmax", _family)
+PUBLIC: dict[str, Any] = FUNCTIONS | _family

@@ -14,16 +14,8 @@ from typing import Any
 import numpy as np
 
 from . import _core, documentation
-from .formulas.kernels import (
-    BACKWARD,
-    BACKWARD_FROM_OUTPUT,
-    FORWARD,
-    PARAMETER_BACKWARD,
-    Kernel,
-    kernels,
-    members,
-)
-from .formulas.rows import ROW_FUNCTIONS
+from .formulas.kernels import PARAMETER_BACKWARD, Kernel, kernels, members
+from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS
 
 
 def signature(
@@ -71,42 +63,26 @@ def elementwise(kernel: Kernel, module: str, backend: str = "current") -> np.ufu
     return describe(ufunc, module, shown)
 
 
-_ROW_INPUTS = {
-    FORWARD: ("x",),
-    BACKWARD: ("dy", "x"),
-    BACKWARD_FROM_OUTPUT: ("dy", "y"),
-}
-
-
-def row_inputs(name: str) -> tuple[str, ...]:
-    """Names of the arrays a row function takes."""
-    *_, suffix = (s for s in _ROW_INPUTS if name.endswith(s))
-    return _ROW_INPUTS[suffix]
-
-
 def _row_names(function: str) -> list[str]:
     """Names of the ufuncs of a row function."""
-    return [function + s + m for s in _ROW_INPUTS for m in ("", "_masked")]
+    facts = ROW_FUNCTIONS[function]
+    suffixes = ("",) if facts.pools else ("", "_masked")
+    return [function + member + s for member in facts.members for s in suffixes]
 
 
 def _row_family(function: str) -> dict[str, np.ufunc]:
     family = {}
-    for suffix, inputs in _ROW_INPUTS.items():
-        from_output = suffix == BACKWARD_FROM_OUTPUT
-        for masked in (False, True):
-            name = function + suffix + ("_masked" if masked else "")
+    facts = ROW_FUNCTIONS[function]
+    for member in facts.members:
+        for masked in (False,) if facts.pools else (False, True):
+            name = function + member + ("_masked" if masked else "")
             doc = (
-                f"{function}{suffix} along one axis; see `fastact.{function}{suffix}`."
+                f"{function}{member} along one axis; see `fastact.{function}{member}`."
             )
             ufunc = _core.make_row_ufunc(
-                name,
-                doc,
-                function=function,
-                inputs=len(inputs),
-                from_output=from_output,
-                masked=masked,
+                name, doc, function=function, member=member, masked=masked
             )
-            operands = inputs + (("mask", "scale") if masked else ())
+            operands = ROW_INPUTS[member] + (("mask", "scale") if masked else ())
             shown = signature(operands, 1, generalised=True)
             family[name] = describe(ufunc, __name__, shown)
     return family

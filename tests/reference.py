@@ -70,11 +70,12 @@ def _gelu_tanh_inner(x: Number) -> Number:
 
 
 def _dyt(x: Number, alpha: Number, gamma: Number, beta: Number) -> Number:
-    if beta == 0:
-        return gamma * mp.tanh(alpha * x)
-    # over a common denominator, because gamma = beta leaves e^-2|alpha x| in one tail
-    e = mp.exp(_cut(-2 * abs(alpha * x)))
-    gamma = mp.sign(alpha * x) * gamma
+    z = alpha * x
+    if abs(z) < 1:
+        return gamma * mp.tanh(z) + beta
+    # over a common denominator, because gamma = beta leaves e^-2|z| in one tail
+    e = mp.exp(_cut(-2 * abs(z)))
+    gamma = mp.sign(z) * gamma
     return (beta + gamma + (beta - gamma) * e) / (1 + e)
 
 

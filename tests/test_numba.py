@@ -404,6 +404,49 @@ def test_softmax_of_any_layout(layout: str) -> None:
         assert_same_bits(_softmax(x, axis), fa.softmax(x, axis=axis))
 
 
+@njit
+def _logsumexp(x, axis):
+    return fn.logsumexp(x, axis)
+
+
+@njit
+def _logsumexp_backward(dy, x, axis):
+    return fn.logsumexp_backward(dy, x, axis)
+
+
+@njit
+def _sparsemax_backward(dy, x, axis):
+    return fn.sparsemax_backward(dy, x, axis)
+
+
+@njit
+def _maxout(x, axis):
+    return fn.maxout(x, 2, axis)
+
+
+@njit
+def _maxout_backward(dy, x, axis):
+    return fn.maxout_backward(dy, x, 2, axis)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(8,), (6, 40), (4, 2, 6)], ids=str)
+def test_row_functions_that_reduce_or_pool(dtype: Any, shape: tuple[int, ...]) -> None:
+    x, dy = _values(dtype, shape), _values(dtype, shape, 1)
+    for axis in range(-len(shape), len(shape)):
+        y = fa.logsumexp(x, axis)
+        # Numba hands a float32 scalar out as a Python float
+        assert_same_bits(np.asarray(_logsumexp(x, axis), dtype), np.asarray(y))
+        expected = fa.logsumexp_backward(y, x, axis)
+        assert_same_bits(_logsumexp_backward(y, x, axis), expected)
+        expected = fa.sparsemax_backward(dy, x, axis)
+        assert_same_bits(_sparsemax_backward(dy, x, axis), expected)
+        y = fa.maxout(x, 2, axis)
+        assert_same_bits(_maxout(x, axis), y)
+        expected = fa.maxout_backward(y, x, 2, axis)
+        assert_same_bits(_maxout_backward(y, x, axis), expected)
+
+
 @pytest.mark.parametrize("axis", [2, -3])
 def test_an_axis_that_is_not_there_is_a_value_error(axis: int) -> None:
     with pytest.raises(ValueError, match="axis"):

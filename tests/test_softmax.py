@@ -1,4 +1,8 @@
-"""softmax and log_softmax with their gradients, against the definition in long double."""
+"""softmax, softmin and log_softmax with their gradients, against long double.
+
+What holds of every function along an axis whose result has the input's shape is tested
+here, too; the values of the others are tested in test_rows.py.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,16 @@ from truth import finfo
 
 import fastact as fa
 
-NAMES = fa.ufuncs.ROW_FUNCTIONS
+NAMES = ("softmax", "softmin", "log_softmax")
 GRADIENTS = [
     f"{name}{s}" for name in NAMES for s in ("_backward", "_backward_from_output")
 ]
-EVERY = [*NAMES, *GRADIENTS]
+EVERY = [
+    name + member
+    for name, facts in fa.ufuncs.ROW_FUNCTIONS.items()
+    for member in facts.members
+    if not facts.reduces
+]
 WIDE = np.longdouble
 
 every_name = pytest.mark.parametrize("name", NAMES)
@@ -35,7 +44,7 @@ def _random(shape: Any, dtype: Any, seed: int = 0, spread: float = 1) -> Any:
 def _arrays(name: str, shape: Any, dtype: Any, spread: float = 1) -> tuple[Any, ...]:
     """What the function takes: x, or dy and x, or dy and y."""
     x = _random(shape, dtype, 1, spread)
-    if name in NAMES:
+    if "_backward" not in name:
         return (x,)
     if name.endswith("_from_output"):
         x = _function(name.removesuffix("_backward_from_output"))(x)
@@ -46,6 +55,8 @@ def _reference(
     name: str, x: Any, axis: int = -1, where: Any = True, scale: float = 1
 ) -> Any:
     """Row by row, after the definition: excluded elements do not exist."""
+    if name == "softmin":
+        return _reference("softmax", x, axis, where, -scale)
     x, where = np.broadcast_arrays(np.asarray(x, WIDE), where)
     # a parameter of float32 for float16 and float32, so for tests only exact ones
     z = np.where(where, x * WIDE(scale), -np.inf)
@@ -65,6 +76,7 @@ def _reference(
 def _reference_gradient(
     name: str, dy: Any, x: Any, axis: int = -1, where: Any = True, scale: float = 1
 ) -> Any:
+    scale = -scale if name.startswith("softmin") else scale
     dy = np.where(where, np.asarray(dy, WIDE), 0)
     p = _reference("softmax", x, axis, where, scale)
     if name.startswith("log_"):
@@ -76,6 +88,7 @@ def _reference_gradient(
 
 def _slack(name: str, dy: Any, x: Any, axis: int, where: Any, scale: float) -> Any:
     """What errors of one ULP everywhere add up to in a row of gradients."""
+    scale = -scale if name.startswith("softmin") else scale
     size = np.where(where, np.abs(np.asarray(dy, WIDE)), 0)
     p = _reference("softmax", x, axis, where, scale)
     if name.startswith("log_"):
@@ -159,7 +172,7 @@ def test_where_includes(name: str, scale: float) -> None:
             found = _function(name)(given, where=mask, scale=scale)
             assert found.dtype == dtype
             full = np.broadcast_to(mask, x.shape)
-            outside = 0 if name == "softmax" else -np.inf
+            outside = -np.inf if name == "log_softmax" else 0
             assert (found[~full] == outside).all()
             exact = _reference(name, given, -1, full, scale)
             assert (_ulps(found[full], exact[full], dtype) <= 4).all()
@@ -203,7 +216,8 @@ INF, NAN = np.inf, np.nan
 def test_infinities_and_nan(name: str, length: int) -> None:
     for dtype in DTYPES:
         for scale in (1.0, 0.5, -1.0):
-            win, lose = (INF, -INF) if scale > 0 else (-INF, INF)
+            win = INF if (scale > 0) == (name != "softmin") else -INF
+            lose = -win
             for first, second in [(0, 1), (1, 3), (length - 1, 2)]:
                 x = np.ones(length, dtype)
                 one_hot = np.zeros(length, dtype)
@@ -232,7 +246,7 @@ def test_infinities_and_nan(name: str, length: int) -> None:
                 expected = apply(x[rest])
                 x[first] = lose
                 found = apply(x)
-                assert found[first] == (0 if name == "softmax" else -INF)
+                assert found[first] == (-INF if name == "log_softmax" else 0)
                 np.testing.assert_allclose(
                     found[rest].astype(float), expected, rtol=4 * finfo(dtype).eps
                 )
@@ -243,6 +257,7 @@ def test_largest_finite_numbers_do_not_overflow(name: str) -> None:
     for dtype in DTYPES:
         largest = finfo(dtype).max
         x = np.array([[largest, 0, -largest], [largest, largest, 0]], dtype)
+        x = -x if name == "softmin" else x
         found = np.exp(_function(name)(x)) if name == "log_softmax" else (
             _function(name)(x)
         )  # fmt: skip
@@ -257,7 +272,7 @@ def test_short_and_missing_rows(name: str) -> None:
             assert found.shape == shape
             assert found.dtype == dtype
         one = _function(name)(*_arrays(name, (7, 1), dtype))
-        expected = 1 if name == "softmax" else 0
+        expected = 0 if name == "log_softmax" or "_backward" in name else 1
         assert_same_bits(one + 0, np.full((7, 1), expected, dtype))
 
 
@@ -400,10 +415,10 @@ def test_same_bits_for_every_layout_and_number_of_threads(
 @every_function
 def test_broadcast_operands(name: str) -> None:
     x = _random((1, 9), np.float32)
-    arrays = [np.broadcast_to(x, (6, 9))] * (1 if name in NAMES else 2)
+    arrays = [np.broadcast_to(x, (6, 9))] * (2 if "_backward" in name else 1)
     copies = [np.ascontiguousarray(a) for a in arrays]
     assert_same_bits(_function(name)(*arrays), _function(name)(*copies))
-    if name in GRADIENTS:
+    if "_backward" in name:
         dy = _random((6, 9), np.float32)
         assert_same_bits(_function(name)(dy, x), _function(name)(dy, copies[0]))
         assert_same_bits(_function(name)(x, dy), _function(name)(copies[0], dy))
@@ -474,7 +489,7 @@ def test_out_that_does_not_fit_is_an_error(name: str) -> None:
 def test_integers_promote_as_in_tanh(name: str, dtype: str) -> None:
     wanted = np.tanh(np.ones(1, dtype)).dtype
     x = np.array([[0, 1, 1], [1, 0, 0]]).astype(dtype)
-    arrays = [x] * (1 if name in NAMES else 2)
+    arrays = [x] * (2 if "_backward" in name else 1)
     exact = [a.astype(wanted) for a in arrays]
     for keywords in ({}, {"scale": 2.0}, {"where": [True, True, False]}):
         expected = _function(name)(*exact, **keywords)
@@ -499,8 +514,8 @@ def test_lists_are_float64(name: str) -> None:
 def test_unsupported_dtypes_are_type_errors(name: str, bad: Any) -> None:
     good = np.ones(2)
     for keywords in ({}, {"scale": 2.0}):
-        for place in range(1 if name in NAMES else 2):
-            arrays = [good] * (1 if name in NAMES else 2)
+        for place in range(2 if "_backward" in name else 1):
+            arrays = [good] * (2 if "_backward" in name else 1)
             arrays[place] = bad
             with pytest.raises((TypeError, ValueError)):
                 _function(name)(*arrays, **keywords)

@@ -291,6 +291,15 @@ def test_kink_has_the_derivative_that_its_entry_names(
             assert np.array_equal(forward.of(DERIVATIVE)(-at), expected)
 
 
+def test_xielu_has_the_derivative_of_the_left_at_eps() -> None:
+    for dtype in (np.float32, np.float64):
+        eps = dtype(-1e-6)
+        x = np.array([eps, np.nextafter(eps, dtype(0))])
+        left = 0.5 + 0.8 * np.expm1(float(eps))
+        found = fa.xielu_derivative(x).astype(float)
+        np.testing.assert_allclose(found, [left, -0.3], rtol=np.finfo(dtype).eps)
+
+
 # -------------------------------------------------------------------------- subnormals
 
 

@@ -139,6 +139,11 @@ def multiply(a: Pair, b: Pair) -> Pair:
     return Pair(high, fma(a.high, b.low, fma(a.low, b.high, low)))
 
 
+def rounded_product(a: Pair, b: Pair) -> Value:
+    """Product of two pairs, rounded once."""
+    return fma(a.high, b.high, fma(a.high, b.low, a.low * b.high))
+
+
 def scale(factor: Real, a: Pair) -> Pair:
     """Product of a number and a pair."""
     high, low = two_product(factor, a.high)

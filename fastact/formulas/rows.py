@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .elementary import Pair, exp_value, lift, lower, lowest_exponent, two_sum
 from .elementary import scale as scale_pair
+from .kernels import BACKWARD, BACKWARD_FROM_OUTPUT, FORWARD
 from .language import Value, clamp_low, where
 
 INFINITY = float("inf")
@@ -17,29 +18,139 @@ INFINITY = float("inf")
 
 @dataclass(frozen=True)
 class RowFunction:
-    """What the documentation says of a function along an axis."""
+    """What is known of a function along an axis.
+
+    Parameters
+    ----------
+    summary, gradient, excluded, notes
+        What the documentation says; of excluded elements, what the function gives them.
+    source
+        Where the function comes from.
+    excluded_value
+        What an excluded element gets.
+    from_output
+        Whether the gradient can also be computed from the output.
+    reduces
+        Whether there is one result per row.
+    pools
+        Whether a row is a group of consecutive elements of the axis: then the function
+        takes `pool_size`, but neither `where` nor `scale`.
+    """
 
     summary: str
     gradient: str
     excluded: str
     notes: str
+    source: str
+    excluded_value: float = 0.0
+    from_output: bool = True
+    reduces: bool = False
+    pools: bool = False
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Suffixes of the family's names."""
+        return tuple(
+            member
+            for member in ROW_INPUTS
+            if self.from_output or member != BACKWARD_FROM_OUTPUT
+        )
+
+
+# What the members of a family take.
+ROW_INPUTS = {
+    FORWARD: ("x",),
+    BACKWARD: ("dy", "x"),
+    BACKWARD_FROM_OUTPUT: ("dy", "y"),
+}
+
+_LIMIT = """One +inf in a row gives the limit (one-hot), several, or nothing but -inf, NaN.
+An empty row gives an empty row."""
+_ZEROS = "get 0. A row with nothing included gives zeros"
+_BRIDLE = (
+    "J. S. Bridle, Probabilistic interpretation of feedforward classification network "
+    "outputs, 1990"
+)
 
 ROW_FUNCTIONS = {
     "softmax": RowFunction(
         summary="Softmax along one axis: exp(scale x) / sum(exp(scale x)).",
         gradient="scale y (dy - sum(dy y)), y = softmax(scale x); 0 where y is 0, "
         "whatever dy",
-        excluded="get 0. A row with nothing included gives zeros",
+        excluded=_ZEROS,
         notes="The rounding error of x - max(x) is carried along, so that results stay "
-        "within\n4 ULP for any spread of the row.",
+        f"within\n4 ULP for any spread of the row.\n\n{_LIMIT}",
+        source=_BRIDLE,
+    ),
+    "softmin": RowFunction(
+        summary="Softmin along one axis: softmax of -scale x.",
+        gradient="-scale y (dy - sum(dy y)), y = softmin(scale x); 0 where y is 0, "
+        "whatever dy",
+        excluded=_ZEROS,
+        notes=f"Within 4 ULP for any spread of the row.\n\n{_LIMIT}".replace(
+            "+inf", "-inf (the winner here)"
+        ).replace("but -inf", "but +inf"),
+        source=_BRIDLE,
     ),
     "log_softmax": RowFunction(
         summary="Logarithm of the softmax along one axis.",
         gradient="scale (dy - softmax(scale x) sum(dy))",
         excluded="get -inf",
         notes="Uses log1p of the sum of all weights but the largest, which keeps its "
-        "digits\nwhere one element dominates; within 4 ULP.",
+        f"digits\nwhere one element dominates; within 4 ULP.\n\n{_LIMIT}",
+        source=_BRIDLE,
+        excluded_value=-INFINITY,
+    ),
+    "logsumexp": RowFunction(
+        summary="log(sum(exp(scale x))) along one axis, without overflow.",
+        gradient="dy scale softmax(scale x)",
+        excluded="take no part. A row with nothing included, or of length 0, gives -inf",
+        notes="The error is at most 2 ULP of the result or of the largest scale x, "
+        "whichever is\ngreater: log(n) may cancel it. A row with +inf gives +inf, with "
+        "nothing but -inf -inf.",
+        source="P. Blanchard, D. J. Higham and N. J. Higham, Accurately computing the "
+        "log-sum-exp and softmax functions, 2021",
+        from_output=False,
+        reduces=True,
+    ),
+    "sparsemax": RowFunction(
+        summary="Sparsemax along one axis: the projection of scale x on the simplex.",
+        gradient="scale (dy - the mean of dy where y > 0) where y > 0, else 0",
+        excluded=_ZEROS,
+        notes="y = max(scale x - tau, 0) with tau such that y sums to 1, by Newton's "
+        "method in\ndouble precision until tau stands still; within 2 ULP of 1, the "
+        "largest possible y.\nAt kinks (scale x = tau) the derivative is that of the "
+        f"excluded side.\n\n{_LIMIT}",
+        source="A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax, 2016, "
+        "arXiv:1602.02068",
+    ),
+    "entmax15": RowFunction(
+        summary="1.5-entmax along one axis, between softmax and sparsemax.",
+        gradient="scale g (dy - sum(g dy) / sum(g)), g = sqrt(y); 0 where y is 0, "
+        "whatever dy",
+        excluded=_ZEROS,
+        notes="y = max(scale x / 2 - tau, 0)^2 with tau such that y sums to 1, by "
+        "Newton's method\nin double precision until tau stands still; within 2 ULP of "
+        f"1, the largest possible y.\n\n{_LIMIT}",
+        source="B. Peters, V. Niculae and A. F. T. Martins, Sparse sequence-to-sequence "
+        "models, 2019, arXiv:1905.05702",
+    ),
+    "hardmax": RowFunction(
+        summary="Hardmax along one axis: 1 at the first maximum of scale x, else 0.",
+        gradient="0 everywhere, for the function is constant where it is continuous",
+        excluded=_ZEROS,
+        notes="NaN in a row makes the whole row NaN. An empty row gives an empty row.",
+        source="ONNX, operator Hardmax",
+    ),
+    "maxout": RowFunction(
+        summary="Maxout: the maximum of each group of consecutive elements of an axis.",
+        gradient="dy at the first maximum of each group, 0 elsewhere",
+        excluded="",
+        notes="Exact. NaN in a group gives NaN, and counts as its first maximum.",
+        source="I. J. Goodfellow et al., Maxout networks, 2013, arXiv:1302.4389",
+        from_output=False,
+        reduces=True,
+        pools=True,
     ),
 }
 

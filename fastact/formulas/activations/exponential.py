@@ -194,9 +194,8 @@ def celu_derivative_from_output(y: Value, alpha: Real) -> Value:
 def celu_by_alpha(x: Value, alpha: Real) -> Value:
     # (1 - z) e^z - 1 of z = x / alpha is (expm1(z) - z) - z expm1(z) around 0, where
     # the difference has all its digits, and expm1(z) - z e^z elsewhere.
-    z, z_low = ratio(x, alpha)
-    z = clamp_low(z, by_dtype(-80.0, -700.0))
-    reduced = reduce_exp(z, z_low)
+    z = clamp_low(ratio(x, alpha)[0], by_dtype(-80.0, -700.0))
+    reduced = reduce_exp(z)
     curve = expm1(reduced)
     power = two_to(reduced.n_bits, 0) * (1.0 + (reduced.r + reduced.tail))
     near = z > -1.0
@@ -261,7 +260,7 @@ XIELU_DERIVATIVE_ROOT = (
 )
 
 
-def has_xielu_roots(an: Real, beta: Real, eps: Real) -> Bool:
+def has_xielu_roots(an: Real, beta: Real, eps: Real) -> Value:
     """Whether the parameters are the default ones, whose roots are known."""
     return (real(an) == real(0.8)) & (real(beta) == 0.5) & (real(eps) == real(-1e-6))
 

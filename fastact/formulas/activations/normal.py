@@ -19,6 +19,7 @@ from ..elementary import (
     pair,
     quotient,
     reduce_exp,
+    rounded_product,
     scale,
     total,
     two_product,
@@ -217,13 +218,8 @@ def gelu_variable(a: Value, a_low: Value | None = None) -> tuple[Value, Pair]:
     return (a - k) * reciprocal, Pair(reciprocal, reciprocal * missing)
 
 
-def gelu_polynomial(t: Value, coefficients: tuple[str, ...]) -> Value:
+def gelu_polynomial(t: Value, coefficients: tuple[str, ...]) -> Pair:
     """Estrin's scheme but for the last step, whose power of t would be rounded."""
-    return gelu_polynomial_pair(t, coefficients).high
-
-
-def gelu_polynomial_pair(t: Value, coefficients: tuple[str, ...]) -> Pair:
-    """The same and what its last step's rounding lost."""
     constant, *others = coefficients
     return fma_exact(polynomial(t, others), t, real(constant))
 
@@ -233,14 +229,10 @@ def normal_tail_lifted(
 ) -> Value:
     """1 - Phi(a + a_low), times the factor, lifted; Phi is the distribution function."""
     t, reciprocal = gelu_variable(a, a_low)
-    series = gelu_polynomial_pair(t, by_dtype(GELU_TAIL_FLOAT32, GELU_TAIL_FLOAT64))
+    series = gelu_polynomial(t, by_dtype(GELU_TAIL_FLOAT32, GELU_TAIL_FLOAT64))
     scaled = reciprocal if factor is None else scale(factor, reciprocal)
     product = multiply(normal_density_lifted(a, a_low), scaled)
-    rest = product.low * series.high
-    if a_low is not None:
-        # There are more such sums than numbers, and so worse worst cases.
-        rest = fma(product.high, series.low, rest)
-    return fma(product.high, series.high, rest)
+    return rounded_product(product, series)
 
 
 @activation(
@@ -268,8 +260,7 @@ def gelu_derivative(x: Value) -> Value:
     t, _ = gelu_variable(a)
     series = gelu_polynomial(t, by_dtype(GELU_SLOPE_FLOAT32, GELU_SLOPE_FLOAT64))
     factor = multiply(normal_density_lifted(a), distance_to(GELU_ROOT, a))
-    left = fma(factor.high, series, factor.low * series)
-    return one_minus_right(x < 0, left)
+    return one_minus_right(x < 0, rounded_product(factor, series))
 
 
 @activation(

@@ -7,12 +7,16 @@ from ..elementary import (
     QUARTER_PI,
     Pair,
     fast_two_sum,
+    multiply,
     nearest_quarter_turn,
+    one_plus,
     pair,
     quotient,
+    select,
     sine,
     split_in_three,
     total,
+    two_product,
     two_sum,
 )
 from ..entry import activation
@@ -43,6 +47,14 @@ def angle(x: Value, a: Real) -> tuple[Value, Value | None]:
         return x, None
     product = a * x
     return product, fma(a, x, -product)
+
+
+def bounded_angle(x: Value, a: Real) -> tuple[Value, Value | None]:
+    """The same, but 0 where floats lie too far apart, and NaN for an infinity."""
+    z, z_low = angle(x, a)
+    in_range = abs(z) < snake_limit()
+    z_low = None if z_low is None else where(in_range, z_low, 0.0)
+    return where(in_range, z, 0.0 * x), z_low
 
 
 def reduced_angle(z: Value, z_low: Value | None) -> tuple[Pair, Value]:
@@ -77,18 +89,18 @@ def snake(x: Value, a: Real = 1.0) -> Value:
     rest = 2.0 * signed * sin_low
     start, start_low = fast_two_sum(z, where(odd, 1.0, 0.0))
     base = fma(signed, sin, start)
-    in_range = abs(z) < snake_limit()
+    base_low = fma(signed, sin, start - base) + start_low
     if z_low is None:
-        return where(in_range, base + rest, x)
-    base_low = fma(signed, sin, start - base) + start_low + (rest + z_low)
-    value = where(in_range, total(quotient(Pair(base, base_low), pair(a))), x)
-    # x (1 + z) to the last digit, where a x may be subnormal
-    return where(abs(z) < snake_nearly_linear(), fma(z, x, x), value)
+        value = base + (base_low + rest)
+    else:
+        value = total(quotient(Pair(base, base_low + (rest + z_low)), pair(a)))
+    in_range = (abs(z) > snake_straight()) & (abs(z) < snake_limit())
+    return where(in_range, value, x)
 
 
-def snake_nearly_linear() -> float:
-    """Up to where sin(z) is z, as far as it counts."""
-    return float(by_dtype(2.0**-9, 2.0**-18))
+def snake_straight() -> float:
+    """Up to where it is x to the last digit: there, a x may be subnormal."""
+    return float(by_dtype(2.0**-40, 2.0**-80))
 
 
 @snake.derivative
@@ -98,8 +110,7 @@ def snake_derivative(x: Value, a: Real) -> Value:
     z = m pi/4 + e, m odd: it is 2 sin(e)^2 or 2 - 2 sin(e)^2. pi/4 has three parts, so
     that e keeps its digits when it is small.
     """
-    z, z_low = angle(x, a)
-    z = where(abs(z) < snake_limit(), z, 0.0 * x)
+    z, z_low = bounded_angle(x, a)
     n, odd = nearest_quarter_turn(z, 0.5)
     m = fma(2.0, n, -1.0)
     first, second, third = split_in_three(QUARTER_PI)
@@ -120,12 +131,21 @@ def snake_derivative(x: Value, a: Real) -> Value:
 @snake.parameter_derivative("a")
 def snake_by_a(x: Value, a: Real) -> Value:
     # sin(z) (2z cos(z) - sin(z)) / a^2, z = a x
-    z, z_low = angle(x, a)
-    bounded = where(abs(z) < snake_limit(), z, 0.0 * x)
-    e, odd = reduced_angle(bounded, z_low)
-    sin_e = total(sine(e))
-    cos_e = sqrt(fma(-sin_e, sin_e, 1.0))
-    sin, cos = where(odd, cos_e, sin_e), where(odd, -sin_e, cos_e)
-    value = sin / a * (fma(2.0 * bounded, cos, -sin) / a)
-    nearly = x * fma(-z * z, x, x)
-    return where(abs(z) < snake_nearly_linear(), nearly, value)
+    z, z_low = bounded_angle(x, a)
+    e, odd = reduced_angle(z, z_low)
+    sin_e = sine(e)
+    square, square_low = two_product(sin_e.high, -sin_e.high)
+    remainder = one_plus(Pair(square, fma(-2.0 * sin_e.high, sin_e.low, square_low)))
+    cos_high = sqrt(remainder.high)
+    cos_rest = fma(-cos_high, cos_high, remainder.high) + remainder.low
+    cos_e = Pair(cos_high, cos_rest / (cos_high + cos_high))
+    sin = select(odd, cos_e, sin_e)
+    cos = select(odd, Pair(-sin_e.high, -sin_e.low), cos_e)
+    # The difference has roots: both terms with their low parts, so that it keeps digits
+    twice_low = real(0.0) if z_low is None else z_low + z_low
+    term = multiply(Pair(z + z, twice_low), cos)
+    high, low = two_sum(term.high, -sin.high)
+    difference = high + (low + (term.low - sin.low))
+    value = sin.high / a * (difference / a)
+    straight = abs(a * x) <= snake_straight()
+    return where(straight, x * x, value)
