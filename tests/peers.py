@@ -45,6 +45,7 @@ ELEMENTWISE = {
         "softshrink": "F.softshrink(x, *p)",
         "softsign": "F.softsign(x)",
         "tanh": "torch.tanh(x)",
+        "tanhshrink": "F.tanhshrink(x)",
         "threshold": "F.threshold(x, *p)",
     },
     "JAX": {
@@ -72,6 +73,7 @@ ELEMENTWISE = {
         "softsign": "jax.nn.soft_sign(x)",
         "sparse_plus": "jax.nn.sparse_plus(x)",
         "sparse_sigmoid": "jax.nn.sparse_sigmoid(x)",
+        "squareplus": "jax.nn.squareplus(x, *p)",
         "tanh": "jax.nn.tanh(x)",
     },
 }
