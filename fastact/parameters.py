@@ -95,14 +95,16 @@ def check(kernel: Kernel, values: Mapping[str, Any]) -> None:
         value, bound = values[requirement.name], requirement.bound
         if isinstance(bound, str):
             bound = values[bound]
-        if np.any(_BROKEN[requirement.relation](value, bound)):
+        broken = _BROKEN[requirement.relation](value, bound)
+        if np.any(broken):
+            offending = np.broadcast_to(value, np.shape(broken))[broken].flat[0]
             reason = ""
             if requirement not in kernel.entry.requirements:
                 reason = (
                     " for the gradient from the output: otherwise the output does not "
                     "tell the input; call the form that takes x"
                 )
-            raise ValueError(f"{requirement}{reason}, not {value!r}")
+            raise ValueError(f"{requirement}{reason}; it is {float(offending):g}")
 
 
 def _reduced_axes(
