@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import documentation
+from . import _core, documentation
 from ._core import is_bfloat16
 from .formulas.entry import Activation
 from .formulas.kernels import PARAMETER_BACKWARD, Kernel
@@ -42,6 +42,20 @@ def as_floating(arrays: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any,
         else array
         for array in arrays
     )
+
+
+def as_native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array in the byte order and with the alignment that kernels read."""
+    native: np.ndarray[Any, Any] = np.require(array, array.dtype.newbyteorder("="), "A")
+    return native
+
+
+def as_real_array(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """A floating-point array that kernels can read where it lies."""
+    (array,) = as_floating((np.asarray(value),), {})
+    if array.dtype.char not in _core.DTYPES:
+        raise TypeError(f"{name} must hold real numbers, not {array.dtype}")
+    return as_native(array)
 
 
 def _with_dtype(array: Any) -> Any:
