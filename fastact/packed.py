@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from . import _core
+from . import _core, ufuncs
 from .formulas.entry import FUSED, Fused
 from .formulas.kernels import BACKWARD, FORWARD, Kernel
 from .parameters import as_parameter, as_real_array, check
@@ -56,6 +56,7 @@ def _run(
     """Run the kernel on arrays of one shape and dtype, and parameters without a shape."""
     if outputs[0].size == 0:
         return
+    ufuncs.get(kernel.name)  # made with it: the record that the loop works on
     fixed = [np.broadcast_to(p, outputs[0].shape) for p in parameters]
     arrays = [*inputs, *fixed, *outputs]
     lengths, strides = _layout(arrays)

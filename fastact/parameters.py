@@ -54,7 +54,7 @@ def as_real_array(name: str, value: Any) -> np.ndarray[Any, Any]:
     """A floating-point array that kernels can read where it lies."""
     (array,) = as_floating((np.asarray(value),), {})
     if array.dtype.char not in _core.DTYPES:
-        raise TypeError(f"{name} must hold real numbers, not {array.dtype}")
+        raise TypeError(f"{name} must be an array of real numbers, not {array.dtype}")
     return as_native(array)
 
 
