@@ -40,7 +40,7 @@ OTHER_PARAMETERS = {
     "snake": [(0.3,), (-1.5,), (40.0,)],
 }
 KINDS = ("forward", "derivative")
-BIT_UNIFORM = 20_000
+BIT_UNIFORM = 10_000
 
 
 @pytest.fixture(params=_core.available_instruction_sets())
