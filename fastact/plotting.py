@@ -103,7 +103,7 @@ def write_picture(names: Sequence[str], path: Path) -> None:
         figure.legend(
             *panels[0].get_legend_handles_labels(),
             loc="outside upper center",
-            ncols=min(len(names), 6),
+            ncols=6 if max(map(len, map(label, names))) < 14 else 3,
             frameon=False,
         )
     figure.savefig(path, dpi=150, format=path.suffix[1:] or "png")
