@@ -63,7 +63,8 @@ widen_bf16(size_t n, const uint16_t *upper, float *x)
         x[i] = fa_from_bits_f32((uint32_t)upper[i] << 16);
 }
 
-/* The carry of the rounding runs into the exponent, and so to infinity; that of a NaN might run anywhere. The instruction that does this, vcvtneps2bf16 of AVX512-BF16, flushes subnormals. */
+/* The carry of the rounding runs into the exponent, and so to infinity; that of a NaN might run anywhere. The instruction
+   that does this, vcvtneps2bf16 of AVX512-BF16, flushes subnormals. */
 static void
 narrow_bf16(size_t n, const float *x, uint16_t *upper)
 {
