@@ -166,15 +166,25 @@ set_compiler(PyObject *module, PyObject *function)
 /* The public function of an activation with parameters. What is called most, f(x) and f(x, 0.2) on plain arrays, goes
    straight to a ufunc: a Python function in between would cost a third of a small call. Everything else is left to the
    Python function that it carries. */
+enum { MAX_ARGUMENTS = 8, MAX_REQUIREMENTS = 4 };
+
+/* A parameter that must be greater than (or at least) a number, or another parameter. */
+typedef struct {
+    Py_ssize_t index, other; /* which parameters; other is -1 for a number */
+    int strict;
+    double bound;
+} requirement;
+
 typedef struct {
     PyObject_HEAD
     PyObject *dict;
     PyObject *weak_references;
     vectorcallfunc vectorcall;
     PyObject *standard; /* ufunc with the default parameters compiled in, or NULL */
-    PyObject *general;  /* ufunc that takes parameters, or NULL if they must be checked first */
+    PyObject *general;  /* ufunc that takes parameters */
     PyObject *python;   /* handles every case */
-    Py_ssize_t array_count, parameter_count;
+    Py_ssize_t array_count, parameter_count, requirement_count;
+    requirement requirements[MAX_REQUIREMENTS];
 } function_object;
 
 /* The type that all arrays share, if they are plain arrays of one that has a loop; else -1. */
@@ -207,7 +217,19 @@ parameter_array(double value, int array_type)
     return array;
 }
 
-enum { MAX_ARGUMENTS = 8 };
+/* Whether parameters that are Python floats are allowed; a NaN is. */
+static int
+are_allowed(const function_object *self, PyObject *const *parameters)
+{
+    for (Py_ssize_t i = 0; i < self->requirement_count; i++) {
+        const requirement *r = &self->requirements[i];
+        const double value = PyFloat_AS_DOUBLE(parameters[r->index]);
+        const double bound = r->other < 0 ? r->bound : PyFloat_AS_DOUBLE(parameters[r->other]);
+        if (r->strict ? value <= bound : value < bound)
+            return 0;
+    }
+    return 1;
+}
 
 static PyObject *
 function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *keywords)
@@ -217,13 +239,13 @@ function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *k
     const int plain = keywords == NULL || PyTuple_GET_SIZE(keywords) == 0;
     if (plain && given == arrays && self->standard != NULL)
         return PyObject_Vectorcall(self->standard, args, flags, NULL);
-    if (!plain || self->general == NULL || given != arrays + self->parameter_count || given > MAX_ARGUMENTS)
+    if (!plain || given != arrays + self->parameter_count || given > MAX_ARGUMENTS)
         return PyObject_Vectorcall(self->python, args, flags, keywords);
     for (Py_ssize_t i = arrays; i < given; i++)
         if (!PyFloat_CheckExact(args[i]))
             return PyObject_Vectorcall(self->python, args, flags, keywords);
     const int type = common_type(args, arrays);
-    if (type < 0)
+    if (type < 0 || !are_allowed(self, args + arrays)) /* Python raises the error */
         return PyObject_Vectorcall(self->python, args, flags, keywords);
 
     PyObject *passed[MAX_ARGUMENTS], *result = NULL;
@@ -242,17 +264,30 @@ function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *k
 static PyObject *
 function_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    PyObject *standard, *general, *python;
+    PyObject *standard, *general, *python, *requirements;
     Py_ssize_t array_count, parameter_count;
     (void)keywords;
-    if (!PyArg_ParseTuple(args, "OOOnn", &standard, &general, &python, &array_count, &parameter_count))
+    if (!PyArg_ParseTuple(args, "OOOnnO!", &standard, &general, &python, &array_count, &parameter_count, &PyTuple_Type,
+                          &requirements))
         return NULL;
+    if (PyTuple_GET_SIZE(requirements) > MAX_REQUIREMENTS) {
+        PyErr_SetString(PyExc_ValueError, "too many requirements");
+        return NULL;
+    }
     function_object *self = (function_object *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
+    self->requirement_count = PyTuple_GET_SIZE(requirements);
+    for (Py_ssize_t i = 0; i < self->requirement_count; i++) {
+        requirement *r = &self->requirements[i];
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(requirements, i), "npnd", &r->index, &r->strict, &r->other, &r->bound)) {
+            Py_DECREF(self);
+            return NULL;
+        }
+    }
     self->vectorcall = function_call;
     self->standard = standard == Py_None ? NULL : Py_NewRef(standard);
-    self->general = general == Py_None ? NULL : Py_NewRef(general);
+    self->general = Py_NewRef(general);
     self->python = Py_NewRef(python);
     self->array_count = array_count;
     self->parameter_count = parameter_count;
@@ -331,9 +366,11 @@ static PyGetSetDef function_getset[] = {
 };
 
 PyDoc_STRVAR(function_doc,
-             "Function(standard, general, python, array_count, parameter_count)\n\n"
+             "Function(standard, general, python, array_count, parameter_count, requirements)\n\n"
              "A function of arrays and parameters that calls the ufunc `standard` when no parameter is given, `general`\n"
-             "when all are Python floats, and otherwise the Python function `python`.");
+             "when all are Python floats that meet the requirements, and otherwise the Python function `python`. A\n"
+             "requirement is (index of a parameter, whether it must be greater or at least, index of the parameter that\n"
+             "is the bound or -1, the bound).");
 
 static PyType_Slot function_slots[] = {
     {Py_tp_doc, (void *)function_doc},

@@ -24,10 +24,11 @@ class Function:
     def __init__(
         self,
         standard: np.ufunc | None,
-        general: np.ufunc | None,
+        general: np.ufunc,
         python: Callable[..., Any],
         array_count: int,
         parameter_count: int,
+        requirements: tuple[tuple[int, bool, int, float], ...],
         /,
     ) -> None: ...
     def __call__(self, *arguments: Any, **keywords: Any) -> Any: ...

@@ -37,8 +37,7 @@ def family(
         entry.name + member: member_function(entry, member, ufunc, module)
         for member in members(entry)
     }
-    if entry.parameters:
-        _core.attach_members(entry.name, functions)
+    _core.attach_members(entry.name, functions)
     return functions
 
 

@@ -72,10 +72,11 @@ def with_parameters(
     python: Any = namespace[entry.name + member]
     function = Function(
         namespace.get("default"),
-        None if kernel.requirements else namespace["general"],
+        namespace["general"],
         python,
         len(kernel.inputs) - kernel.parameter_count,
         kernel.parameter_count,
+        _as_numbers(kernel),
     )
     vars(function).update(
         __name__=python.__name__,
@@ -85,6 +86,19 @@ def with_parameters(
         __signature__=_signature(python, len(kernel.outputs)),
     )
     return function
+
+
+def _as_numbers(kernel: Kernel) -> tuple[tuple[int, bool, int, float], ...]:
+    """The requirements as `Function` takes them."""
+    names = [p.name for p in kernel.entry.parameters]
+    found = []
+    for r in kernel.requirements:
+        if isinstance(r.bound, str):
+            other, bound = names.index(r.bound), 0.0
+        else:
+            other, bound = -1, r.bound
+        found.append((names.index(r.name), r.relation == ">", other, bound))
+    return tuple(found)
 
 
 def _signature(function: Callable[..., Any], output_count: int) -> inspect.Signature:

@@ -15,32 +15,17 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from . import _core
 from ._kernels import ffi, lib
-from .parameters import as_floating
+from .parameters import as_native, as_real_array
 from .rows import _check_axis
 
-_TYPES = {array for array, _, _ in _core.LOOP_TYPES}
 _REDUCTIONS = ("mean", "sum", "none")
-
-
-def _as_real(name: str, value: Any) -> Any:
-    """An array of a floating-point type and byte order that the kernels read."""
-    (array,) = as_floating((np.asarray(value),), {})
-    if array.dtype.char not in _TYPES:
-        raise TypeError(f"{name} must be an array of real numbers, not {array.dtype}")
-    return _native(array)
-
-
-def _native(array: Any) -> Any:
-    if array.dtype.isnative:
-        return array
-    return array.astype(array.dtype.newbyteorder("="))
 
 
 def _as_targets(targets: Any, shape: tuple[int, ...], rows: tuple[int, ...]) -> Any:
     """Labels or probabilities of the shape that the logits ask for."""
     array = np.asarray(targets)
     has_labels = array.dtype.kind in "iu"
-    if not has_labels and array.dtype.char not in _TYPES:
+    if not has_labels and array.dtype.char not in _core.DTYPES:
         raise TypeError(
             "targets must be integers (labels) or floating-point numbers "
             f"(probabilities), not {array.dtype}"
@@ -51,7 +36,7 @@ def _as_targets(targets: Any, shape: tuple[int, ...], rows: tuple[int, ...]) -> 
         raise ValueError(
             f"targets that are {kind} must have shape {expected} here, not {array.shape}"
         )
-    return _native(array)
+    return as_native(array)
 
 
 def _without(values: tuple[int, ...], axis: int) -> tuple[int, ...]:
@@ -105,7 +90,7 @@ class _Call:
         reduction: str,
     ) -> None:
         axis = _check_axis(axis)
-        self.logits = _as_real("logits", logits)
+        self.logits = as_real_array("logits", logits)
         self.shape: tuple[int, ...] = self.logits.shape
         self.axis = normalize_axis_index(axis, len(self.shape))
         self.rows = _without(self.shape, self.axis)
@@ -301,7 +286,7 @@ def softmax_cross_entropy_backward(
     Source: `torch.nn.functional.cross_entropy`, whose gradient this is.
     """
     call = _Call(logits, targets, axis, ignore_index, label_smoothing, reduction)
-    dy = _as_real("dy", dy)
+    dy = as_real_array("dy", dy)
     shape = call.rows if reduction == "none" else ()
     if dy.shape != shape:
         raise ValueError(

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from . import _core
+from . import _core, ufuncs
 from .formulas.entry import FUSED, Fused
 from .formulas.kernels import BACKWARD, FORWARD, Kernel
-from .parameters import as_floating, as_parameter, check
+from .parameters import as_parameter, as_real_array, check
 
 PACKED = "_packed"
 
@@ -56,6 +56,7 @@ def _run(
     """Run the kernel on arrays of one shape and dtype, and parameters without a shape."""
     if outputs[0].size == 0:
         return
+    ufuncs.get(kernel.name)  # made with it: the record that the loop works on
     fixed = [np.broadcast_to(p, outputs[0].shape) for p in parameters]
     arrays = [*inputs, *fixed, *outputs]
     lengths, strides = _layout(arrays)
@@ -77,15 +78,6 @@ def _run(
             (rows, n),
             list(zip(row_steps, steps, strict=True)),
         )
-
-
-def _as_plain(name: str, array: Any) -> np.ndarray[Any, Any]:
-    """A floating-point array that a kernel can read: native, aligned."""
-    (array,) = as_floating((np.asarray(array),), {})
-    plain: np.ndarray[Any, Any] = np.require(array, array.dtype.newbyteorder("="), "A")
-    if plain.dtype.char not in _core.DTYPES:
-        raise TypeError(f"{name} must hold real numbers, not {plain.dtype}")
-    return plain
 
 
 def _axis_of(array: np.ndarray[Any, Any], axis: Any) -> int:
@@ -211,7 +203,7 @@ def gate_packed(
         _check_even(x, axis)
         halves = _halves_of(x, axis, gate, interleaved)
         return function(*halves, **parameters, **({} if out is None else {"out": out}))
-    x = _as_plain("x", x)
+    x = as_real_array("x", x)
     axis = _axis_of(x, axis)
     _check_even(x, axis)
     kernel = Kernel(entry, FORWARD, with_defaults=False)
@@ -234,7 +226,7 @@ def gate_packed_backward(
 ) -> Any:
     """The gradient of x, packed as x is."""
     _checked_gate(gate)
-    dy, x = _same_dtype(_as_plain("dy", dy), _as_plain("x", x))
+    dy, x = _same_dtype(as_real_array("dy", dy), as_real_array("x", x))
     axis = _axis_of(x, axis)
     _check_even(x, axis)
     kernel = Kernel(entry, BACKWARD, with_defaults=False)
@@ -283,7 +275,7 @@ def crelu(x: Any, axis: int = -1, *, out: Any = None) -> Any:
 
     Source: Shang et al. 2016, arXiv:1603.05201.
     """
-    x = _as_plain("x", x)
+    x = as_real_array("x", x)
     axis = _axis_of(x, axis)
     shape = (*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
     y, (x,) = _result(out, shape, x, [x])
@@ -325,7 +317,7 @@ def crelu_backward(dy: Any, x: Any, axis: int = -1, *, out: Any = None) -> Any:
 
     Source: Shang et al. 2016, arXiv:1603.05201.
     """
-    dy, x = _same_dtype(_as_plain("dy", dy), _as_plain("x", x))
+    dy, x = _same_dtype(as_real_array("dy", dy), as_real_array("x", x))
     axis = _axis_of(x, axis)
     _check_shape(dy, (*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :]), x)
     dx, (dy, x) = _result(out, x.shape, x, [dy, x])

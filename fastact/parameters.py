@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import documentation
+from . import _core, documentation
 from ._core import is_bfloat16
 from .formulas.entry import Activation
 from .formulas.kernels import PARAMETER_BACKWARD, Kernel
@@ -42,6 +42,20 @@ def as_floating(arrays: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any,
         else array
         for array in arrays
     )
+
+
+def as_native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array in the byte order and with the alignment that kernels read."""
+    native: np.ndarray[Any, Any] = np.require(array, array.dtype.newbyteorder("="), "A")
+    return native
+
+
+def as_real_array(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """A floating-point array that kernels can read where it lies."""
+    (array,) = as_floating((np.asarray(value),), {})
+    if array.dtype.char not in _core.DTYPES:
+        raise TypeError(f"{name} must be an array of real numbers, not {array.dtype}")
+    return as_native(array)
 
 
 def _with_dtype(array: Any) -> Any:
@@ -95,14 +109,16 @@ def check(kernel: Kernel, values: Mapping[str, Any]) -> None:
         value, bound = values[requirement.name], requirement.bound
         if isinstance(bound, str):
             bound = values[bound]
-        if np.any(_BROKEN[requirement.relation](value, bound)):
+        broken = _BROKEN[requirement.relation](value, bound)
+        if np.any(broken):
+            offending = np.broadcast_to(value, np.shape(broken))[broken].flat[0]
             reason = ""
             if requirement not in kernel.entry.requirements:
                 reason = (
                     " for the gradient from the output: otherwise the output does not "
                     "tell the input; call the form that takes x"
                 )
-            raise ValueError(f"{requirement}{reason}, not {value!r}")
+            raise ValueError(f"{requirement}{reason}; it is {float(offending):g}")
 
 
 def _reduced_axes(

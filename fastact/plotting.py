@@ -103,7 +103,7 @@ def write_picture(names: Sequence[str], path: Path) -> None:
         figure.legend(
             *panels[0].get_legend_handles_labels(),
             loc="outside upper center",
-            ncols=min(len(names), 6),
+            ncols=6 if max(map(len, map(label, names))) < 14 else 3,
             frameon=False,
         )
     figure.savefig(path, dpi=150, format=path.suffix[1:] or "png")
@@ -118,8 +118,10 @@ def heading(name: str) -> str:
 
 def without_jumps(y: Curve) -> Curve:
     """A curve with gaps where it jumps, lest a line be drawn that is not there."""
-    jumps = np.abs(np.diff(y, append=y[-1:])) > 0.05
-    return np.where(jumps, np.nan, y)
+    with np.errstate(invalid="ignore"):  # inf - inf, at the ends of logit
+        rise = np.abs(np.diff(y, append=y[-1:]))
+    around = np.maximum(np.roll(rise, 1), np.roll(rise, -1))
+    return np.where((rise > 0.05) & (rise > 10 * around), np.nan, y)
 
 
 def text_picture(name: str) -> str:
@@ -145,7 +147,8 @@ def text_picture(name: str) -> str:
 
 def text_panel(title: str, y: Curve) -> list[str]:
     """Lines of equal length: the title, the curve in Braille dots, the x axis."""
-    low, high = min(float(y.min()), 0.0), max(float(y.max()), 0.0)
+    shown = np.isfinite(y)
+    low, high = min(float(y[shown].min()), 0.0), max(float(y[shown].max()), 0.0)
     high = high if high > low else 1.0
     dots = np.zeros((4 * ROWS, 2 * COLUMNS), bool)
     last_row, last_column = dots.shape[0] - 1, dots.shape[1] - 1
@@ -156,7 +159,7 @@ def text_panel(title: str, y: Curve) -> list[str]:
     # There are many samples to a column of dots, so the dots join by themselves.
     column = np.rint((X - X[0]) / (X[-1] - X[0]) * last_column).astype(int)
     dots[row(np.array(0.0)), ::4] = True
-    dots[row(y), column] = True
+    dots[row(y[shown]), column[shown]] = True
 
     labels = {0: f"{high:.3g}", ROWS - 1: f"{low:.3g}"}
     labels[int(row(np.array(0.0))) // 4] = "0"

@@ -96,10 +96,13 @@ PACKED = {
 ROWS = {
     "PyTorch": {
         "log_softmax": "F.log_softmax(x, axis)",
+        "logsumexp": "torch.logsumexp(x, axis)",
         "softmax": "F.softmax(x, axis)",
+        "softmin": "F.softmin(x, axis)",
     },
     "JAX": {
         "log_softmax": "jax.nn.log_softmax(x, axis)",
+        "logsumexp": "jax.nn.logsumexp(x, axis)",
         "softmax": "jax.nn.softmax(x, axis)",
     },
 }
@@ -240,3 +243,9 @@ def read_table(text: str) -> dict[Place, Difference]:
                     raise ValueError(f"{TABLE}: two rows for {place}")
                 found[place] = Difference(theirs, ours)
     return found
+
+
+@cache
+def differences() -> dict[Place, Difference]:
+    """The rows of docs/differences.md."""
+    return read_table(TABLE.read_text())

@@ -235,7 +235,7 @@ def test_baseline_is_within_two_ulp_in_float32(c_call: Call, select: Any) -> Non
         unit = np.spacing(np.maximum(np.abs(a), np.abs(e)))
         distance = np.abs(a.astype(np.float64) - e) / unit
         assert distance.max() <= 2
-        assert np.mean(distance > 0) < 0.02, "ties are rare"
+        assert np.mean(distance > 0) < 0.03, "ties are rare"
 
 
 # ------------------------------------------------------------------------- vectors

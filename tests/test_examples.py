@@ -67,7 +67,11 @@ def test_digits_are_learnt_equally_well_with_both(digits, data, activation):
     np.testing.assert_allclose(losses[0][:3], losses[1][:3], rtol=0.01)
 
 
-@pytest.mark.parametrize("activation", CATALOGUE)
+# exp grows beyond all bounds within an epoch; logit has no value outside 0 < x < 1.
+TRAINABLE = [name for name in CATALOGUE if name not in ("exp", "logit")]
+
+
+@pytest.mark.parametrize("activation", TRAINABLE)
 def test_digits_takes_every_activation(digits, data, activation):
     train_x, train_y, _, _ = data
     for functions in (fastact, fastact.plain):

@@ -20,8 +20,13 @@ PRECISION = 1e-10
 def _truth(entry: Activation, parameters: dict[str, float]) -> float:
     """1 / sqrt(E f(z)^2), or NaN for a function that is not defined everywhere."""
     reference = REFERENCES[entry.name]
-    # Tanh-sinh quadrature wants kinks at the ends.
-    kinks = {0.0, *(float(eval(point, {}, parameters)) for point in entry.kinks)}
+    # Tanh-sinh quadrature wants kinks, of the derivative too, at the ends.
+    kinks = {
+        -1.0,
+        0.0,
+        1.0,
+        *(float(eval(point, {}, parameters)) for point in entry.kinks),
+    }
 
     def integrand(z: Any) -> Any:
         return reference(z, *map(mp.mpf, parameters.values())) ** 2 * mp.npdf(z)

@@ -106,7 +106,7 @@ assert {c.member for c in CALLS if c.entry.name == "serpentine"} == {
 }
 found = {
     (c.direction, c.implementation.name)
-    for c in cases((100_000,), ("float32",)) if c.function == "serpentine"
+    for c in cases((100_000,), ("float32",), ("serpentine",))
 }
 assert len(found) == 10, found
 assert "serpentine" in REFERENCES

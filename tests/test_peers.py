@@ -23,8 +23,8 @@ from peers import (
     PARAMETRIC,
     ROWS,
     SYSTEMS,
-    TABLE,
     Place,
+    differences,
     read_table,
     system,
 )
@@ -32,7 +32,6 @@ from truth import interesting_points, near
 
 import fastact as fa
 
-DIFFERENCES = read_table(TABLE.read_text())
 DTYPES = (np.float32, np.float64)
 MEMBERS = (FORWARD, DERIVATIVE)
 # What the systems' own errors need. Where it is not enough there is a row in the table.
@@ -131,10 +130,10 @@ def test_special_points(name: str, function: str) -> None:
 
 def _check_special_point(place: Place, theirs: Any, ours: Any) -> None:
     found = f"{place}: {np.unique(theirs)}, here {np.unique(ours)}"
-    if place not in DIFFERENCES:
+    if place not in differences():
         assert _agree(theirs, ours, RELATIVE_AT_POINTS).all(), found
         return
-    row = DIFFERENCES[place]
+    row = differences()[place]
     known = _numbers(row.theirs, " or ").astype(ours.dtype)
     here = ours.dtype.type(row.ours)
     is_known = _agree(theirs[:, None], known, RELATIVE_AT_POINTS)
@@ -177,7 +176,7 @@ def _is_compared(call: Call, x: Any) -> Any:
 def _ranges(name: str, function: str) -> list[Place]:
     return [
         place
-        for place in DIFFERENCES
+        for place in differences()
         if (place.function, place.system) == (function, name) and place.is_range
     ]
 
@@ -219,7 +218,7 @@ def _defaults(name: str, function: str) -> dict[str, tuple[Any, Any]]:
     prefix = "default of "
     return {
         place.point.removeprefix(prefix): tuple(map(ast.literal_eval, row))
-        for place, row in DIFFERENCES.items()
+        for place, row in differences().items()
         if (place.function, place.system) == (function, name)
         and place.point.startswith(prefix)
     }
@@ -250,7 +249,7 @@ def test_same_name_means_same_function_and_defaults(name: str) -> None:
             assert _agree(call(alias, **{keyword: ours}), function(x), 1e-6).all()
         compared.add(function.__name__)
     assert len(compared) > 15
-    rows = {p.function for p in DIFFERENCES if _defaults(name, p.function)}
+    rows = {p.function for p in differences() if _defaults(name, p.function)}
     assert rows <= compared
 
 
@@ -321,8 +320,8 @@ def test_special_rows(name: str, function: str, row: str) -> None:
         ours = getattr(fa, function)(x)
         theirs, _ = system(name)(ROWS[name][function], np.ones_like(ours), x=x, axis=-1)
         place = Place(function, name, f"x = {row}", FORWARD, dtype)
-        if place in DIFFERENCES:
-            known, here = (_numbers(text, ", ") for text in DIFFERENCES[place])
+        if place in differences():
+            known, here = (_numbers(text, ", ") for text in differences()[place])
             np.testing.assert_array_equal(theirs, known)
             np.testing.assert_array_equal(ours, here)
             assert not np.array_equal(known, here, equal_nan=True)
@@ -334,7 +333,7 @@ def test_special_rows(name: str, function: str, row: str) -> None:
 
 
 def test_every_row_of_the_table_is_compared() -> None:
-    for place in DIFFERENCES:
+    for place in differences():
         function, name, point, member, dtype = place
         if point.startswith("default of "):
             continue  # test_same_name_means_same_function_and_defaults

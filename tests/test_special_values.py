@@ -387,17 +387,21 @@ def test_every_16_bit_number_is_within_051_ulp(call: Call, dtype: Any) -> None:
     # The kernel gets the parameters in float32.
     rounded = tuple(float(np.float32(p)) for p in call.values())
     exact_call = Call(call.entry, call.member, rounded)
+    far = np.zeros(every.shape, bool)
+    if call.entry in ACTIVATIONS and np.isfinite(call.entry.accurate_up_to):
+        far = np.abs(wide[-1]) > call.entry.accurate_up_to / abs(rounded[0])
     for found, exact in zip(
         call.results(*ones, every), exact_call.results(*wide), strict=True
     ):
-        finite = np.isfinite(exact)
+        finite = np.isfinite(exact) & ~far
         mantissa, exponent = np.frexp(exact[finite])
         truth = Truth(mantissa, np.zeros_like(mantissa), exponent.astype(np.int64))
         error = ulp_error(found[finite], truth, dtype)
         worst = int(np.argmax(error))
         assert error[worst] <= 0.51, (every[finite][worst], error[worst])
+        rest = ~finite & ~far
         np.testing.assert_array_equal(
-            found[~finite].astype(float), exact[~finite], strict=True
+            found[rest].astype(float), exact[rest], strict=True
         )
 
 

@@ -6,8 +6,10 @@ is the activated one, as in the function's origin.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..elementary import chain
-from ..entry import Activation, fused
+from ..entry import Activation, Fused, fused
 from ..language import Real, Value, clamp_high, clamp_low, nan_from, where
 from .normal import gelu
 from .piecewise import identity, relu
@@ -17,119 +19,95 @@ from .sigmoidal import sigmoid
 SHAZEER = "Shazeer 2020, arXiv:2002.05202"
 
 
-def gated(activation: Activation, gate: Value, value: Value) -> Value:
-    """The activated gate times the value."""
-    return activation(gate) * value
+def gate_with(
+    activation: Activation,
+    name: str,
+    summary: str,
+    *,
+    formula: str,
+    plain: str,
+    plain_backward: str,
+    source: str = SHAZEER,
+    packed_gate: str = "first",
+    kinks: Mapping[str, str] | None = None,
+    notes: str = "",
+) -> Fused:
+    """Enter the gate that multiplies a value by an activation of the gate."""
+
+    def forward(gate: Value, value: Value) -> Value:
+        return activation(gate) * value
+
+    def gradient(dy: Value, gate: Value, value: Value) -> tuple[Value, Value]:
+        assert activation.derivative_formula is not None
+        slope = activation.derivative_formula(gate)
+        return chain(dy, value * slope), chain(dy, activation(gate))
+
+    forward.__name__, forward.__doc__ = name, summary
+    entry = fused(
+        arrays=2,
+        formula=formula,
+        source=source,
+        plain=plain,
+        plain_backward=plain_backward,
+        packed_gate=packed_gate,
+        kinks=kinks,
+        notes=notes,
+    )(forward)
+    entry.gradient(gradient)
+    return entry
 
 
-def gated_gradient(
-    activation: Activation, dy: Value, gate: Value, value: Value
-) -> tuple[Value, Value]:
-    """Gradients of an activated gate times a value: of the gate, of the value."""
-    assert activation.derivative_formula is not None
-    slope = activation.derivative_formula(gate)
-    return chain(dy, value * slope), chain(dy, activation(gate))
-
-
-@fused(
-    arrays=2,
+gate_with(
+    identity,
+    "bilinear",
+    "Bilinear gate: a product.",
     formula="gate value",
-    source=SHAZEER,
-    packed_gate="first",
     plain="gate * value",
     plain_backward="dy * value, dy * gate",
 )
-def bilinear(gate: Value, value: Value) -> Value:
-    """Bilinear gate: a product."""
-    return gated(identity, gate, value)
-
-
-@bilinear.gradient
-def bilinear_gradient(dy: Value, gate: Value, value: Value) -> tuple[Value, Value]:
-    return gated_gradient(identity, dy, gate, value)
-
-
-@fused(
-    arrays=2,
+gate_with(
+    sigmoid,
+    "glu",
+    "Gated linear unit.",
     formula="sigmoid(gate) value",
     source="Dauphin et al. 2016, arXiv:1612.08083",
     packed_gate="second",
     plain="value / (1 + np.exp(-gate))",
     plain_backward="(dy * value * (s := 1 / (1 + np.exp(-gate))) * (1 - s), dy * s)",
 )
-def glu(gate: Value, value: Value) -> Value:
-    """Gated linear unit."""
-    return gated(sigmoid, gate, value)
-
-
-@glu.gradient
-def glu_gradient(dy: Value, gate: Value, value: Value) -> tuple[Value, Value]:
-    return gated_gradient(sigmoid, dy, gate, value)
-
-
-@fused(
-    arrays=2,
+gate_with(
+    relu,
+    "reglu",
+    "Gate with relu.",
     formula="max(gate, 0) value",
-    source=SHAZEER,
-    packed_gate="first",
     kinks={"gate = 0": "0"},
     plain="np.maximum(gate, 0) * value",
     plain_backward="dy * value * (gate > 0), dy * np.maximum(gate, 0)",
 )
-def reglu(gate: Value, value: Value) -> Value:
-    """Gate with relu."""
-    return gated(relu, gate, value)
-
-
-@reglu.gradient
-def reglu_gradient(dy: Value, gate: Value, value: Value) -> tuple[Value, Value]:
-    return gated_gradient(relu, dy, gate, value)
-
-
-@fused(
-    arrays=2,
+gate_with(
+    silu,
+    "swiglu",
+    "Gate with silu.",
     formula="silu(gate) value",
-    source=SHAZEER,
-    packed_gate="first",
     plain="gate / (1 + np.exp(-gate)) * value",
     plain_backward="(dy * value * (s := 1 / (1 + np.exp(-gate)))"
     " * (1 + gate * (1 - s)), dy * gate * s)",
 )
-def swiglu(gate: Value, value: Value) -> Value:
-    """Gate with silu."""
-    return gated(silu, gate, value)
-
-
-@swiglu.gradient
-def swiglu_gradient(dy: Value, gate: Value, value: Value) -> tuple[Value, Value]:
-    return gated_gradient(silu, dy, gate, value)
-
-
-@fused(
-    arrays=2,
+gate_with(
+    gelu,
+    "geglu",
+    "Gate with gelu.",
     formula="gelu(gate) value",
-    source=SHAZEER,
-    packed_gate="first",
     plain="0.5 * gate * (1 + erf(gate / 2**0.5)) * value",
     plain_backward="(dy * value * ((p := 0.5 * (1 + erf(gate / 2**0.5)))"
     " + gate * np.exp(-0.5 * gate * gate) * 0.3989422804014327), dy * gate * p)",
     notes="With the exact gelu; implementations with the tanh form are geglu_tanh.",
 )
-def geglu(gate: Value, value: Value) -> Value:
-    """Gate with gelu."""
-    return gated(gelu, gate, value)
-
-
-@geglu.gradient
-def geglu_gradient(dy: Value, gate: Value, value: Value) -> tuple[Value, Value]:
-    return gated_gradient(gelu, dy, gate, value)
-
-
-@fused(
-    arrays=2,
+gate_with(
+    gelu_tanh,
+    "geglu_tanh",
+    "Gate with gelu_tanh.",
     formula="gelu_tanh(gate) value",
-    source=SHAZEER,
-    packed_gate="first",
     plain="0.5 * gate * (1 + np.tanh("
     "0.7978845608028654 * (gate + 0.044715 * gate * gate * gate))) * value",
     plain_backward="(dy * value * 0.5 * (1 + (t := np.tanh("
@@ -137,14 +115,6 @@ def geglu_gradient(dy: Value, gate: Value, value: Value) -> tuple[Value, Value]:
     " + gate * (1 - t * t) * 0.7978845608028654 * (1 + 0.134145 * gate * gate)),"
     " dy * 0.5 * gate * (1 + t))",
 )
-def geglu_tanh(gate: Value, value: Value) -> Value:
-    """Gate with gelu_tanh."""
-    return gated(gelu_tanh, gate, value)
-
-
-@geglu_tanh.gradient
-def geglu_tanh_gradient(dy: Value, gate: Value, value: Value) -> tuple[Value, Value]:
-    return gated_gradient(gelu_tanh, dy, gate, value)
 
 
 @fused(
