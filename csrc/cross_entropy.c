@@ -13,7 +13,7 @@
 
 /* Losses are summed in order within a group of rows, and the groups in pairs; how many rows are a group depends on n
    alone. */
-enum { ELEMENTS_WORTH_THREADS = 1 << 15, MAX_GROUP_ROWS = 64, LABELS_PER_TASK = 1 << 14 };
+enum { ELEMENTS_WORTH_THREADS = 1 << 15, LINE_ROWS = 16, SHORT_ROW = 48, MAX_GROUP_ROWS = FA_TILE_ROWS, LABELS_PER_TASK = 1 << 14 };
 
 typedef struct {
     const fa_cross_entropy *call;
@@ -22,6 +22,7 @@ typedef struct {
     size_t shape[FA_MAX_DIMENSIONS];
     fa_row_array logits, targets, output, dy;
     size_t rows, group_rows;
+    bool columns; /* how tiles lie: kernels then run across their rows */
     double *group_sums;
     int out_of_memory;
 } job;
@@ -142,15 +143,17 @@ fa_check_labels(const fa_cross_entropy *call, size_t *counted)
     return check.first_bad;
 }
 
-/* Whether a kernel can run on the rows of an array as they are. */
+/* Whether kernels can run on `rows` rows of an array as they are. */
 static bool
-is_ready(const job *j, const fa_row_array *array, char kernel)
+is_ready(const job *j, const fa_row_array *array, char kernel, size_t rows)
 {
-    const size_t size = fa_type_size(kernel);
-    size_t misaligned = (size_t)array->data % size;
+    const ptrdiff_t size = (ptrdiff_t)fa_type_size(kernel), row_step = array->strides[j->dimensions - 1];
+    ptrdiff_t misaligned = (ptrdiff_t)((size_t)array->data % (size_t)size) | array->step % size;
     for (int d = 0; d < j->dimensions; d++)
-        misaligned |= (size_t)array->strides[d] % size;
-    return array->type == kernel && array->step == (ptrdiff_t)size && misaligned == 0;
+        misaligned |= array->strides[d] % size;
+    if (array->type != kernel || misaligned != 0)
+        return false;
+    return j->columns ? row_step == size && rows >= LINE_ROWS : array->step == size;
 }
 
 /* Probabilities of the other precision than the logits. */
@@ -185,54 +188,89 @@ typedef struct {
     char *logits, *targets, *converted, *output;
 } buffers;
 
-/* Rows of one run, at most a tile of them. */
+/* What a kernel gets of an array: its place in memory, or a tile's. */
+static char *
+place_of(const job *j, const fa_row_block *block, char *tile, size_t rows, ptrdiff_t *pitch)
+{
+    *pitch = tile != NULL ? (ptrdiff_t)rows : block->step / (ptrdiff_t)fa_type_size(block->type);
+    if (!j->columns)
+        *pitch = 1;
+    return tile != NULL ? tile : block->first;
+}
+
+/* Rows of one run, at most a tile of them; in columns, all at once. */
 static void
 run_tile(job *j, const buffers *b, size_t first, size_t rows)
 {
     const fa_cross_entropy *call = j->call;
-    const char kernel = fa_kernel_type(j->logits.type);
-    const fa_loss_kernel *loss = kernel == 'd' ? &fa_current_isa->loss_f64 : &fa_current_isa->loss_f32;
-    const size_t n = call->n, row_bytes = n * fa_type_size(kernel);
-    const size_t target_bytes = call->has_labels ? 0 : n * fa_type_size(fa_kernel_type(j->targets.type));
-    const fa_row_block logits = rows_from(j, &j->logits, first), targets = rows_from(j, &j->targets, first),
+    const char kernel = fa_kernel_type(j->logits.type), target_kernel = fa_kernel_type(j->targets.type);
+    const fa_loss_kernel *row_loss = kernel == 'd' ? &fa_current_isa->row_loss_f64 : &fa_current_isa->row_loss_f32;
+    const fa_loss_kernel *column_loss =
+        kernel == 'd' ? &fa_current_isa->column_loss_f64 : &fa_current_isa->column_loss_f32;
+    const fa_loss_kernel *loss = j->columns ? column_loss : row_loss;
+    const size_t n = call->n, size = fa_type_size(kernel);
+    const fa_row_block logits = rows_from(j, &j->logits, first), given = rows_from(j, &j->targets, first),
                        output = rows_from(j, &j->output, first), dy = rows_from(j, &j->dy, first);
+    ptrdiff_t x_pitch, dx_pitch, target_pitch = 0;
+    const char *x = place_of(j, &logits, b->logits, rows, &x_pitch);
+    char *dx = place_of(j, &output, b->output, rows, &dx_pitch), *probabilities = NULL;
     if (b->logits != NULL)
-        fa_move_tile(&logits, rows, n, b->logits, true);
-    if (b->targets != NULL)
-        fa_move_tile(&targets, rows, n, b->targets, true);
-    for (size_t r = 0; r < rows; r++) {
-        const ptrdiff_t row = (ptrdiff_t)r;
-        const char *x = b->logits ? b->logits + r * row_bytes : logits.first + row * logits.row_step;
-        char *dx = b->output ? b->output + r * row_bytes : output.first + row * output.row_step;
-        const char *given = targets.first + row * targets.row_step;
-        fa_target target = {.smoothing = call->smoothing};
-        bool counts = n > 0;
-        if (call->has_labels) {
-            const int64_t label = read_label(given, targets.type);
-            /* Labels have been checked, but another Python thread may write them since. */
-            counts &= label != call->ignore_index && (uint64_t)label < n;
-            target.label = (size_t)label;
-        } else {
-            target.probabilities = b->targets ? b->targets + r * target_bytes : given;
-            if (b->converted != NULL) {
-                convert(n, target.probabilities, b->converted, kernel);
-                target.probabilities = b->converted;
-            }
+        fa_move_tile(&logits, rows, n, b->logits, j->columns, true);
+    if (!call->has_labels) {
+        probabilities = place_of(j, &given, b->targets, rows, &target_pitch);
+        if (b->targets != NULL)
+            fa_move_tile(&given, rows, n, b->targets, j->columns, true);
+        if (target_kernel != kernel) {
+            convert(rows * n, b->targets, b->converted, kernel);
+            probabilities = b->converted;
         }
+    }
+    size_t labels[FA_MAX_COLUMNS];
+    bool counts[FA_MAX_COLUMNS];
+    double numbers[FA_MAX_COLUMNS]; /* the rows' factors, or losses */
+    for (size_t r = 0; r < rows; r++) {
+        labels[r] = 0;
+        counts[r] = n > 0;
+        if (call->has_labels) {
+            const int64_t label = read_label(given.first + (ptrdiff_t)r * given.row_step, given.type);
+            /* Labels have been checked, but another Python thread may write them since. */
+            counts[r] = label != call->ignore_index && (uint64_t)label < n;
+            labels[r] = counts[r] ? (size_t)label : 0;
+        }
+        if (call->backward) {
+            const double own = dy.first == NULL ? 1 : read_number(dy.first + (ptrdiff_t)r * dy.row_step, dy.type);
+            numbers[r] = call->factor * own;
+        }
+    }
+    const size_t width = j->columns ? rows : 1;
+    for (size_t r = 0; n > 0 && r < rows; r += width) {
+        if (width == 1 && !counts[r])
+            continue;
+        const ptrdiff_t x_step = b->logits != NULL ? (ptrdiff_t)(n * size) : logits.row_step;
+        const ptrdiff_t dx_step = b->output != NULL ? (ptrdiff_t)(n * size) : output.row_step;
+        const ptrdiff_t target_step = b->targets != NULL ? (ptrdiff_t)(n * size) : given.row_step;
+        const fa_targets targets = {probabilities ? probabilities + (ptrdiff_t)r * target_step : NULL, target_pitch,
+                                    labels + r, call->smoothing};
+        if (call->backward)
+            loss->backward(n, width, x + (ptrdiff_t)r * x_step, x_pitch, &targets, numbers + r,
+                           dx + (ptrdiff_t)r * dx_step, dx_pitch);
+        else
+            loss->forward(n, width, x + (ptrdiff_t)r * x_step, x_pitch, &targets, numbers + r);
+    }
+    for (size_t r = 0; r < rows; r++) {
         if (!call->backward) {
-            const double own_loss = counts ? loss->forward(n, x, &target) : 0;
+            const double own_loss = counts[r] ? numbers[r] : 0;
             j->group_sums[(first + r) / j->group_rows] += own_loss;
             if (output.first != NULL)
-                write_number(output.first + row * output.row_step, output.type, own_loss);
-        } else if (counts) {
-            const double own = dy.first == NULL ? 1 : read_number(dy.first + row * dy.row_step, dy.type);
-            loss->backward(n, x, &target, call->factor * own, dx);
-        } else {
-            memset(dx, 0, row_bytes);
+                write_number(output.first + (ptrdiff_t)r * output.row_step, output.type, own_loss);
+        } else if (!counts[r]) {
+            const size_t row_step = j->columns ? size : (size_t)(b->output != NULL ? (ptrdiff_t)(n * size) : output.row_step);
+            for (size_t i = 0; i < n; i++)
+                memset(dx + r * row_step + i * (size_t)dx_pitch * size, 0, size);
         }
     }
     if (b->output != NULL)
-        fa_move_tile(&output, rows, n, b->output, false);
+        fa_move_tile(&output, rows, n, b->output, j->columns, false);
 }
 
 static void
@@ -241,18 +279,18 @@ run_rows(void *context, size_t begin, size_t end)
     job *j = context;
     const fa_cross_entropy *call = j->call;
     const char kernel = fa_kernel_type(j->logits.type), target_kernel = fa_kernel_type(j->targets.type);
-    const size_t tile_rows = fa_rows_per_tile(call->n), row_bytes = call->n * sizeof(double);
+    const size_t tile_rows = fa_rows_per_tile(call->n, true), tile_bytes = tile_rows * call->n * sizeof(double);
+    const bool converts = !call->has_labels && target_kernel != kernel;
     const bool staged[] = {
-        !is_ready(j, &j->logits, kernel),
-        !call->has_labels && !is_ready(j, &j->targets, target_kernel),
-        !call->has_labels && target_kernel != kernel,
-        call->backward && !is_ready(j, &j->output, kernel),
+        !is_ready(j, &j->logits, kernel, tile_rows),
+        converts || (!call->has_labels && !is_ready(j, &j->targets, kernel, tile_rows)),
+        converts,
+        call->backward && !is_ready(j, &j->output, kernel, tile_rows),
     };
-    const size_t row_counts[] = {tile_rows, tile_rows, 1, tile_rows};
     char *memory[4];
     bool failed = false;
     for (int k = 0; k < 4; k++) {
-        memory[k] = staged[k] ? malloc(row_counts[k] * row_bytes + 1) : NULL;
+        memory[k] = staged[k] ? malloc(tile_bytes + 1) : NULL;
         failed |= staged[k] && memory[k] == NULL;
     }
     if (failed) {
@@ -278,6 +316,9 @@ fa_softmax_cross_entropy(fa_cross_entropy *call)
     call->sum = 0;
     if (j.rows == 0)
         return 0;
+    const ptrdiff_t row_step = labs(j.logits.strides[j.dimensions - 1]);
+    const bool runs = j.shape[j.dimensions - 1] > 1;
+    j.columns = runs && call->n > 0 && (row_step < labs(j.logits.step) || call->n < SHORT_ROW);
     j.group_rows = MAX_GROUP_ROWS;
     while (j.group_rows > 1 && j.group_rows * call->n > ELEMENTS_WORTH_THREADS)
         j.group_rows /= 2;
@@ -285,10 +326,7 @@ fa_softmax_cross_entropy(fa_cross_entropy *call)
     j.group_sums = call->backward ? NULL : calloc(groups, sizeof *j.group_sums);
     if (!call->backward && j.group_sums == NULL)
         return -1;
-    /* Tiles along a first axis are no narrower for threads. */
-    const size_t grain = j.group_rows < FA_TILE_ROWS && j.logits.step > (ptrdiff_t)fa_type_size(j.logits.type)
-                             ? FA_TILE_ROWS
-                             : j.group_rows;
+    const size_t grain = j.columns ? FA_TILE_ROWS : j.group_rows; /* tiles of columns are no narrower for threads */
     if (j.rows * call->n >= ELEMENTS_WORTH_THREADS)
         fa_parallel_for(run_rows, &j, j.rows, grain);
     else

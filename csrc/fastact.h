@@ -108,21 +108,7 @@ int fa_softmax_cross_entropy(fa_cross_entropy *call);
 
 /* cffi: end */
 
-/* What softmax of a row is compared with: (1 - smoothing) of the probabilities, or of 1 for the label alone, and
-   smoothing / n for every element. */
-typedef struct {
-    const void *probabilities; /* NULL: there is a label */
-    size_t label;
-    double smoothing;
-} fa_target;
-
-/* The loss of a row of at least one element, and a factor times its gradient, where dx may be x. */
-typedef struct {
-    double (*forward)(size_t n, const void *x, const fa_target *target);
-    void (*backward)(size_t n, const void *x, const fa_target *target, double factor, void *dx);
-} fa_loss_kernel;
-
-enum { FA_ROW_FUNCTIONS = FA_MAXOUT + 1, FA_MAX_COLUMNS = 64 };
+enum { FA_ROW_FUNCTIONS = FA_MAXOUT + 1, FA_MAX_COLUMNS = 256 };
 
 /* One row function on a tile of `width` interleaved rows: element i of row r of an array stands at i * pitch + r. */
 typedef struct {
@@ -132,6 +118,24 @@ typedef struct {
     void (*backward)(size_t n, size_t width, const void *dy, ptrdiff_t dy_pitch, const void *y, ptrdiff_t y_pitch,
                      double scale, void *dx, ptrdiff_t dx_pitch);
 } fa_row_kernel;
+
+/* What softmax of a tile of rows is compared with: (1 - smoothing) of the probabilities, or of 1 for each row's label
+   alone, and smoothing / n for every element. */
+typedef struct {
+    const void *probabilities; /* interleaved like the rows; NULL: there are labels */
+    ptrdiff_t pitch;
+    const size_t *labels;
+    double smoothing;
+} fa_targets;
+
+/* The losses of a tile of interleaved rows of at least one element, and the rows' factors times their gradients, where
+   dx may be x. */
+typedef struct {
+    void (*forward)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, const fa_targets *targets,
+                    double *losses);
+    void (*backward)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, const fa_targets *targets,
+                     const double *factors, void *dx, ptrdiff_t dx_pitch);
+} fa_loss_kernel;
 
 /* Between a 16-bit type and float32, rounding to nearest even. */
 typedef struct {
@@ -146,7 +150,7 @@ typedef struct {
     /* By function; for width 1, and for 1 to FA_MAX_COLUMNS (NULL where there is no such form). */
     fa_row_kernel rows_f32[FA_ROW_FUNCTIONS], rows_f64[FA_ROW_FUNCTIONS];
     fa_row_kernel columns_f32[FA_ROW_FUNCTIONS], columns_f64[FA_ROW_FUNCTIONS];
-    fa_loss_kernel loss_f32, loss_f64;
+    fa_loss_kernel row_loss_f32, row_loss_f64, column_loss_f32, column_loss_f64;
     fa_conversion f16, bf16;
 } fa_isa;
 

@@ -33,8 +33,10 @@ const fa_isa FA_PASTE(fa_isa_, FA_ISA) = {
     .rows_f64 = ROW_KERNELS(f64),
     .columns_f32 = COLUMN_KERNELS(f32),
     .columns_f64 = COLUMN_KERNELS(f64),
-    .loss_f32 = {cross_entropy_f32_row, cross_entropy_backward_f32_row},
-    .loss_f64 = {cross_entropy_f64_row, cross_entropy_backward_f64_row},
+    .row_loss_f32 = {cross_entropy_f32_row, cross_entropy_backward_f32_row},
+    .row_loss_f64 = {cross_entropy_f64_row, cross_entropy_backward_f64_row},
+    .column_loss_f32 = {cross_entropy_f32_columns, cross_entropy_backward_f32_columns},
+    .column_loss_f64 = {cross_entropy_f64_columns, cross_entropy_backward_f64_columns},
     .f16 = {widen_f16, narrow_f16},
     .bf16 = {widen_bf16, narrow_bf16},
 };

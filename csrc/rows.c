@@ -10,14 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A tile holds rows one after another, or columns: interleaved rows, as they lie along a first axis, where every cache
-   line is then read once and not once for each of its elements. A tile of columns stays in the second-level cache where
-   it can (CACHED_ELEMENTS) without being narrower than a cache line (LINE_ROWS), and is never beyond TILE_ELEMENTS.
-   Rows shorter than SHORT_ROW are turned into columns: they would not fill vectors by themselves. */
+/* A tile holds rows one after another, or columns: interleaved rows, as they lie along a first axis. Rows shorter than
+   SHORT_ROW are turned into columns: they would not fill vectors by themselves. */
 enum {
     LINE_ROWS = 16,
-    CACHED_ELEMENTS = 1 << 16,
-    TILE_ELEMENTS = 1 << 21,
     SHORT_ROW = 48,
     ELEMENTS_WORTH_THREADS = 1 << 15,
     MAX_ARRAYS = 3
@@ -34,7 +30,8 @@ typedef struct {
     int mask, scale;            /* operand numbers, if loop->masked */
     double common_scale;        /* if not selects */
     bool selects;               /* whether each row has a mask of its own, or a scale */
-    bool columns, across;       /* how tiles lie; whether kernels run across their rows */
+    bool columns;               /* how tiles lie: kernels then run across their rows */
+    bool across_memory;         /* whether x lies across its rows: what is staged goes several rows at a time */
 } job;
 
 static char
@@ -69,77 +66,34 @@ is_ready(const job *j, int k, size_t rows)
     if (!j->columns)
         return j->lengths[k] == 1 || core == size;
     const bool has_gaps = core != (ptrdiff_t)rows * size; /* good for runs of whole vectors only */
-    return outer == size && (j->lengths[k] == 1 || !has_gaps || (j->across && rows >= LINE_ROWS && core % size == 0));
+    return outer == size && (j->lengths[k] == 1 || !has_gaps || (rows >= LINE_ROWS && core % size == 0));
 }
 
-/* Whether an input is the output, too: no kernel works in place. */
+/* Whether an operand goes through a buffer; an input that is the output does: no kernel works in place. */
 static bool
-is_in_place(const job *j, int k)
+is_staged(const job *j, int k, size_t rows)
 {
     const int last = j->loop->input_count;
-    return k < last && j->arrays[j->operands[k]] == j->arrays[j->operands[last]];
+    const bool in_place = k < last && j->arrays[j->operands[k]] == j->arrays[j->operands[last]];
+    return in_place || !is_ready(j, k, rows);
 }
 
-/* `count` elements, `from_step` and `to_step` of them apart. */
-#define COPY_STRIDED(T) \
-    do { \
-        const T *source = from; \
-        T *target = to; \
-        for (size_t i = 0; i < count; i++) \
-            target[i * to_step] = source[i * from_step]; \
-    } while (0)
-
-static inline void
-copy_strided(size_t count, const void *from, size_t from_step, void *to, size_t to_step, size_t size)
-{
-    if (size == sizeof(float))
-        COPY_STRIDED(float);
-    else
-        COPY_STRIDED(double);
-}
-
-/* Rows between an operand and a tile. Where array and tile do not run the same way, a row goes through `line`, which
-   has room for one. */
 static void
-move_tile(const job *j, int k, size_t first_row, size_t rows, char *tile, char *line, bool into_tile)
+move_tile(const job *j, int k, size_t first_row, size_t rows, char *tile, bool into_tile)
 {
-    const char type = j->loop->type, kernel = kernel_type(j);
     const int operand = j->operands[k];
-    const size_t size = fa_type_size(kernel), length = j->lengths[k];
-    const ptrdiff_t core = j->core_steps[operand], outer = j->outer_steps[operand];
-    const bool along_rows = !j->columns || (length > 1 && labs(core) < labs(outer));
-    if (!along_rows) {
-        for (size_t i = 0; i < length; i++) {
-            char *array = element(j, operand, first_row, i), *buffer = tile + i * rows * size;
-            if (into_tile)
-                fa_gather(rows, array, outer, type, buffer, kernel);
-            else
-                fa_scatter(rows, array, outer, type, buffer, kernel);
-        }
-        return;
-    }
-    const bool is_line = type == kernel && core == (ptrdiff_t)size;
-    for (size_t row = 0; row < rows; row++) {
-        char *array = element(j, operand, first_row + row, 0);
-        char *buffer = !j->columns ? tile + row * length * size : is_line ? array : line;
-        if (into_tile && buffer != array)
-            fa_gather(length, array, core, type, buffer, kernel);
-        if (j->columns && into_tile)
-            copy_strided(length, buffer, 1, tile + row * size, rows, size);
-        else if (j->columns)
-            copy_strided(length, tile + row * size, rows, buffer, 1, size);
-        if (!into_tile && buffer != array)
-            fa_scatter(length, array, core, type, buffer, kernel);
-    }
+    const fa_row_block block = {element(j, operand, first_row, 0), j->outer_steps[operand], j->core_steps[operand],
+                                j->loop->type};
+    fa_move_tile(&block, rows, j->lengths[k], tile, j->columns, into_tile);
 }
 
 /* The included elements of a row, without gaps; returns how many. */
 static size_t
-compress(const job *j, size_t row, const char *from, size_t step, char *to)
+compress(const job *j, size_t row, const char *from, char *to)
 {
     size_t count = 0;
     const size_t size = fa_type_size(kernel_type(j));
-    for (size_t i = 0; i < j->n; i++, from += step * size) {
+    for (size_t i = 0; i < j->n; i++, from += size) {
         if (size == sizeof(float))
             memcpy(to + count * size, from, sizeof(float));
         else
@@ -151,11 +105,11 @@ compress(const job *j, size_t row, const char *from, size_t step, char *to)
 
 /* The other way round, with a value for the excluded elements. */
 static void
-expand(const job *j, size_t row, const char *from, double excluded, char *to, size_t step)
+expand(const job *j, size_t row, const char *from, double excluded, char *to)
 {
     const size_t size = fa_type_size(kernel_type(j));
     const float narrow = (float)excluded;
-    for (size_t i = 0; i < j->n; i++, to += step * size) {
+    for (size_t i = 0; i < j->n; i++, to += size) {
         const bool keep = *element(j, j->mask, row, i) != 0;
         if (size == sizeof(float))
             memcpy(to, keep ? from : (const char *)&narrow, sizeof(float));
@@ -173,7 +127,7 @@ run_kernel(const job *j, size_t n, size_t width, char **operands, const ptrdiff_
     const fa_isa *isa = fa_current_isa;
     const fa_row_kernel *across = kernel_type(j) == 'd' ? isa->columns_f64 : isa->columns_f32;
     const fa_row_kernel *along = kernel_type(j) == 'd' ? isa->rows_f64 : isa->rows_f32;
-    const fa_row_kernel *kernel = (j->across ? across : along) + loop->function;
+    const fa_row_kernel *kernel = (j->columns ? across : along) + loop->function;
     if (loop->input_count == 1) {
         kernel->forward(n, width, operands[0], pitches[0], scale, operands[1], pitches[1]);
         return;
@@ -186,34 +140,26 @@ run_kernel(const job *j, size_t n, size_t width, char **operands, const ptrdiff_
                      pitches[2]);
 }
 
-/* One row of a tile by itself; its elements are `pitches` of them apart. `scratch` has room for a row of each
-   operand. */
+/* One row by itself. `scratch` has room for the included elements of a row of each operand. */
 static void
-run_row(const job *j, size_t row, char **places, const ptrdiff_t *pitches, char **scratch)
+run_row(const job *j, size_t row, char **places, char **scratch)
 {
-    const fa_row_loop *loop = j->loop;
-    const int last = loop->input_count;
-    const size_t size = fa_type_size(kernel_type(j));
+    static const ptrdiff_t contiguous[MAX_ARRAYS] = {1, 1, 1};
+    const int last = j->loop->input_count;
+    if (!j->selects) {
+        run_kernel(j, j->n, 1, places, contiguous, j->common_scale);
+        return;
+    }
     char *operands[MAX_ARRAYS];
     size_t n = j->n;
     for (int k = 0; k <= last; k++) {
-        const bool moved = !j->single[k] && (j->selects || pitches[k] != 1);
-        operands[k] = moved ? scratch[k] : places[k];
-        if (!moved || k == last)
-            continue;
-        if (j->selects)
-            n = compress(j, row, places[k], (size_t)pitches[k], operands[k]);
-        else
-            copy_strided(n, places[k], (size_t)pitches[k], operands[k], 1, size);
+        operands[k] = j->single[k] ? places[k] : scratch[k];
+        if (!j->single[k] && k < last)
+            n = compress(j, row, places[k], operands[k]);
     }
-    static const ptrdiff_t contiguous[MAX_ARRAYS] = {1, 1, 1};
-    run_kernel(j, n, 1, operands, contiguous, j->selects ? scale_of(j, row) : j->common_scale);
-    if (operands[last] == places[last])
-        return;
-    if (j->selects)
-        expand(j, row, operands[last], last == 1 ? loop->excluded : 0, places[last], (size_t)pitches[last]);
-    else
-        copy_strided(n, operands[last], 1, places[last], (size_t)pitches[last], size);
+    run_kernel(j, n, 1, operands, contiguous, scale_of(j, row));
+    if (!j->single[last])
+        expand(j, row, operands[last], last == 1 ? j->loop->excluded : 0, places[last]);
 }
 
 static char *
@@ -228,14 +174,16 @@ allocate(size_t bytes)
 }
 
 static size_t
-rows_of_a_tile(const job *j)
+rows_of_a_tile(const job *j, size_t rows)
 {
-    const size_t n = j->n ? j->n : 1;
-    size_t rows = CACHED_ELEMENTS / n;
-    rows = rows < LINE_ROWS ? LINE_ROWS : rows > FA_MAX_COLUMNS ? FA_MAX_COLUMNS : rows;
-    if (!j->columns)
-        rows = 1;
-    return rows * n <= TILE_ELEMENTS ? rows : n < TILE_ELEMENTS ? TILE_ELEMENTS / n : 1;
+    if (!j->columns && !j->across_memory)
+        return 1;
+    const size_t wide = fa_rows_per_tile(j->n, false), width = wide < rows ? wide : rows;
+    bool staged = false;
+    for (int k = 0; k <= j->loop->input_count; k++)
+        staged |= is_staged(j, k, width);
+    const size_t narrow = fa_rows_per_tile(j->n, true);
+    return staged && narrow < rows ? narrow : width;
 }
 
 static void
@@ -244,55 +192,46 @@ run_rows(void *context, size_t begin, size_t end)
     const job *j = context;
     const int last = j->loop->input_count;
     const size_t size = fa_type_size(kernel_type(j));
-    size_t tile_rows = rows_of_a_tile(j);
-    char *tiles[MAX_ARRAYS] = {NULL}, *scratch[MAX_ARRAYS] = {NULL}, *line = NULL;
+    const size_t tile_rows = rows_of_a_tile(j, end - begin);
+    char *tiles[MAX_ARRAYS] = {NULL}, *scratch[MAX_ARRAYS] = {NULL};
     bool staged[MAX_ARRAYS];
-    bool all_ready = end - begin <= FA_MAX_COLUMNS;
-    for (int k = 0; k <= last; k++)
-        all_ready &= is_ready(j, k, end - begin) && !is_in_place(j, k);
-    if (j->columns && (all_ready || end - begin < tile_rows)) /* what lies as one tile may be as large as it likes */
-        tile_rows = end - begin;
     for (int k = 0; k <= last; k++) {
-        staged[k] = is_in_place(j, k) || !is_ready(j, k, tile_rows);
+        staged[k] = is_staged(j, k, tile_rows);
         if (staged[k])
             tiles[k] = allocate(tile_rows * j->lengths[k] * size);
-        if (!j->across && (j->selects || j->columns))
+        if (j->selects)
             scratch[k] = allocate(j->n * size);
     }
-    if (j->columns)
-        line = allocate(j->n * size);
     const fa_environment environment = fa_enter();
     for (size_t row = begin; row < end; row += tile_rows) {
         const size_t rows = end - row < tile_rows ? end - row : tile_rows;
         char *places[MAX_ARRAYS];
         ptrdiff_t pitches[MAX_ARRAYS];
         for (int k = 0; k <= last; k++) {
-            pitches[k] = !j->columns ? 1
-                       : staged[k] ? (ptrdiff_t)rows
-                                   : j->core_steps[j->operands[k]] / (ptrdiff_t)size;
+            pitches[k] = staged[k] ? (ptrdiff_t)rows : j->core_steps[j->operands[k]] / (ptrdiff_t)size;
             places[k] = staged[k] ? tiles[k] : element(j, j->operands[k], row, 0);
             if (staged[k] && k < last)
-                move_tile(j, k, row, rows, tiles[k], line, true);
+                move_tile(j, k, row, rows, tiles[k], true);
         }
-        if (j->across) {
+        if (j->columns) {
             run_kernel(j, j->n, rows, places, pitches, j->common_scale);
         } else {
             for (size_t r = 0; r < rows; r++) {
                 char *row_places[MAX_ARRAYS];
                 for (int k = 0; k <= last; k++)
-                    row_places[k] = places[k] + r * size * (j->columns ? 1 : j->lengths[k]);
-                run_row(j, row + r, row_places, pitches, scratch);
+                    row_places[k] = staged[k] ? places[k] + r * j->lengths[k] * size
+                                              : element(j, j->operands[k], row + r, 0);
+                run_row(j, row + r, row_places, scratch);
             }
         }
         if (staged[last])
-            move_tile(j, last, row, rows, tiles[last], line, false);
+            move_tile(j, last, row, rows, tiles[last], false);
     }
     fa_leave(environment);
     for (int k = 0; k <= last; k++) {
         free(tiles[k]);
         free(scratch[k]);
     }
-    free(line);
 }
 
 /* Whether all rows are whole and have one scale. */
@@ -351,10 +290,9 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
     if (loop->masked && !j.selects)
         j.common_scale = scale_of(&j, 0);
     const int x = j.operands[last - 1];
-    const bool across = has_across(loop) && !j.selects;
+    j.across_memory = rows > 1 && labs(steps[x]) < labs(core_steps[x]);
     const size_t short_row = loop->from_output ? SHORT_ROW / 3 : SHORT_ROW; /* without exp there is less to gain */
-    j.columns = rows > 1 && n > 0 && (labs(steps[x]) < labs(core_steps[x]) || (across && n < short_row));
-    j.across = across && j.columns;
+    j.columns = rows > 1 && n > 0 && has_across(loop) && !j.selects && (j.across_memory || n < short_row);
     if (rows > 1 && rows * n >= ELEMENTS_WORTH_THREADS)
         fa_parallel_for(run_rows, &j, rows, LINE_ROWS);
     else

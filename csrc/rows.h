@@ -22,9 +22,11 @@ enum { LANES = 16 };
 #define MAX_WIDTH FA_MAX_COLUMNS
 #define REAL f32
 #include "rows_template.h"
+#include "rows_loss_template.h"
 #undef REAL
 #define REAL f64
 #include "rows_template.h"
+#include "rows_loss_template.h"
 #undef REAL
 #undef FORM
 #undef MAX_WIDTH

@@ -1,22 +1,10 @@
-/* softmax_cross_entropy of one row and its gradient, for the precision REAL; included twice by rows.h. */
-#define ROW(name) FA_PASTE(FA_PASTE(name, _), FA_PASTE(REAL, _row))
+/* softmax_cross_entropy of rows and its gradient, for the precision REAL and one FORM of a tile (see rows_template.h);
+   included four times by rows.h. */
+#define ROW(name) FA_PASTE(FA_PASTE(FA_PASTE(name, _), REAL), FA_PASTE(_, FORM))
 #define STEP(name) FA_PASTE(FA_PASTE(name, _), REAL)
 #define T FA_PASTE(fa_, REAL)
-
-/* Whether softmax has a limit though the row's maximum is infinite: where it is the only one. */
-static int
-ROW(has_limit)(size_t n, const T *x, T extreme)
-{
-    size_t winners = 0;
-    int has_nan = 0;
-    if (!isinf(extreme) || extreme < 0)
-        return 0;
-    for (size_t i = 0; i < n; i++) {
-        has_nan |= x[i] != x[i];
-        winners += x[i] == extreme;
-    }
-    return !has_nan && winners == 1;
-}
+#define MAX_PERIOD (LANES * MAX_WIDTH)
+#define OF_ROW(k) (MAX_WIDTH == 1 ? 0 : (k))
 
 /* -log(softmax) of an element. log_sum is that of the row's weights; the element that is the extreme may be infinite. */
 FA_INLINE double
@@ -32,87 +20,142 @@ ROW(expected)(double probability, double surprisal)
     return probability == 0 && isinf(surprisal) ? 0 : probability * surprisal;
 }
 
-/* -sum(p log(softmax(x))), p = (1 - smoothing) probabilities + smoothing / n. No term cancels another. */
-static double
-ROW(cross_entropy)(size_t n, const void *input, const fa_target *target)
+/* The elements whose softmax is 1 though they are infinite, one for each row; n where there is none. */
+static void
+ROW(infinite_winners)(size_t n, size_t width, const T *x, ptrdiff_t pitch, const T *extremes, size_t *winners)
 {
-    const T *x = input, *probabilities = target->probabilities;
-    const double kept = 1 - target->smoothing, everywhere = target->smoothing / (double)n;
-    T extremes[LANES];
-    double others = 0, sum;
-    ROW(extremes)(n, 1, x, 1, 1, extremes);
-    const T extreme = extremes[0];
-    if (!ROW(has_limit)(n, x, extreme))
-        ROW(weights)(n, 1, x, 1, extremes, 1, NULL, 1, &others);
-    const double log_sum = log1p(others);
-    const double at_label =
-        probabilities == NULL ? ROW(expected)(kept, ROW(surprisal)(x[target->label], extreme, log_sum)) : 0;
-    if (probabilities == NULL && everywhere == 0)
-        return at_label;
-    ROW(lanes) sums;
-    ROW(clear)(&sums, LANES);
-    for (size_t i = 0; i < n; i += LANES) {
-        const size_t count = ROW(least)(LANES, n - i);
-        FA_INDEPENDENT
-        for (size_t k = 0; k < count; k++) {
-            const double given = probabilities == NULL ? 0 : (double)probabilities[i + k];
-            const double surprisal = ROW(surprisal)(x[i + k], extreme, log_sum);
-            ROW(add)(&sums, k, ROW(expected)(kept * given + everywhere, surprisal));
+    for (size_t r = 0; r < width; r++)
+        winners[r] = isinf(extremes[r]) && extremes[r] > 0 ? ROW(sole_winner)(n, x + r, pitch, extremes[r]) : n;
+}
+
+/* -sum(p log(softmax(x))), p = (1 - smoothing) probabilities + smoothing / n. No term cancels another. */
+static void
+ROW(cross_entropy)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, const fa_targets *targets,
+                   double *losses)
+{
+    const T *x = input, *probabilities = targets->probabilities;
+    const double kept = 1 - targets->smoothing, everywhere = targets->smoothing / (double)n;
+    const ptrdiff_t p_pitch = probabilities == NULL ? x_pitch : targets->pitch;
+    const size_t width = ROW(rows)(given_width), used = ROW(used_lanes)(n, width);
+    T extremes[MAX_PERIOD];
+    double others[MAX_WIDTH], log_sums[MAX_PERIOD], totals[MAX_WIDTH];
+    size_t winners[MAX_WIDTH];
+    ROW(extremes)(n, width, x, x_pitch, 1, extremes);
+    ROW(infinite_winners)(n, width, x, x_pitch, extremes, winners);
+    ROW(weights)(n, width, x, x_pitch, extremes, 1, NULL, x_pitch, others);
+    for (size_t r = 0; r < width; r++) {
+        log_sums[r] = log1p(winners[r] < n ? 0 : others[r]);
+        losses[r] = 0;
+        if (probabilities == NULL) {
+            const T at_label = x[(ptrdiff_t)targets->labels[r] * x_pitch + (ptrdiff_t)r];
+            losses[r] = ROW(expected)(kept, ROW(surprisal)(at_label, extremes[r], log_sums[r]));
         }
     }
-    ROW(totals)(&sums, n, 1, &sum);
-    return at_label + sum;
+    if (probabilities == NULL && everywhere == 0)
+        return;
+    const size_t step = ROW(step)(width, x_pitch, p_pitch, p_pitch);
+    ROW(lanes) sums;
+    ROW(clear)(&sums, used);
+    if (MAX_WIDTH > 1)
+        for (size_t k = width; k < used; k++)
+            log_sums[k] = log_sums[k - width];
+    for (size_t i = 0; i < n; i += step) {
+        const T *xs = x + (ptrdiff_t)i * x_pitch;
+        const T *given = probabilities == NULL ? xs : probabilities + (ptrdiff_t)i * p_pitch;
+        const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
+        FA_INDEPENDENT
+        for (size_t k = 0; k < count; k++) {
+            const double probability = probabilities == NULL ? 0 : (double)given[k];
+            const double surprisal = ROW(surprisal)(xs[k], extremes[OF_ROW(k)], log_sums[OF_ROW(k)]);
+            ROW(add)(&sums, first_lane + k, ROW(expected)(kept * probability + everywhere, surprisal));
+        }
+    }
+    ROW(totals)(&sums, n, width, totals);
+    for (size_t r = 0; r < width; r++)
+        losses[r] += totals[r];
 }
 
 /* dx = factor * (softmax(x) sum(p) - p), p as above. Of a label softmax(x) - 1 is what all others have, which keeps its
    digits where the label has nearly all the weight. */
 static void
-ROW(cross_entropy_backward)(size_t n, const void *input, const fa_target *target, double factor, void *result)
+ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch,
+                            const fa_targets *targets, const double *factors, void *result, ptrdiff_t dx_pitch)
 {
-    const T *x = input, *probabilities = target->probabilities;
-    T *dx = result, extremes[LANES];
-    const double smoothing = target->smoothing, everywhere = smoothing / (double)n;
-    const T offset = (T)(factor * everywhere);
-    double others = 0;
-    ROW(extremes)(n, 1, x, 1, 1, extremes);
-    const T extreme = extremes[0];
-    if (ROW(has_limit)(n, x, extreme))
+    const T *x = input, *probabilities = targets->probabilities;
+    T *dx = result, extremes[MAX_PERIOD], shares[MAX_PERIOD], kept[MAX_PERIOD], offsets[MAX_PERIOD];
+    const double smoothing = targets->smoothing, everywhere = smoothing / (double)n;
+    const ptrdiff_t p_pitch = probabilities == NULL ? dx_pitch : targets->pitch;
+    const size_t width = ROW(rows)(given_width), used = ROW(used_lanes)(n, width);
+    const size_t step = ROW(step)(width, dx_pitch, p_pitch, p_pitch), block = MAX_WIDTH == 1 ? n : step;
+    double others[MAX_WIDTH], totals[MAX_WIDTH];
+    size_t winners[MAX_WIDTH];
+    ROW(extremes)(n, width, x, x_pitch, 1, extremes);
+    ROW(infinite_winners)(n, width, x, x_pitch, extremes, winners);
+    ROW(weights)(n, width, x, x_pitch, extremes, 1, dx, dx_pitch, others);
+    for (size_t r = 0; r < width; r++) {
+        if (winners[r] == n)
+            continue;
         for (size_t i = 0; i < n; i++)
-            dx[i] = x[i] == extreme ? 1 : 0;
-    else
-        ROW(weights)(n, 1, x, 1, extremes, 1, dx, 1, &others);
-    const double total = 1 + others;
-    if (isnan(total)) {
-        for (size_t i = 0; i < n; i++)
-            dx[i] = (T)NAN;
-    } else if (probabilities == NULL) {
-        const double rest = (1 - (double)dx[target->label]) + others;
-        const T share = (T)(factor / total);
-        FA_INDEPENDENT
-        for (size_t i = 0; i < n; i++)
-            dx[i] = STEP(fa_fma)(dx[i], share, -offset);
-        dx[target->label] = (T)(factor * ((smoothing - everywhere) - rest / total));
+            dx[(ptrdiff_t)i * dx_pitch + (ptrdiff_t)r] = i == winners[r] ? 1 : 0;
+        others[r] = 0;
+    }
+    if (probabilities == NULL) {
+        for (size_t r = 0; r < width; r++)
+            totals[r] = 1;
     } else {
         ROW(lanes) sums;
-        double sum;
-        ROW(clear)(&sums, LANES);
-        for (size_t i = 0; i < n; i += LANES) {
-            const size_t count = ROW(least)(LANES, n - i);
+        ROW(clear)(&sums, used);
+        for (size_t i = 0; i < n; i += step) {
+            const T *given = probabilities + (ptrdiff_t)i * p_pitch;
+            const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
             FA_INDEPENDENT
             for (size_t k = 0; k < count; k++)
-                ROW(add)(&sums, k, probabilities[i + k]);
+                ROW(add)(&sums, first_lane + k, given[k]);
         }
-        ROW(totals)(&sums, n, 1, &sum);
-        sum = (1 - smoothing) * sum + smoothing;
-        const T share = (T)(factor * sum / total), kept = (T)(factor * (1 - smoothing));
-        FA_INDEPENDENT
-        for (size_t i = 0; i < n; i++) {
-            const T wanted = STEP(fa_fma)(kept, probabilities[i], offset);
-            dx[i] = STEP(fa_fma)(dx[i], share, -wanted);
+        ROW(totals)(&sums, n, width, totals);
+        for (size_t r = 0; r < width; r++)
+            totals[r] = (1 - smoothing) * totals[r] + smoothing;
+    }
+    for (size_t r = 0; r < width; r++) {
+        shares[r] = (T)(factors[r] * totals[r] / (1 + others[r]));
+        kept[r] = (T)(factors[r] * (1 - smoothing));
+        offsets[r] = (T)(factors[r] * everywhere);
+    }
+    ROW(repeat)(used, width, shares);
+    ROW(repeat)(used, width, kept);
+    ROW(repeat)(used, width, offsets);
+    double at_labels[MAX_WIDTH];
+    for (size_t r = 0; probabilities == NULL && r < width; r++) {
+        const double weight = (double)dx[(ptrdiff_t)targets->labels[r] * dx_pitch + (ptrdiff_t)r];
+        const double rest = (1 - weight) + others[r];
+        at_labels[r] = factors[r] * ((smoothing - everywhere) - rest / (1 + others[r]));
+    }
+    for (size_t i = 0; i < n; i += block) {
+        T *dxs = dx + (ptrdiff_t)i * dx_pitch;
+        const size_t count = ROW(least)(block, n - i) * width;
+        if (probabilities == NULL) {
+            FA_INDEPENDENT
+            for (size_t k = 0; k < count; k++)
+                dxs[k] = STEP(fa_fma)(dxs[k], shares[OF_ROW(k)], -offsets[OF_ROW(k)]);
+        } else {
+            const T *given = probabilities + (ptrdiff_t)i * p_pitch;
+            FA_INDEPENDENT
+            for (size_t k = 0; k < count; k++) {
+                const T wanted = STEP(fa_fma)(kept[OF_ROW(k)], given[k], offsets[OF_ROW(k)]);
+                dxs[k] = STEP(fa_fma)(dxs[k], shares[OF_ROW(k)], -wanted);
+            }
         }
+    }
+    for (size_t r = 0; r < width; r++) {
+        if (probabilities == NULL)
+            dx[(ptrdiff_t)targets->labels[r] * dx_pitch + (ptrdiff_t)r] = (T)at_labels[r];
+        for (size_t i = 0; isnan(others[r]) && i < n; i++)
+            dx[(ptrdiff_t)i * dx_pitch + (ptrdiff_t)r] = (T)NAN;
     }
 }
 
+#undef OF_ROW
+#undef MAX_PERIOD
 #undef ROW
 #undef STEP
 #undef T

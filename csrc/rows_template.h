@@ -214,7 +214,23 @@ ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes,
         others[r] = isfinite(extremes[r]) ? others[r] + ((double)ones[r] - 1) : NAN;
 }
 
-/* A row with exactly one winning infinity has a limit: all weight is there. */
+/* Where in a row an infinite extreme stands, if it stands there only once and nothing is NaN: softmax has a limit then,
+   with all weight there. Otherwise n. */
+static size_t
+ROW(sole_winner)(size_t n, const T *x, ptrdiff_t pitch, T extreme)
+{
+    size_t winners = 0, place = n;
+    int has_nan = 0;
+    for (size_t i = 0; i < n; i++) {
+        const T element = x[(ptrdiff_t)i * pitch];
+        has_nan |= element != element;
+        if (element == extreme)
+            place = i, winners++;
+    }
+    return !has_nan && winners == 1 ? place : n;
+}
+
+/* The results of rows with such a limit. */
 static void
 ROW(limits)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, const T *extremes, T *y,
             ptrdiff_t y_pitch, T winner, T other)
@@ -222,17 +238,8 @@ ROW(limits)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale,
     for (size_t r = 0; r < width; r++) {
         if (!isinf(extremes[r]) || scale == 0 || (extremes[r] > 0) != (scale > 0))
             continue;
-        size_t winners = 0, place = 0;
-        int has_nan = 0;
-        for (size_t i = 0; i < n; i++) {
-            const T element = x[(ptrdiff_t)i * x_pitch + (ptrdiff_t)r];
-            has_nan |= element != element;
-            if (element == extremes[r])
-                place = i, winners++;
-        }
-        if (has_nan || winners != 1)
-            continue;
-        for (size_t i = 0; i < n; i++)
+        const size_t place = ROW(sole_winner)(n, x + r, x_pitch, extremes[r]);
+        for (size_t i = 0; place < n && i < n; i++)
             y[(ptrdiff_t)i * y_pitch + (ptrdiff_t)r] = i == place ? winner : other;
     }
 }

@@ -1,6 +1,15 @@
 #include "tiles.h"
+#include "fastact.h"
 
 #include <stdlib.h>
+#include <string.h>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+/* A tile stays in the second-level cache where it can, without being narrower than a cache line (LINE_ROWS). Where it
+   cannot and is read from the array, that happens in runs as long as the kernels take them. */
+enum { LINE_ROWS = 16, CACHED_ELEMENTS = 1 << 16, MAX_ELEMENTS = 1 << 21 };
 
 char
 fa_kernel_type(char type)
@@ -9,38 +18,111 @@ fa_kernel_type(char type)
 }
 
 size_t
-fa_rows_per_tile(size_t n)
+fa_rows_per_tile(size_t n, bool staged)
 {
-    const size_t rows = FA_TILE_ELEMENTS / (n ? n : 1);
-    return rows < 1 ? 1 : rows > FA_TILE_ROWS ? FA_TILE_ROWS : rows;
+    const size_t length = n ? n : 1, cached = CACHED_ELEMENTS / length;
+    const size_t narrow = cached < LINE_ROWS ? LINE_ROWS : cached, most = MAX_ELEMENTS / length;
+    if (cached >= FA_TILE_ROWS)
+        return FA_TILE_ROWS;
+    if (!staged)
+        return FA_MAX_COLUMNS;
+    return narrow < most ? narrow : most ? most : 1;
 }
 
-/* The axis with the smaller stride runs innermost. */
+/* to[j][i] = from[i][j]; the steps are bytes from row to row. */
+#define TRANSPOSE(T) \
+    do { \
+        for (size_t i = 0; i < rows; i++) \
+            for (size_t j = 0; j < columns; j++) \
+                memcpy(to + (ptrdiff_t)j * to_step + i * sizeof(T), from + (ptrdiff_t)i * from_step + j * sizeof(T), \
+                       sizeof(T)); \
+    } while (0)
+
+static inline void
+transpose_block(size_t rows, size_t columns, const char *from, ptrdiff_t from_step, char *to, ptrdiff_t to_step,
+                size_t size)
+{
+    if (size == sizeof(float))
+        TRANSPOSE(float);
+    else
+        TRANSPOSE(double);
+}
+
+enum { BLOCK = 4 };
+
+static inline void
+transpose_floats(const char *from, ptrdiff_t from_step, char *to, ptrdiff_t to_step)
+{
+#if defined(__SSE__)
+    __m128 lines[BLOCK];
+    for (int i = 0; i < BLOCK; i++)
+        lines[i] = _mm_loadu_ps((const float *)(from + i * from_step));
+    _MM_TRANSPOSE4_PS(lines[0], lines[1], lines[2], lines[3]);
+    for (int i = 0; i < BLOCK; i++)
+        _mm_storeu_ps((float *)(to + i * to_step), lines[i]);
+#else
+    transpose_block(BLOCK, BLOCK, from, from_step, to, to_step, sizeof(float));
+#endif
+}
+
+static void
+transpose(size_t rows, size_t columns, const char *from, ptrdiff_t from_step, char *to, ptrdiff_t to_step, size_t size)
+{
+    for (size_t j = 0; j < columns; j += BLOCK)
+        for (size_t i = 0; i < rows; i += BLOCK) {
+            const size_t height = rows - i < BLOCK ? rows - i : BLOCK, width = columns - j < BLOCK ? columns - j : BLOCK;
+            const char *source = from + (ptrdiff_t)i * from_step + j * size;
+            char *target = to + (ptrdiff_t)j * to_step + i * size;
+            if (size != sizeof(float) || height < BLOCK || width < BLOCK)
+                transpose_block(height, width, source, from_step, target, to_step, size);
+            else
+                transpose_floats(source, from_step, target, to_step);
+        }
+}
+
+/* Where array and tile do not run the same way, blocks of TURNED_LINES times TURNED elements are transposed, by way of
+   a buffer if the array's are not as the kernels take them. */
+enum { TURNED_LINES = 16, TURNED = 64 };
+
 void
-fa_move_tile(const fa_row_block *block, size_t rows, size_t n, char *tile, bool into_tile)
+fa_move_tile(const fa_row_block *block, size_t rows, size_t n, char *tile, bool columns, bool into_tile)
 {
     const char type = block->type, kernel = fa_kernel_type(type);
     const size_t size = fa_type_size(kernel);
-    const ptrdiff_t step = block->step, row_step = block->row_step;
-    if (rows == 1 || labs(step) <= labs(row_step)) {
-        for (size_t row = 0; row < rows; row++) {
-            char *array = block->first + (ptrdiff_t)row * row_step, *buffer = tile + row * n * size;
+    /* The array's lines run along its smaller stride, whether they are rows or not. */
+    const bool along_rows = rows == 1 || (n > 1 && labs(block->step) <= labs(block->row_step));
+    const ptrdiff_t step = along_rows ? block->step : block->row_step;
+    const ptrdiff_t line_step = along_rows ? block->row_step : block->step;
+    const size_t lines = along_rows ? rows : n, length = along_rows ? n : rows;
+    const ptrdiff_t tile_step = (ptrdiff_t)((columns ? rows : n) * size);
+    if (along_rows != columns) {
+        for (size_t line = 0; line < lines; line++) {
+            char *array = block->first + (ptrdiff_t)line * line_step, *buffer = tile + (ptrdiff_t)line * tile_step;
             if (into_tile)
-                fa_gather(n, array, step, type, buffer, kernel);
+                fa_gather(length, array, step, type, buffer, kernel);
             else
-                fa_scatter(n, array, step, type, buffer, kernel);
+                fa_scatter(length, array, step, type, buffer, kernel);
         }
         return;
     }
-    _Alignas(64) char column[FA_TILE_ROWS * sizeof(double)];
-    for (size_t i = 0; i < n; i++) {
-        char *array = block->first + (ptrdiff_t)i * step, *buffer = tile + i * size;
-        if (into_tile) {
-            fa_gather(rows, array, row_step, type, column, kernel);
-            fa_scatter(rows, buffer, (ptrdiff_t)(n * size), kernel, column, kernel);
-        } else {
-            fa_gather(rows, buffer, (ptrdiff_t)(n * size), kernel, column, kernel);
-            fa_scatter(rows, array, row_step, type, column, kernel);
+    _Alignas(64) char buffer[TURNED_LINES * TURNED * sizeof(double)];
+    const bool is_ready = type == kernel && step == (ptrdiff_t)size;
+    for (size_t line = 0; line < lines; line += TURNED_LINES) {
+        const size_t height = lines - line < TURNED_LINES ? lines - line : TURNED_LINES;
+        for (size_t i = 0; i < length; i += TURNED) {
+            const size_t width = length - i < TURNED ? length - i : TURNED;
+            char *array = block->first + (ptrdiff_t)line * line_step + (ptrdiff_t)i * step;
+            char *place = tile + (ptrdiff_t)i * tile_step + line * size;
+            char *turned = is_ready ? array : buffer;
+            const ptrdiff_t turned_step = is_ready ? line_step : (ptrdiff_t)(TURNED * size);
+            for (size_t k = 0; into_tile && !is_ready && k < height; k++)
+                fa_gather(width, array + (ptrdiff_t)k * line_step, step, type, buffer + k * TURNED * size, kernel);
+            if (into_tile)
+                transpose(height, width, turned, turned_step, place, tile_step, size);
+            else
+                transpose(width, height, place, tile_step, turned, turned_step, size);
+            for (size_t k = 0; !into_tile && !is_ready && k < height; k++)
+                fa_scatter(width, array + (ptrdiff_t)k * line_step, step, type, buffer + k * TURNED * size, kernel);
         }
     }
 }

@@ -6,10 +6,6 @@
 
 #include <stdbool.h>
 
-/* Rows that are staged go in tiles, so that along a first axis every cache line is read once and not once for each of
-   its elements; a tile holds at most FA_TILE_ELEMENTS, or one row. */
-enum { FA_TILE_ROWS = 16, FA_TILE_ELEMENTS = 1 << 18 };
-
 /* Neighbouring rows of an array as NumPy lays them out. */
 typedef struct {
     char *first;               /* element 0 of the first row */
@@ -20,10 +16,12 @@ typedef struct {
 /* What the rows of a type are computed in: 'f' or 'd'. */
 char fa_kernel_type(char type);
 
-/* How many rows of n elements a tile holds. */
-size_t fa_rows_per_tile(size_t n);
+/* How many rows of n elements a tile takes where they lie across memory, so that every cache line is read once and not
+   once for each of its elements: at most FA_TILE_ROWS if any array is staged, else FA_MAX_COLUMNS. */
+enum { FA_TILE_ROWS = 64 };
+size_t fa_rows_per_tile(size_t n, bool staged);
 
-/* rows x n elements between an array and a tile; rows is at most FA_TILE_ROWS. */
-void fa_move_tile(const fa_row_block *block, size_t rows, size_t n, char *tile, bool into_tile);
+/* rows x n elements between an array and a tile, which holds rows one after another, or columns: interleaved rows. */
+void fa_move_tile(const fa_row_block *block, size_t rows, size_t n, char *tile, bool columns, bool into_tile);
 
 #endif
