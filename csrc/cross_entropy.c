@@ -13,7 +13,13 @@
 
 /* Losses are summed in order within a group of rows, and the groups in pairs; how many rows are a group depends on n
    alone. */
-enum { ELEMENTS_WORTH_THREADS = 1 << 15, LINE_ROWS = 16, SHORT_ROW = 48, MAX_GROUP_ROWS = FA_TILE_ROWS, LABELS_PER_TASK = 1 << 14 };
+enum {
+    ELEMENTS_WORTH_THREADS = 1 << 15,
+    MAX_GROUP_ROWS = FA_TILE_ROWS,
+    LABELS_PER_TASK = 1 << 14,
+    LINE_ROWS = 16, /* as in rows.c */
+    SHORT_ROW = 48,
+};
 
 typedef struct {
     const fa_cross_entropy *call;
@@ -188,14 +194,20 @@ typedef struct {
     char *logits, *targets, *converted, *output;
 } buffers;
 
-/* What a kernel gets of an array: its place in memory, or a tile's. */
-static char *
-place_of(const job *j, const fa_row_block *block, char *tile, size_t rows, ptrdiff_t *pitch)
+/* Rows as a kernel gets them, in an array or in a tile. */
+typedef struct {
+    char *first;
+    ptrdiff_t row_step; /* bytes from row to row */
+    ptrdiff_t pitch;    /* elements from element to element of a row */
+} operand;
+
+static operand
+operand_of(const job *j, const fa_row_block *block, char *tile, size_t rows, char kernel)
 {
-    *pitch = tile != NULL ? (ptrdiff_t)rows : block->step / (ptrdiff_t)fa_type_size(block->type);
-    if (!j->columns)
-        *pitch = 1;
-    return tile != NULL ? tile : block->first;
+    const ptrdiff_t size = (ptrdiff_t)fa_type_size(kernel);
+    if (tile == NULL)
+        return (operand){block->first, block->row_step, j->columns ? block->step / size : 1};
+    return (operand){tile, j->columns ? size : (ptrdiff_t)j->call->n * size, j->columns ? (ptrdiff_t)rows : 1};
 }
 
 /* Rows of one run, at most a tile of them; in columns, all at once. */
@@ -203,7 +215,7 @@ static void
 run_tile(job *j, const buffers *b, size_t first, size_t rows)
 {
     const fa_cross_entropy *call = j->call;
-    const char kernel = fa_kernel_type(j->logits.type), target_kernel = fa_kernel_type(j->targets.type);
+    const char kernel = fa_kernel_type(j->logits.type);
     const fa_loss_kernel *row_loss = kernel == 'd' ? &fa_current_isa->row_loss_f64 : &fa_current_isa->row_loss_f32;
     const fa_loss_kernel *column_loss =
         kernel == 'd' ? &fa_current_isa->column_loss_f64 : &fa_current_isa->column_loss_f32;
@@ -211,23 +223,18 @@ run_tile(job *j, const buffers *b, size_t first, size_t rows)
     const size_t n = call->n, size = fa_type_size(kernel);
     const fa_row_block logits = rows_from(j, &j->logits, first), given = rows_from(j, &j->targets, first),
                        output = rows_from(j, &j->output, first), dy = rows_from(j, &j->dy, first);
-    ptrdiff_t x_pitch, dx_pitch, target_pitch = 0;
-    const char *x = place_of(j, &logits, b->logits, rows, &x_pitch);
-    char *dx = place_of(j, &output, b->output, rows, &dx_pitch), *probabilities = NULL;
+    const operand x = operand_of(j, &logits, b->logits, rows, kernel);
+    const operand dx = operand_of(j, &output, b->output, rows, kernel);
+    const operand p = operand_of(j, &given, b->converted ? b->converted : b->targets, rows, kernel);
     if (b->logits != NULL)
         fa_move_tile(&logits, rows, n, b->logits, j->columns, true);
-    if (!call->has_labels) {
-        probabilities = place_of(j, &given, b->targets, rows, &target_pitch);
-        if (b->targets != NULL)
-            fa_move_tile(&given, rows, n, b->targets, j->columns, true);
-        if (target_kernel != kernel) {
-            convert(rows * n, b->targets, b->converted, kernel);
-            probabilities = b->converted;
-        }
-    }
-    size_t labels[FA_MAX_COLUMNS];
-    bool counts[FA_MAX_COLUMNS];
-    double numbers[FA_MAX_COLUMNS]; /* the rows' factors, or losses */
+    if (b->targets != NULL)
+        fa_move_tile(&given, rows, n, b->targets, j->columns, true);
+    if (b->converted != NULL)
+        convert(rows * n, b->targets, b->converted, kernel);
+    size_t labels[FA_TILE_ROWS];
+    bool counts[FA_TILE_ROWS];
+    double numbers[FA_TILE_ROWS]; /* the rows' factors, or losses */
     for (size_t r = 0; r < rows; r++) {
         labels[r] = 0;
         counts[r] = n > 0;
@@ -246,16 +253,14 @@ run_tile(job *j, const buffers *b, size_t first, size_t rows)
     for (size_t r = 0; n > 0 && r < rows; r += width) {
         if (width == 1 && !counts[r])
             continue;
-        const ptrdiff_t x_step = b->logits != NULL ? (ptrdiff_t)(n * size) : logits.row_step;
-        const ptrdiff_t dx_step = b->output != NULL ? (ptrdiff_t)(n * size) : output.row_step;
-        const ptrdiff_t target_step = b->targets != NULL ? (ptrdiff_t)(n * size) : given.row_step;
-        const fa_targets targets = {probabilities ? probabilities + (ptrdiff_t)r * target_step : NULL, target_pitch,
-                                    labels + r, call->smoothing};
+        const ptrdiff_t row = (ptrdiff_t)r;
+        const char *probabilities = call->has_labels ? NULL : p.first + row * p.row_step;
+        const fa_targets targets = {probabilities, p.pitch, labels + r, call->smoothing};
         if (call->backward)
-            loss->backward(n, width, x + (ptrdiff_t)r * x_step, x_pitch, &targets, numbers + r,
-                           dx + (ptrdiff_t)r * dx_step, dx_pitch);
+            loss->backward(n, width, x.first + row * x.row_step, x.pitch, &targets, numbers + r,
+                           dx.first + row * dx.row_step, dx.pitch);
         else
-            loss->forward(n, width, x + (ptrdiff_t)r * x_step, x_pitch, &targets, numbers + r);
+            loss->forward(n, width, x.first + row * x.row_step, x.pitch, &targets, numbers + r);
     }
     for (size_t r = 0; r < rows; r++) {
         if (!call->backward) {
@@ -264,9 +269,8 @@ run_tile(job *j, const buffers *b, size_t first, size_t rows)
             if (output.first != NULL)
                 write_number(output.first + (ptrdiff_t)r * output.row_step, output.type, own_loss);
         } else if (!counts[r]) {
-            const size_t row_step = j->columns ? size : (size_t)(b->output != NULL ? (ptrdiff_t)(n * size) : output.row_step);
             for (size_t i = 0; i < n; i++)
-                memset(dx + r * row_step + i * (size_t)dx_pitch * size, 0, size);
+                memset(dx.first + (ptrdiff_t)r * dx.row_step + (ptrdiff_t)(i * size) * dx.pitch, 0, size);
         }
     }
     if (b->output != NULL)

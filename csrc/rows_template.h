@@ -88,6 +88,16 @@ ROW(step)(size_t width, ptrdiff_t a, ptrdiff_t b, ptrdiff_t c)
     return MAX_WIDTH == 1 || (a == gapless && b == gapless && c == gapless) ? LANES : 1;
 }
 
+/* Where the columns of a tile lie in a wider array, the processor does not foresee which lines come next. */
+FA_INLINE void
+ROW(prefetch)(size_t n, size_t width, size_t step, size_t i, const T *x, ptrdiff_t pitch)
+{
+    enum { ROWS_AHEAD = 8, LINE_BYTES = 64 };
+    if (MAX_WIDTH > 1 && step == 1 && i + ROWS_AHEAD < n)
+        for (size_t k = 0; k < width; k += LINE_BYTES / sizeof(T))
+            __builtin_prefetch(x + (ptrdiff_t)(i + ROWS_AHEAD) * pitch + k);
+}
+
 FA_INLINE size_t
 ROW(least)(size_t a, size_t b)
 {
@@ -216,7 +226,7 @@ ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes,
 
 /* Where in a row an infinite extreme stands, if it stands there only once and nothing is NaN: softmax has a limit then,
    with all weight there. Otherwise n. */
-static size_t
+FA_INLINE size_t
 ROW(sole_winner)(size_t n, const T *x, ptrdiff_t pitch, T extreme)
 {
     size_t winners = 0, place = n;
@@ -377,6 +387,8 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
     for (size_t i = 0; i < n; i += step) {
         const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
         const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
+        ROW(prefetch)(n, width, step, i, dy, dy_pitch);
+        ROW(prefetch)(n, width, step, i, y, y_pitch);
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++)
             ROW(add)(&sums, first_lane + k, ys[k] == 0 ? 0 : (double)dys[k] * (double)ys[k]);
@@ -389,6 +401,7 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
         const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
         T *dxs = dx + (ptrdiff_t)i * dx_pitch;
         const size_t count = ROW(least)(block, n - i) * width;
+        ROW(prefetch)(n, width, step, i, dx, dx_pitch);
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++)
             dxs[k] = ys[k] == 0 ? 0 : factor * (ys[k] * (dys[k] - means[OF_ROW(k)]));
@@ -417,6 +430,7 @@ ROW(log_softmax_backward)(size_t n, size_t given_width, const void *gradient, pt
     for (size_t i = 0; i < n; i += step) {
         const T *dys = dy + (ptrdiff_t)i * dy_pitch;
         const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
+        ROW(prefetch)(n, width, step, i, dy, dy_pitch);
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++)
             ROW(add)(&sums, first_lane + k, dys[k]);
@@ -429,6 +443,8 @@ ROW(log_softmax_backward)(size_t n, size_t given_width, const void *gradient, pt
         const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
         T *dxs = dx + (ptrdiff_t)i * dx_pitch;
         const size_t count = ROW(least)(block, n - i) * width;
+        ROW(prefetch)(n, width, step, i, y, y_pitch);
+        ROW(prefetch)(n, width, step, i, dx, dx_pitch);
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++)
             dxs[k] = factor * STEP(fa_fma)(STEP(row_exp)(ys[k]), negated_sums[OF_ROW(k)], dys[k]);
@@ -452,6 +468,8 @@ ROW(sparse_backward)(size_t n, size_t width, const T *dy, ptrdiff_t dy_pitch, co
     for (size_t i = 0; i < n; i += step) {
         const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
         const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
+        ROW(prefetch)(n, width, step, i, dy, dy_pitch);
+        ROW(prefetch)(n, width, step, i, y, y_pitch);
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++) {
             const T p = ys[k];
@@ -469,6 +487,7 @@ ROW(sparse_backward)(size_t n, size_t width, const T *dy, ptrdiff_t dy_pitch, co
         const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
         T *dxs = dx + (ptrdiff_t)i * dx_pitch;
         const size_t count = ROW(least)(block, n - i) * width;
+        ROW(prefetch)(n, width, step, i, dx, dx_pitch);
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++) {
             const T slope = root ? STEP(fa_sqrt)(ys[k]) : 1;

@@ -7,9 +7,9 @@
 #include <xmmintrin.h>
 #endif
 
-/* A tile stays in the second-level cache where it can, without being narrower than a cache line (LINE_ROWS). Where it
-   cannot and is read from the array, that happens in runs as long as the kernels take them. */
-enum { LINE_ROWS = 16, CACHED_ELEMENTS = 1 << 16, MAX_ELEMENTS = 1 << 21 };
+/* A tile of FA_TILE_ROWS stays in the second-level cache up to CACHED_ELEMENTS. Beyond, what is not staged is read in
+   runs as long as the kernels take them; and buffers are never beyond MAX_ELEMENTS. */
+enum { CACHED_ELEMENTS = 1 << 16, MAX_ELEMENTS = 1 << 21 };
 
 char
 fa_kernel_type(char type)
@@ -20,13 +20,10 @@ fa_kernel_type(char type)
 size_t
 fa_rows_per_tile(size_t n, bool staged)
 {
-    const size_t length = n ? n : 1, cached = CACHED_ELEMENTS / length;
-    const size_t narrow = cached < LINE_ROWS ? LINE_ROWS : cached, most = MAX_ELEMENTS / length;
-    if (cached >= FA_TILE_ROWS)
-        return FA_TILE_ROWS;
+    const size_t most = MAX_ELEMENTS / (n ? n : 1);
     if (!staged)
-        return FA_MAX_COLUMNS;
-    return narrow < most ? narrow : most ? most : 1;
+        return n * FA_TILE_ROWS <= CACHED_ELEMENTS ? FA_TILE_ROWS : FA_MAX_COLUMNS;
+    return most < 1 ? 1 : most < FA_TILE_ROWS ? most : FA_TILE_ROWS;
 }
 
 /* to[j][i] = from[i][j]; the steps are bytes from row to row. */
@@ -70,7 +67,8 @@ transpose(size_t rows, size_t columns, const char *from, ptrdiff_t from_step, ch
 {
     for (size_t j = 0; j < columns; j += BLOCK)
         for (size_t i = 0; i < rows; i += BLOCK) {
-            const size_t height = rows - i < BLOCK ? rows - i : BLOCK, width = columns - j < BLOCK ? columns - j : BLOCK;
+            const size_t height = rows - i < BLOCK ? rows - i : BLOCK;
+            const size_t width = columns - j < BLOCK ? columns - j : BLOCK;
             const char *source = from + (ptrdiff_t)i * from_step + j * size;
             char *target = to + (ptrdiff_t)j * to_step + i * size;
             if (size != sizeof(float) || height < BLOCK || width < BLOCK)
