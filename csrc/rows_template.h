@@ -554,6 +554,10 @@ ROW(hardmax_backward)(size_t n, size_t width, const void *gradient, ptrdiff_t dy
 {
     (void)gradient, (void)dy_pitch, (void)output, (void)y_pitch, (void)scale;
     T *dx = result;
+    if (dx_pitch == (ptrdiff_t)width) {
+        memset(dx, 0, n * width * sizeof(T));
+        return;
+    }
     for (size_t i = 0; i < n; i++)
         memset(dx + (ptrdiff_t)i * dx_pitch, 0, width * sizeof(T));
 }
