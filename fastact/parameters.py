@@ -46,13 +46,17 @@ def as_floating(arrays: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any,
 
 def as_native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The array in the byte order and with the alignment that kernels read."""
+    if array.dtype.isnative and array.flags.aligned:
+        return array
     native: np.ndarray[Any, Any] = np.require(array, array.dtype.newbyteorder("="), "A")
     return native
 
 
 def as_real_array(name: str, value: Any) -> np.ndarray[Any, Any]:
     """A floating-point array that kernels can read where it lies."""
-    (array,) = as_floating((np.asarray(value),), {})
+    array = np.asarray(value)
+    if array.dtype.kind in "biu":
+        (array,) = as_floating((array,), {})
     if array.dtype.char not in _core.DTYPES:
         raise TypeError(f"{name} must be an array of real numbers, not {array.dtype}")
     return as_native(array)
