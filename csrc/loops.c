@@ -11,6 +11,9 @@
    in a 16-bit type took a fifth longer than in float32, with 256 a tenth; with 128 and 512 it was slower again. */
 enum { STAGE = 256, CACHE_LINE = 64 };
 
+/* Of a block for which nothing is moved, only parameters repeated: there is a call for each. */
+enum { LONG_STAGE = 1024 };
+
 /* Waking a thread costs some tens of microseconds (csrc/threads.c). Below this many elementary operations, about
    30 us of one core, an array is not worth it. Memory traffic counts as MEMORY_OPERATIONS for each operand. */
 enum { OPERATIONS_WORTH_THREADS = 3 << 20, MEMORY_OPERATIONS = 4, GRAIN = 2048 };
@@ -39,18 +42,21 @@ run_range(void *context, size_t begin, size_t end)
     const int inputs = j->loop->kernel->input_count;
     const char type = j->loop->kernel->type;
     const ptrdiff_t size = (ptrdiff_t)fa_type_size(type);
-    _Alignas(64) char buffers[FA_MAX_OPERANDS][STAGE * sizeof(double)];
-    bool staged[FA_MAX_OPERANDS], any_staged = false;
+    _Alignas(64) char buffers[FA_MAX_OPERANDS][LONG_STAGE * sizeof(double)];
+    bool staged[FA_MAX_OPERANDS], any_staged = false, any_moved = false;
     const fa_environment environment = fa_enter();
 
     for (int k = 0; k < j->count; k++) {
         staged[k] = j->steps[k] != size || j->loop->types[k] != type;
         any_staged |= staged[k];
-        /* A scalar operand fills its buffer once. */
-        if (staged[k] && k < inputs && j->steps[k] == 0)
-            fa_gather(end - begin < STAGE ? end - begin : STAGE, j->arrays[k], 0, j->loop->types[k], buffers[k], type);
+        any_moved |= staged[k] && j->steps[k] != 0;
     }
-    const size_t block = any_staged ? STAGE : end - begin;
+    const size_t length = end - begin, stage = any_moved ? STAGE : LONG_STAGE;
+    const size_t block = any_staged && stage < length ? stage : length;
+    /* A scalar operand fills its buffer once. */
+    for (int k = 0; k < inputs; k++)
+        if (staged[k] && j->steps[k] == 0)
+            fa_gather(block, j->arrays[k], 0, j->loop->types[k], buffers[k], type);
     for (size_t i = begin; i < end; i += block) {
         const size_t n = end - i < block ? end - i : block;
         void *pointers[FA_MAX_OPERANDS];
@@ -60,7 +66,7 @@ run_range(void *context, size_t begin, size_t end)
             if (staged[k] && k < inputs && j->steps[k] != 0)
                 fa_gather(n, array, j->steps[k], j->loop->types[k], buffers[k], type);
         }
-        if (any_staged && i + block + STAGE <= end)
+        if (any_moved && i + block + STAGE <= end)
             for (int k = 0; k < j->count; k++)
                 prefetch(j->arrays[k] + (ptrdiff_t)(i + block) * j->steps[k], STAGE * j->steps[k]);
         fa_call(j->kernel, n, j->count, pointers);
