@@ -297,7 +297,8 @@ def _call_cost(rows: list[Row], yardstick: Row) -> str:
         for row in rows
         if row.direction == "forward"
         and C_ALL.name in row.seconds
-        and row.function.split("(")[0] in CATALOGUE  # the others are not of np.tanh's kind
+        and row.function.split("(")[0]
+        in CATALOGUE  # the others are not of np.tanh's kind
     ]
     costs = {row.function: row.seconds[C_ALL.name] / unit for row in calls}
     # A label that shows its parameters is a call with other values than the defaults.

@@ -27,10 +27,11 @@ ROW(project)(size_t n, const T *x, double scale, int power, T *y)
     ROW(extremes_of)(n, 1, x, 1, scale < 0 ? -1 : 1, 1, &extreme);
     const double factor = power == 2 ? scale / 2 : scale;
     double threshold = -1, correction = 0; /* tau less the largest z */
-    if (!isfinite(extreme) || n == 0) {
+    if (!isfinite(extreme) || !isfinite(factor) || n == 0) {
         for (size_t i = 0; i < n; i++)
             y[i] = (T)NAN;
-        ROW(limits)(n, 1, x, 1, scale, &extreme, y, 1, 1, 0);
+        if (isfinite(factor))
+            ROW(limits)(n, 1, x, 1, scale, &extreme, y, 1, 1, 0);
         return;
     }
     size_t count = ROW(keep_above)(n, x, extreme, factor, threshold, y);

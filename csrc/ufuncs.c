@@ -217,14 +217,22 @@ parameter_array(double value, int array_type)
     return array;
 }
 
+/* A parameter as the kernel gets it, in single precision unless the arrays are double: 1e-50 may be 0. */
+static double
+as_given(PyObject *parameter, int array_type)
+{
+    const double value = PyFloat_AS_DOUBLE(parameter);
+    return array_type == NPY_DOUBLE ? value : (double)(float)value;
+}
+
 /* Whether parameters that are Python floats are allowed; a NaN is. */
 static int
-are_allowed(const function_object *self, PyObject *const *parameters)
+are_allowed(const function_object *self, PyObject *const *parameters, int array_type)
 {
     for (Py_ssize_t i = 0; i < self->requirement_count; i++) {
         const requirement *r = &self->requirements[i];
-        const double value = PyFloat_AS_DOUBLE(parameters[r->index]);
-        const double bound = r->other < 0 ? r->bound : PyFloat_AS_DOUBLE(parameters[r->other]);
+        const double value = as_given(parameters[r->index], array_type);
+        const double bound = r->other < 0 ? r->bound : as_given(parameters[r->other], array_type);
         if (r->strict ? value <= bound : value < bound)
             return 0;
     }
@@ -245,7 +253,7 @@ function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *k
         if (!PyFloat_CheckExact(args[i]))
             return PyObject_Vectorcall(self->python, args, flags, keywords);
     const int type = common_type(args, arrays);
-    if (type < 0 || !are_allowed(self, args + arrays)) /* Python raises the error */
+    if (type < 0 || !are_allowed(self, args + arrays, type)) /* Python raises the error */
         return PyObject_Vectorcall(self->python, args, flags, keywords);
 
     PyObject *passed[MAX_ARGUMENTS], *result = NULL;

@@ -235,5 +235,8 @@ def attach_members(name: str, functions: Mapping[str, Any]) -> None:
 
 
 def row_loop_address(name: str, kind: str) -> int:
-    """The `data` of a row ufunc's loop, for those who call the loop by its address."""
+    """The `data` of a row ufunc's loop, for those who call the loop by its address.
+
+    It is made with the ufunc (`fastact.ufuncs.get`).
+    """
     return address(_row_loops[name, kind])

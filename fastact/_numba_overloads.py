@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from . import _core, _numba_language
+from . import _core, _numba_language, ufuncs
 from .formulas.kernels import FORWARD, Kernel
 from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS
 
@@ -227,6 +227,7 @@ def register_rows(function: Any, name: str, member: str) -> None:
         if not all(map(_has_elements, kinds[scalar_dy:])):
             raise TypeError(f"{name + member} takes arrays")
         wide = any(_is_wide(kind) for kind in kinds)
+        ufuncs.get(name + member)  # made with it: the record that the loop works on
         namespace: dict[str, Any] = {
             "np": np,
             "real": np.float64 if wide else np.float32,

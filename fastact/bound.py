@@ -16,6 +16,7 @@ from .parameters import check, check_real
 _MISSING = inspect.Parameter.empty
 # Keywords of row functions that belong to one call, not to the function.
 _OF_A_CALL = ("out", "where")
+_ARRAYS = ("x", "logits", "targets")
 
 
 class BoundActivation:
@@ -145,7 +146,7 @@ def _defaults(name: str) -> dict[str, Any]:
     return {
         p.name: p.default
         for p in inspect.signature(getattr(fastact, name)).parameters.values()
-        if p.default is not p.empty and p.name not in _OF_A_CALL
+        if p.kind is not p.POSITIONAL_ONLY and p.name not in (*_ARRAYS, *_OF_A_CALL)
     }
 
 
@@ -176,7 +177,14 @@ def _bind_constants(
 def _bind_keywords(
     function: Callable[..., Any], values: Mapping[str, Any]
 ) -> Callable[..., Any]:
+    """Another function, with those parameters that it takes by name."""
+    taken = {
+        p.name: values[p.name]
+        for p in inspect.signature(function).parameters.values()
+        if p.name in values and p.kind is not p.POSITIONAL_ONLY
+    }
+
     def bound(*arrays: Any, **keywords: Any) -> Any:
-        return function(*arrays, **values, **keywords)
+        return function(*arrays, **(taken | keywords))
 
     return bound

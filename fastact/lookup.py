@@ -130,8 +130,8 @@ def names(kind: str | None = None, *, aliases: bool = False) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> fa.names("rows")
-    ('log_softmax', 'softmax')
+    >>> fa.names("gates")
+    ('bilinear', 'geglu', 'geglu_tanh', 'glu', 'reglu', 'swiglu', 'swiglu_oai')
     """
     known = canonical_names(kind)
     return tuple(sorted(known if aliases else set(known.values())))

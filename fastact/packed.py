@@ -182,8 +182,9 @@ def _parameters(
 
 
 def _is_foreign(x: Any) -> bool:
-    """Whether another library's array (dask's, xarray's) brings ufuncs of its own."""
-    return hasattr(x, "__array_ufunc__") and not isinstance(x, np.ndarray | np.generic)
+    """Whether an array (dask's, xarray's, a masked one) has a way of its own."""
+    plain = type(x) is np.ndarray or isinstance(x, np.generic)
+    return hasattr(x, "__array_ufunc__") and not plain
 
 
 def gate_packed(

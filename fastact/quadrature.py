@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bound import BoundActivation
-from .lookup import get
+from .formulas.entry import CATALOGUE
+from .lookup import canonical_name, get
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -70,6 +71,10 @@ def gain(name: str | Callable[..., Any], **parameters: Any) -> float:
     1.38675
     """
     if isinstance(name, str):
+        if canonical_name(name) not in CATALOGUE:
+            raise ValueError(
+                f"{name} has no gain: it is not elementwise, a function of one number"
+            )
         function: Callable[..., Any] = get(name, **parameters)
     else:
         function = functools.partial(name, **parameters) if parameters else name

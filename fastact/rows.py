@@ -344,9 +344,9 @@ def _inverse_temperature(tau: Any) -> float:
     return 1.0 / float(tau)
 
 
-def _noise_like(x: Any, rng: np.random.Generator | None) -> Any:
+def _noise_like(x: Any, rng: np.random.Generator | int | None) -> Any:
     """Gumbel noise in the dtype and shape of x; the generator only makes float64."""
-    rng = np.random.default_rng() if rng is None else rng
+    rng = np.random.default_rng(rng)
     noise = np.empty(x.shape, x.dtype)
     flat = noise.reshape(-1)
     for begin in range(0, flat.size, _NOISE_ELEMENTS):
@@ -363,7 +363,7 @@ def gumbel_softmax(
     tau: float = 1.0,
     hard: bool = False,
     noise: Any = None,
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator | int | None = None,
     where: Any = None,
     out: Any = None,
 ) -> Any:
@@ -382,8 +382,8 @@ def gumbel_softmax(
     noise : array_like, optional
         Standard Gumbel noise of x's shape. For the gradient draw it yourself, say
         ``rng.gumbel(size=x.shape).astype(x.dtype)``, and give it to both functions.
-    rng : numpy.random.Generator, optional
-        What the noise is drawn from if there is none; by default a fresh
+    rng : numpy.random.Generator or int, optional
+        What the noise is drawn from if there is none, or its seed; by default a fresh
         ``numpy.random.default_rng()``.
     where : array_like of bool, optional
         Which elements are included; the others get 0.

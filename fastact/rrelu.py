@@ -15,7 +15,7 @@ def rrelu(
     *,
     lower: float = LOWER,
     upper: float = UPPER,
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator | int | None = None,
     out: Any = None,
 ) -> Any:
     """Randomised leaky relu: x for x > 0, else a slope of its own times x.
@@ -29,9 +29,9 @@ def rrelu(
         ``slopes = rng.uniform(lower, upper, x.shape)``.
     lower, upper : float, default 1/8 and 1/3
         Between which slopes are drawn.
-    rng : numpy.random.Generator, optional
-        Draws a slope for every element (training). With neither slopes nor rng, every
-        slope is (lower + upper) / 2 (evaluation).
+    rng : numpy.random.Generator or int, optional
+        Draws a slope for every element (training); an integer is a seed. With neither
+        slopes nor rng, every slope is (lower + upper) / 2 (evaluation).
     out : ndarray, optional
         Where to store the result.
 
@@ -58,8 +58,9 @@ def rrelu(
     if slopes is None:
         slopes = _middle(lower, upper)
     if rng is not None:
-        dtype = np.float64 if np.result_type(x) == np.float64 else np.float32
-        slopes = rng.random(np.shape(x), dtype)
+        x = x if hasattr(x, "dtype") else np.asarray(x)
+        dtype = np.float32 if x.dtype.itemsize < 8 else np.float64
+        slopes = np.random.default_rng(rng).random(x.shape, dtype)
         slopes *= dtype(upper - lower)
         slopes += dtype(lower)
     from . import prelu

@@ -121,6 +121,8 @@ def test_names_functions_and_bound_functions_agree() -> None:
         (lambda z: np.random.default_rng().random(z.shape), "not elementwise"),
         (lambda z: np.sin(1e8 * z), "uncertain"),
         ("softmax", "not elementwise"),
+        ("glu", "not elementwise"),
+        ("maxout", "not elementwise"),
         ("gelru", "did you mean 'gelu'"),
     ],
 )

@@ -299,6 +299,12 @@ def test_packed_on_a_dask_array_stays_lazy() -> None:
     assert_same_bits(lazy.compute(), fa.swiglu_packed(x))
 
 
+def test_packed_on_a_masked_array_keeps_the_mask() -> None:
+    x = np.ma.masked_less(np.linspace(-3, 3, 12).reshape(2, 6), 0)
+    found = fa.swiglu_packed(x)
+    assert np.array_equal(found.mask, fa.swiglu(x[:, :3], x[:, 3:]).mask)
+
+
 def test_integers_become_floats() -> None:
     found = fa.swiglu_packed(np.array([[1, 2, 3, 4]], np.int8))
     assert found.dtype == np.tanh(np.int8(1)).dtype
@@ -348,6 +354,8 @@ def test_rrelu_takes_slopes_or_draws_them() -> None:
     assert fa.rrelu(x, slopes, out=out) is out
     with pytest.raises(ValueError, match="upper must be at least lower"):
         fa.rrelu(x, lower=0.5, upper=0.25)
+    seeded = fa.rrelu([-1.0, 2.0], rng=3)
+    assert_same_bits(fa.rrelu([-1.0, 2.0], rng=np.random.default_rng(3)), seeded)
     with pytest.raises(ValueError, match="slopes or rng"):
         fa.rrelu(x, slopes, rng=np.random.default_rng(1))
 

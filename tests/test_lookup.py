@@ -221,3 +221,28 @@ def test_it_cannot_be_changed() -> None:
             change()
     bound.parameters["beta"] = 3.0
     assert bound.parameters == {"beta": 1.5}
+
+
+def test_functions_that_are_not_elementwise_are_bound_too() -> None:
+    x = np.array([[1.0, -2.0, 0.5, 3.0]])
+    dy = np.array([[0.5, 1.0, -1.0, 2.0]])
+    rrelu = fa.get("rrelu", lower=0.1, upper=0.3)
+    assert_same_bits(rrelu(x), fa.rrelu(x, lower=0.1, upper=0.3))
+    assert_same_bits(
+        rrelu.backward(dy, x), fa.rrelu_backward(dy, x, lower=0.1, upper=0.3)
+    )
+    noise = np.zeros_like(x)
+    gumbel = fa.get("gumbel_softmax", tau=0.5)
+    assert_same_bits(gumbel(x, noise=noise), fa.softmax(x, scale=2.0))
+    assert_same_bits(
+        gumbel.backward(dy, x, noise), fa.softmax_backward(dy, x, scale=2.0)
+    )
+    maxout = fa.get("maxout", pool_size=2)
+    assert_same_bits(maxout(x), np.array([[1.0, 3.0]]))
+    assert_same_bits(maxout.backward(dy[:, :2], x), fa.maxout_backward(dy[:, :2], x, 2))
+    with pytest.raises(TypeError, match="pool_size"):
+        fa.get("maxout", axis=0)
+    loss = fa.get("softmax_cross_entropy", label_smoothing=0.1)
+    assert_same_bits(
+        loss(x, [2]), fa.softmax_cross_entropy(x, [2], label_smoothing=0.1)
+    )

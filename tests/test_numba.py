@@ -639,3 +639,16 @@ def test_the_first_touch_of_the_numba_side_may_be_inside_njit() -> None:
         "assert np.array_equal(f(np.ones(3)), fa.gelu(np.ones(3)))\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_row_functions_need_not_be_touched_before() -> None:
+    code = """
+import numba, numpy as np
+import fastact.numba as fnb
+@numba.njit
+def f(x):
+    return fnb.sparsemax(x), fnb.softmax_backward(x, x)
+y, dx = f(np.ones((2, 4), np.float32))
+assert (y == 0.25).all() and (dx == 0).all()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

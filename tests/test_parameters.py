@@ -620,3 +620,10 @@ def test_casting_a_parameter_or_a_sum_warns_of_nothing():
 @pytest.mark.parametrize("x", [True, [True, False]])
 def test_python_bools_promote_as_in_tanh(x):
     assert fa.leaky_relu(x, 0.3).dtype == np.tanh(x).dtype
+
+
+def test_a_parameter_that_single_precision_makes_zero_is_not_allowed():
+    for tiny in (1e-50, np.float64(1e-50), np.array(1e-50)):
+        with pytest.raises(ValueError, match="alpha must be greater than 0"):
+            fa.celu(np.zeros(2, "f"), tiny)
+        fa.celu(np.zeros(2), tiny)

@@ -512,3 +512,11 @@ def test_docstrings_have_all_sections(full_name: str) -> None:
         assert lines[place + 2].strip()
     assert any(line.startswith("Source: ") for line in lines)
     assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("name", ["sparsemax", "entmax15"])
+def test_a_scale_that_is_no_number_gives_nan(name: str) -> None:
+    x = np.array([1.0, 2.0, 0.0])
+    for scale in (NAN, INF):
+        assert np.isnan(getattr(fa, name)(x, scale=scale)).all()
+        assert np.isnan(getattr(fa, name + "_backward")(x, x, scale=scale)).all()

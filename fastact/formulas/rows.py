@@ -137,7 +137,8 @@ ROW_FUNCTIONS = {
     ),
     "hardmax": RowFunction(
         summary="Hardmax along one axis: 1 at the first maximum of scale x, else 0.",
-        gradient="0 everywhere, for the function is constant where it is continuous",
+        gradient="0 everywhere, for the function is constant where it is continuous; a "
+        "NaN in x makes no difference",
         excluded=_ZEROS,
         notes="NaN in a row makes the whole row NaN. An empty row gives an empty row.",
         source="ONNX, operator Hardmax",

@@ -147,7 +147,7 @@ class _gumbel_softmax(Protocol):
         tau: float = 1.0,
         hard: bool = False,
         noise: ArrayLike | None = None,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | int | None = None,
         where: ArrayLike | None = None,
         out: NDArray[Any] | None = None,
     ) -> Any: ...
