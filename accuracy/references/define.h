@@ -32,4 +32,7 @@
 #define DERIVATIVE_PRECISELY(name) \
     static inline long double name##_derivative_precisely(long double x, UNUSED const double *p)
 
+/* factor * x, whose limit is 0 for a factor of 0. */
+static inline double times(double factor, double x) { return factor == 0 ? 0 : factor * x; }
+
 #endif
