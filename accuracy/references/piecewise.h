@@ -21,34 +21,62 @@ DERIVATIVE(relu) { return x > 0; }
 VALUE(relu6) { return clip(x, 0, 6); }
 DERIVATIVE(relu6) { return x > 0 && x < 6; }
 
-/* threshold, value */
-VALUE(threshold) { return x > p[0] ? x : p[1]; }
-DERIVATIVE(threshold) { return x > p[0]; }
+VALUE(threshold) {
+    double threshold = p[0], value = p[1];
+    return x > threshold ? x : value;
+}
+DERIVATIVE(threshold) {
+    double threshold = p[0];
+    return x > threshold;
+}
 
-/* theta */
-VALUE(thresholded_relu) { return x > p[0] ? x : 0; }
-DERIVATIVE(thresholded_relu) { return x > p[0]; }
+VALUE(thresholded_relu) {
+    double theta = p[0];
+    return x > theta ? x : 0;
+}
+DERIVATIVE(thresholded_relu) {
+    double theta = p[0];
+    return x > theta;
+}
 
-/* negative_slope */
-VALUE(leaky_relu) { return x > 0 ? x : times(p[0], x); }
-DERIVATIVE(leaky_relu) { return x > 0 ? 1 : p[0]; }
+VALUE(leaky_relu) {
+    double negative_slope = p[0];
+    return x > 0 ? x : times(negative_slope, x);
+}
+DERIVATIVE(leaky_relu) {
+    double negative_slope = p[0];
+    return x > 0 ? 1 : negative_slope;
+}
 
-/* weight */
-VALUE(prelu) { return x > 0 ? x : times(p[0], x); }
-DERIVATIVE(prelu) { return x > 0 ? 1 : p[0]; }
+VALUE(prelu) {
+    double weight = p[0];
+    return x > 0 ? x : times(weight, x);
+}
+DERIVATIVE(prelu) {
+    double weight = p[0];
+    return x > 0 ? 1 : weight;
+}
 
 VALUE(hardswish) { return x >= 3 ? x : x <= -3 ? 0 : x * (x + 3) / 6; }
 DERIVATIVE(hardswish) { return x >= 3 ? 1 : x <= -3 ? 0 : (2 * x + 3) / 6; }
 
-/* min_val, max_val */
-VALUE(hardtanh) { return clip(x, p[0], p[1]); }
-DERIVATIVE(hardtanh) { return x > p[0] && x < p[1]; }
+VALUE(hardtanh) {
+    double min_val = p[0], max_val = p[1];
+    return clip(x, min_val, max_val);
+}
+DERIVATIVE(hardtanh) {
+    double min_val = p[0], max_val = p[1];
+    return x > min_val && x < max_val;
+}
 
-/* slope, offset, min_val, max_val */
-VALUE(clipped_linear) { return clip(times(p[0], x) + p[1], p[2], p[3]); }
+VALUE(clipped_linear) {
+    double slope = p[0], offset = p[1], min_val = p[2], max_val = p[3];
+    return clip(times(slope, x) + offset, min_val, max_val);
+}
 DERIVATIVE(clipped_linear) {
-    double z = times(p[0], x);
-    return z + (p[1] - p[2]) > 0 && z + (p[1] - p[3]) < 0 ? p[0] : 0;
+    double slope = p[0], offset = p[1], min_val = p[2], max_val = p[3];
+    double z = times(slope, x);
+    return z + (offset - min_val) > 0 && z + (offset - max_val) < 0 ? slope : 0;
 }
 
 VALUE(hardsigmoid) { return clip(x + 3, 0, 6) / 6; }
@@ -63,20 +91,37 @@ DERIVATIVE(sparse_sigmoid) { return x > -1 && x < 1 ? 0.5 : 0; }
 VALUE(hardmish) { return x >= 0 ? x : x <= -2 ? 0 : x * (x + 2) / 2; }
 DERIVATIVE(hardmish) { return x >= 0 ? 1 : x <= -2 ? 0 : x + 1; }
 
-/* lambd */
-VALUE(hardshrink) { return fabs(x) > p[0] ? x : 0; }
-DERIVATIVE(hardshrink) { return fabs(x) > p[0]; }
+VALUE(hardshrink) {
+    double lambd = p[0];
+    return fabs(x) > lambd ? x : 0;
+}
+DERIVATIVE(hardshrink) {
+    double lambd = p[0];
+    return fabs(x) > lambd;
+}
 
-/* lambd */
-VALUE(softshrink) { return x > p[0] ? x - p[0] : x < -p[0] ? x + p[0] : 0; }
-DERIVATIVE(softshrink) { return fabs(x) > p[0]; }
+VALUE(softshrink) {
+    double lambd = p[0];
+    return x > lambd ? x - lambd : x < -lambd ? x + lambd : 0;
+}
+DERIVATIVE(softshrink) {
+    double lambd = p[0];
+    return fabs(x) > lambd;
+}
 
 VALUE(relu_squared) { return x > 0 ? x * x : 0; }
 DERIVATIVE(relu_squared) { return x > 0 ? 2 * x : 0; }
 
-/* scale, bias; the square is exact, its multiple is not */
-VALUE(star_relu) { return x > 0 && p[0] != 0 ? fma(p[0], x * x, p[1]) : p[1]; }
-DERIVATIVE(star_relu) { return x > 0 ? times(2 * p[0], x) : 0; }
+/* The square is exact, its multiple is not. */
+VALUE(star_relu) {
+    double scale = p[0], bias = p[1];
+    double product = fma(scale, x * x, bias);
+    return x > 0 && scale != 0 ? product : bias;
+}
+DERIVATIVE(star_relu) {
+    double scale = p[0];
+    return x > 0 ? times(2 * scale, x) : 0;
+}
 
 #define PIECEWISE_REFERENCES(X) \
     X(identity, PLAIN, PLAIN) \

@@ -4,49 +4,64 @@
 
 #include "define.h"
 
-VALUE(sigmoid) { return 1 / (1 + exp(-x)); }
+VALUE(sigmoid) { return 1 / (1 + exp_of(-x)); }
 DERIVATIVE(sigmoid) {
-    double e = exp(-fabs(x));
+    double e = exp_of(-fabs(x));
     return e / ((1 + e) * (1 + e));
 }
 
 /* 1 - tanh(z)^2 = 1 / cosh(z)^2 */
 static inline double tanh_slope(double z) {
-    double e = exp(-2 * fabs(z));
+    double e = exp_of(-2 * fabs(z));
     return 4 * e / ((1 + e) * (1 + e));
 }
 
-VALUE(tanh) { return tanh(x); }
+VALUE(tanh) { return tanh_of(x); }
 DERIVATIVE(tanh) { return tanh_slope(x); }
 
-/* alpha, beta */
-VALUE(scaled_tanh) { return p[0] * tanh(times(p[1], x)); }
-DERIVATIVE(scaled_tanh) { return p[0] * p[1] * tanh_slope(times(p[1], x)); }
+VALUE(scaled_tanh) {
+    double alpha = p[0], beta = p[1];
+    return alpha * tanh_of(times(beta, x));
+}
+DERIVATIVE(scaled_tanh) {
+    double alpha = p[0], beta = p[1];
+    return alpha * beta * tanh_slope(times(beta, x));
+}
 
-/* cap */
-VALUE(softcap) { return p[0] * tanh(x / p[0]); }
-DERIVATIVE(softcap) { return tanh_slope(x / p[0]); }
+VALUE(softcap) {
+    double cap = p[0];
+    return cap * tanh_of(x / cap);
+}
+DERIVATIVE(softcap) {
+    double cap = p[0];
+    return tanh_slope(x / cap);
+}
 
-/* alpha, gamma, beta: gamma tanh(z) + beta, far out over a common denominator, because gamma = beta leaves e^-2|z| in
- * one tail. It crosses zero where its terms cancel. */
+/* gamma tanh(z) + beta, far out over a common denominator, because gamma = beta leaves e^-2|z| in one tail. It crosses
+ * zero where its terms cancel. */
 VALUE(dyt) {
-    double z = times(p[0], x);
-    double curve = tanh(z), e = exp(-2 * fabs(z)), gamma = copysign(1, z) * p[1];
-    double far = (p[2] + gamma + (p[2] - gamma) * e) / (1 + e);
-    return fabs(z) < 1 ? p[1] * curve + p[2] : far;
+    double alpha = p[0], gamma = p[1], beta = p[2];
+    double z = times(alpha, x), e = exp_of(-2 * fabs(z)), end = copysign(1, z) * gamma;
+    double near = gamma * tanh_of(z) + beta, far = (beta + end + (beta - end) * e) / (1 + e);
+    return fabs(z) < 1 ? near : far;
 }
-VALUE_CANCELS(dyt) { return fabs(times(p[0], x)) < 40 && fabs(y) < 0x1p-10 * fabs(p[2]); }
+VALUE_CANCELS(dyt) { return fabs(x) < INFINITY && fabs(y) < 0x1p-10 * fabs(p[2]); }
 VALUE_PRECISELY(dyt) {
-    long double z = p[0] * x;
-    long double e = expl(-2 * fabsl(z)), gamma = copysignl(1, z) * p[1];
-    return fabsl(z) < 1 ? p[1] * tanhl(z) + p[2] : (p[2] + gamma + (p[2] - gamma) * e) / (1 + e);
+    long double gamma = p[1], beta = p[2];
+    long double z = p[0] * x, e = expl(-2 * fabsl(z)), end = copysignl(1, z) * gamma;
+    return fabsl(z) < 1 ? gamma * tanhl(z) + beta : (beta + end + (beta - end) * e) / (1 + e);
 }
-DERIVATIVE(dyt) { return p[0] * p[1] * tanh_slope(times(p[0], x)); }
+DERIVATIVE(dyt) {
+    double alpha = p[0], gamma = p[1];
+    return alpha * gamma * tanh_slope(times(alpha, x));
+}
 
-/* log(x / (1 - x)), whose argument is 1 + (2x - 1) / (1 - x); NaN outside 0 <= x <= 1 by itself */
+/* log(x / (1 - x)), whose argument is 1 + (2x - 1) / (1 - x); the one of the two logarithms that does not count is 0 */
 VALUE(logit) {
-    double direct = log(x / (1 - x)), around_half = log1p((2 * x - 1) / (1 - x));
-    return x < 0.25 ? direct : around_half;
+    double inside = x >= 0 && x <= 1 ? x : 0.5;
+    double direct = log(inside < 0.25 ? inside / (1 - inside) : 1);
+    double around_half = log1p(inside < 0.25 ? 0 : (2 * inside - 1) / (1 - inside));
+    return direct + around_half + (x >= 0 && x <= 1 ? 0 : NAN);
 }
 DERIVATIVE(logit) { return x >= 0 && x <= 1 ? 1 / fabs(x * (1 - x)) : NAN; }
 
