@@ -56,12 +56,11 @@ DERIVATIVE(dyt) {
     return alpha * gamma * tanh_slope(times(alpha, x));
 }
 
-/* log(x / (1 - x)), whose argument is 1 + (2x - 1) / (1 - x); the one of the two logarithms that does not count is 0 */
+/* log(x / (1 - x)) = log(1 + (2x - 1) / (1 - x)), and logit(x) = -logit(1 - x) */
 VALUE(logit) {
-    double inside = x >= 0 && x <= 1 ? x : 0.5;
-    double direct = log(inside < 0.25 ? inside / (1 - inside) : 1);
-    double around_half = log1p(inside < 0.25 ? 0 : (2 * inside - 1) / (1 - inside));
-    return direct + around_half + (x >= 0 && x <= 1 ? 0 : NAN);
+    double p = x < 0.5 ? x : 1 - x;
+    double size = log1p(fabs((1 - 2 * x) / p));
+    return p >= 0 ? copysign(size, x - 0.5) : NAN;
 }
 DERIVATIVE(logit) { return x >= 0 && x <= 1 ? 1 / fabs(x * (1 - x)) : NAN; }
 
