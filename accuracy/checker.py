@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 import os
 import subprocess
 import sysconfig
@@ -20,11 +19,6 @@ from typing import Any, Literal
 import numpy as np
 from cffi import FFI
 from numpy.typing import DTypeLike, NDArray
-
-try:
-    from ml_dtypes import finfo  # knows bfloat16 beside NumPy's dtypes
-except ImportError:
-    from numpy import finfo
 
 Direction = Literal["forward", "derivative"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "derivative")
@@ -49,6 +43,8 @@ typedef struct {
 extern const reference references[];
 extern size_t reference_count;
 """
+# Bits of precision, the hidden one included, and the smallest normal's exponent.
+FORMATS = {"float16": (11, -14), "bfloat16": (8, -126), "float32": (24, -126)}
 BINS_PER_UNIT = 128  # of the histogram, up to 1 ULP; see checker.c
 
 
@@ -63,7 +59,9 @@ def source_files() -> list[Path]:
     return [*SOURCES, *sorted(headers), Path(__file__)]
 
 
-def build(sources: Sequence[Path], depends: Sequence[Path], flags: Sequence[str]) -> Path:
+def build(
+    sources: Sequence[Path], depends: Sequence[Path], flags: Sequence[str]
+) -> Path:
     """Compile a shared library, unless the same one has been compiled before.
 
     Parameters
@@ -94,7 +92,8 @@ def build(sources: Sequence[Path], depends: Sequence[Path], flags: Sequence[str]
         # renamed when complete: other processes may build the same at the same time
         unfinished = library.with_suffix(f".{os.getpid()}.so")
         subprocess.run(
-            [*command, "-shared", "-fPIC", *sources, "-o", unfinished, "-lm"], check=True
+            [*command, "-shared", "-fPIC", *sources, "-o", unfinished, "-lm"],
+            check=True,
         )
         unfinished.rename(library)
     return library
@@ -124,14 +123,12 @@ def names() -> list[str]:
 
 @functools.cache
 def _format(dtype: np.dtype[Any]) -> Any:
-    info = finfo(dtype)
-    if info.nmant > 23:
-        raise ValueError(f"a float64 reference is no truth for {dtype}")
-    ffi, _ = _library()
-    largest = float(info.max)
-    bits = int(info.nmant) + 1
-    half = 2.0 ** (math.frexp(largest)[1] - bits - 1)
-    return ffi.new("checker_format *", (bits, int(info.minexp), largest + half))
+    if dtype.name not in FORMATS:
+        raise ValueError(f"the references in float64 are no truth for {dtype}")
+    bits, smallest_exponent = FORMATS[dtype.name]
+    # half a ULP above the largest number
+    overflow = 2.0 ** (2 - smallest_exponent) * (1 - 2.0 ** -(bits + 1))
+    return _library()[0].new("checker_format *", (bits, smallest_exponent, overflow))
 
 
 def _pointer(array: NDArray[Any], kind: str) -> Any:
@@ -276,9 +273,7 @@ class Tally:
         edge = 2.0**octave * (1 + place / BINS_PER_UNIT) - 1
         return min(edge, self.maximum)
 
-    def add(
-        self, x: Floats, result: Floats, truth: Doubles, dtype: DTypeLike
-    ) -> None:
+    def add(self, x: Floats, result: Floats, truth: Doubles, dtype: DTypeLike) -> None:
         """Count the errors of results at `x`; see `ulp_errors`."""
         ffi, lib = _library()
         found = ffi.new("checker_tally *")
