@@ -30,4 +30,14 @@ VECTOR_FORM double tanh(double);
 /* After the declarations above: only a declaration before the first use counts. */
 #include <math.h>
 
+/* The same functions for any argument: libmvec leaves its vector form for infinities and numbers that overflow. So they
+ * are bounded first, and a factor makes the limits. It is no condition around the call, into which gcc would move it. */
+static inline double bounded(double x, double size) { return x < -size ? -size : x > size ? size : x; }
+
+static inline double exp_of(double x) { return exp(bounded(x, 700)) * (x > 700 ? INFINITY : x < -700 ? 0 : 1); }
+
+static inline double expm1_of(double x) { return expm1(bounded(x, 700)) * (x > 700 ? INFINITY : 1); }
+
+static inline double tanh_of(double x) { return tanh(bounded(x, 20)); }
+
 #endif
