@@ -137,16 +137,17 @@ def _pointer(array: NDArray[Any], kind: str) -> Any:
     return ffi.from_buffer(f"{kind}[]", array)
 
 
-def _as_float32(result: Floats) -> NDArray[np.float32]:
-    return np.ascontiguousarray(result, np.float32)
+def _as_float32(numbers: Floats) -> NDArray[np.float32]:
+    with np.errstate(invalid="ignore"):  # signalling NaNs of 16-bit types
+        return np.ascontiguousarray(numbers, np.float32)
 
 
-def widen(x: NDArray[np.float32], out: Doubles | None = None) -> Doubles:
-    """Return float32 numbers as float64; signalling NaNs raise no warning."""
-    if out is None:
-        out = np.empty(x.shape)
-    _library()[1].checker_widen(x.size, _pointer(x, "float"), _pointer(out, "double"))
-    return out
+def widen(x: Floats) -> Doubles:
+    """Return float32 or 16-bit numbers as float64; signalling NaNs raise no warning."""
+    wide = np.empty(x.shape)
+    narrow = _pointer(_as_float32(x), "float")
+    _library()[1].checker_widen(x.size, narrow, _pointer(wide, "double"))
+    return wide
 
 
 def patterns(first: int, step: int, out: NDArray[np.float32]) -> None:
@@ -159,7 +160,6 @@ def reference(
     direction: Direction,
     x: Doubles,
     parameters: Sequence[float] = (),
-    out: Doubles | None = None,
 ) -> Doubles:
     """Return the truth for float32 and narrower types: good to 2^-10 ULP of float32.
 
@@ -173,25 +173,17 @@ def reference(
         Numbers of the narrow type.
     parameters : sequence of float
         All of the function's parameters, in the catalogue's order.
-    out : ndarray of float64, optional
-        Contiguous.
 
     Returns
     -------
     ndarray of float64
     """
     x = np.ascontiguousarray(x, np.float64)
-    if out is None:
-        out = np.empty(x.shape)
-    loop = getattr(_references()[name], direction)
     values = np.array(parameters, np.float64)
-    loop(
-        x.size,
-        _pointer(x, "double"),
-        _pointer(values, "double"),
-        _pointer(out, "double"),
-    )
-    return out
+    y = np.empty(x.shape)
+    loop = getattr(_references()[name], direction)
+    loop(x.size, *(_pointer(array, "double") for array in (x, values, y)))
+    return y
 
 
 def ulp_errors(result: Floats, truth: Doubles, dtype: DTypeLike) -> Doubles:

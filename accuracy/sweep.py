@@ -133,7 +133,9 @@ def check_sample(subject: Subject, kernel: Kernel) -> Tally:
 
 def check_16_bits(subject: Subject, kernel: Kernel, dtype: np.dtype[Any]) -> Tally:
     """Return a kernel's errors at all numbers of a 16-bit type."""
-    return count_errors(subject, kernel, np.arange(1 << 16, dtype=np.uint16).view(dtype))
+    return count_errors(
+        subject, kernel, np.arange(1 << 16, dtype=np.uint16).view(dtype)
+    )
 
 
 def check_float64(subject: Subject, kernel: Kernel, points: Doubles) -> Tally:
