@@ -25,14 +25,16 @@
 #define UNUSED __attribute__((unused))
 #define VALUE(name) static inline double name##_value(UNUSED double x, UNUSED const double *p)
 #define DERIVATIVE(name) static inline double name##_derivative(UNUSED double x, UNUSED const double *p)
-#define VALUE_CANCELS(name) static inline int name##_value_cancels(double x, UNUSED double y, UNUSED const double *p)
+#define VALUE_CANCELS(name) static inline int name##_value_cancels(UNUSED double x, UNUSED double y, UNUSED const double *p)
 #define VALUE_PRECISELY(name) static inline long double name##_value_precisely(long double x, UNUSED const double *p)
 #define DERIVATIVE_CANCELS(name) \
-    static inline int name##_derivative_cancels(double x, UNUSED double y, UNUSED const double *p)
+    static inline int name##_derivative_cancels(UNUSED double x, UNUSED double y, UNUSED const double *p)
 #define DERIVATIVE_PRECISELY(name) \
     static inline long double name##_derivative_precisely(long double x, UNUSED const double *p)
 
 /* factor * x, whose limit is 0 for a factor of 0. */
 static inline double times(double factor, double x) { return factor == 0 ? 0 : factor * x; }
+
+static inline double clamp(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
 
 #endif
