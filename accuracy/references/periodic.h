@@ -4,11 +4,11 @@
 
 #include "define.h"
 
-/* The product of two float32 is exact, and so is its double. At a = 0 the limit, x. Beyond 2^36 the sine no longer counts,
+/* The product of two float32 is exact, and so is its double. At a = 0 the limit, x. Beyond 2^36 the sine does not count,
  * and there libmvec leaves it to the slow scalar function. */
 VALUE(snake) {
-    double a = p[0], z = a * x, sine = sin(bounded(z, 0x1p36));
-    return a == 0 || fabs(z) > 0x1p36 ? x : x + sine * sine / a;
+    double a = p[0], sine = sin(bounded(a * x, 0x1p36));
+    return a == 0 ? x : x + sine * sine / a;
 }
 
 /* 1 + sin(2ax) = (sin(ax) + cos(ax))^2, with double roots, and no limit at infinity */

@@ -6,8 +6,8 @@
 
 static inline double logistic(double z) { return 1 / (1 + exp_of(-z)); }
 
-/* x times a factor whose limit is 0 where x is infinite: then it is 0 */
-static inline double gated(double x, double gate) { return x * gate != x * gate ? 0 : x * gate; }
+/* x times a number from 0 to 1, whose limit is 0 where x is infinite and the gate shut */
+static inline double gated(double x, double gate) { return fabs(x) == INFINITY && gate < 0.5 ? 0 : x * gate; }
 
 /* The derivative of z logistic(z). Its root is at -1.2784645. */
 static inline double swish_slope(double z) {
@@ -57,10 +57,10 @@ DERIVATIVE_PRECISELY(gelu_tanh) {
 }
 
 /* tanh(log(1 + e)) = n / (n + 2), n = (1 + e)^2 - 1, e = e^x. In the derivative the factor of x is
- * (1 - tanh^2) e / (1 + e) = 4 e (1 + e) / (n + 2)^2. At 150 both are 1 and 0, at -150 0. */
+ * (1 - tanh^2) e / (1 + e) = 4 e (1 + e) / (n + 2)^2. Beyond 150 it is 0 or 1. */
 VALUE(mish) {
-    double e = exp_of(x < 150 ? x : 150), n = e * (2 + e);
-    return gated(x, n / (n + 2));
+    double e = exp_of(x), n = e * (2 + e);
+    return gated(x, 1 / (1 + 2 / n));
 }
 DERIVATIVE(mish) {
     x = bounded(x, 150);
@@ -75,10 +75,10 @@ DERIVATIVE_PRECISELY(mish) {
 
 VALUE(telu) { return gated(x, tanh_of(exp_of(x))); }
 DERIVATIVE(telu) {
-    x = bounded(x, 800);
+    x = bounded(x, 150);
     double e = exp_of(x), q = exp_of(-2 * e);
     double square_of_sech = 4 * q / ((1 + q) * (1 + q));
-    return tanh_of(e) + gated(x * e, square_of_sech);
+    return tanh_of(e) + x * e * square_of_sech;
 }
 DERIVATIVE_CANCELS(telu) { return fabs(x + 1.0788601) < 0.01; }
 DERIVATIVE_PRECISELY(telu) {
