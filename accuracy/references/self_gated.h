@@ -4,7 +4,7 @@
 
 #include "define.h"
 
-static inline double logistic(double z) { return 1 / (1 + exp_of(-z)); }
+static inline double logistic(double z) { return 1 / (1 + exp(bounded(-z, 700))); }
 
 /* x times a number from 0 to 1, whose limit is 0 where x is infinite and the gate shut */
 static inline double gated(double x, double gate) { return fabs(x) == INFINITY && gate < 0.5 ? 0 : x * gate; }
@@ -76,7 +76,7 @@ DERIVATIVE_PRECISELY(mish) {
 VALUE(telu) { return gated(x, tanh_of(exp_of(x))); }
 DERIVATIVE(telu) {
     x = bounded(x, 150);
-    double e = exp_of(x), q = exp_of(-2 * e);
+    double e = exp_of(x), q = exp(bounded(-2 * e, 700));
     double square_of_sech = 4 * q / ((1 + q) * (1 + q));
     return tanh_of(e) + x * e * square_of_sech;
 }

@@ -40,7 +40,7 @@ DERIVATIVE_PRECISELY(dish) {
 
 /* Near zero cosh(x) - 1 = (e^x - 1)^2 / (2 e^x) */
 VALUE(logcosh) {
-    double a = fabs(x), m = expm1(bounded(a, 1)), e = exp_of(-2 * a);
+    double a = fabs(x), m = expm1(bounded(a, 1)), e = exp(bounded(-2 * a, 700));
     double z = a < 1 ? 0.5 * m * m / (1 + m) : e;
     return log1p(z) + (a < 1 ? 0 : a - 0.69314718055994530942);
 }
@@ -57,7 +57,7 @@ DERIVATIVE(tanhshrink) { return tanh_of(x) * tanh_of(x); }
 VALUE(lisht) { return x * tanh_of(x); }
 DERIVATIVE(lisht) {
     x = bounded(x, 100);
-    double q = exp_of(-2 * fabs(x));
+    double q = exp(bounded(-2 * fabs(x), 700));
     return tanh_of(x) + x * (4 * q / ((1 + q) * (1 + q)));
 }
 
