@@ -54,12 +54,6 @@ def bound_of(entry, kind):
     return entry.bound if kind == "forward" else entry.backward_bound
 
 
-@pytest.fixture(scope="session")
-def cache(pytestconfig):
-    """Where truths are kept from run to run."""
-    return pytestconfig.cache.mkdir("truth")
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CATALOGUE)

@@ -34,6 +34,6 @@
     static inline long double name##_derivative_precisely(long double x, UNUSED const double *p)
 
 /* factor * x, whose limit is 0 for a factor of 0. */
-static inline double times(double factor, double x) { return factor == 0 ? 0 : factor * x; }
+static inline double times(double factor, double x) { return factor * (factor == 0 ? copysign(1, x) : x); }
 
 #endif
