@@ -37,6 +37,12 @@ OTHER = [
 ]
 # Those of the other tests, at which kinks are exact.
 EXACT = [(entry, other_values(entry)) for entry in ACTIVATIONS if entry.parameters]
+# A factor of 0 meets an infinite x.
+ZERO = [
+    (entry, (0.0,) * len(entry.parameters))
+    for entry in ACTIVATIONS
+    if entry.parameters and all(r.relation == ">=" for r in entry.requirements)
+]
 
 
 def _label(value: Any) -> str:
@@ -49,9 +55,6 @@ def _rounded(parameters: Parameters) -> Parameters:
 
 
 every_direction = pytest.mark.parametrize("direction", DIRECTIONS)
-every_function = pytest.mark.parametrize(
-    ("entry", "parameters"), DEFAULT + EXACT + OTHER, ids=_label
-)
 
 
 def test_every_activation_has_one() -> None:
@@ -88,7 +91,9 @@ def test_kinks_have_the_derivative_that_the_entry_names(
 
 
 @every_direction
-@every_function
+@pytest.mark.parametrize(
+    ("entry", "parameters"), DEFAULT + EXACT + OTHER + ZERO, ids=_label
+)
 def test_limits_and_zeros(
     entry: Activation, parameters: Parameters, direction: Direction
 ) -> None:
@@ -103,7 +108,7 @@ def test_limits_and_zeros(
 
 
 @every_direction
-@every_function
+@pytest.mark.parametrize(("entry", "parameters"), DEFAULT + EXACT, ids=_label)
 def test_nan_gives_nan(
     entry: Activation, parameters: Parameters, direction: Direction
 ) -> None:
