@@ -2,8 +2,8 @@
  * -fno-math-errno -fno-trapping-math -ffp-contract=off, so that they are vectorised. */
 #include "references.h"
 
-/* These would split a loop's body where a bounded argument is a constant, and move the call of exp to the other part: then
- * it sees what is not bounded, and libmvec takes its slow path. */
+/* These passes would split a loop's body where a bounded argument is a constant, and move the call of exp to the other
+ * part, which sees what is not bounded: there libmvec takes its slow path. */
 #pragma GCC optimize("no-tree-pre", "no-thread-jumps")
 
 #include "references/exponential.h"

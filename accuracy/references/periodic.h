@@ -4,8 +4,8 @@
 
 #include "define.h"
 
-/* The product of two float32 is exact, and so is its double. At a = 0 the limit, x. Beyond 2^36 the sine does not count,
- * and there libmvec leaves it to the slow scalar function. */
+/* The product of two float32 is exact, and so is its double. At a = 0 the limit, x. Beyond 2^36 the sine does not
+ * count, and there libmvec leaves it to the slow scalar function. */
 VALUE(snake) {
     double a = p[0], z = a * x, sine = sin(fabs(z) < 0x1p36 ? z : copysign(1, z));
     return a == 0 ? x : x + sine * sine / a;

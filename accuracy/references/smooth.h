@@ -49,7 +49,8 @@ DERIVATIVE(logcosh) { return tanh_of(x); }
 /* Near zero the Taylor series, whose next term is 2^-46 of the first at 1/16 */
 VALUE(tanhshrink) {
     double t = tanh_of(x), z = bounded(x, 1), square = z * z;
-    double series = 1 / 3.0 - square * (2 / 15.0 - square * (17 / 315.0 - square * (62 / 2835.0 - square * 1382 / 155925)));
+    double rest = 17 / 315.0 - square * (62 / 2835.0 - square * 1382 / 155925);
+    double series = 1 / 3.0 - square * (2 / 15.0 - square * rest);
     return fabs(x) < 0.0625 ? z * square * series : x - t;
 }
 DERIVATIVE(tanhshrink) { return tanh_of(x) * tanh_of(x); }
