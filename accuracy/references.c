@@ -4,7 +4,9 @@
 
 /* These passes would split a loop's body where a bounded argument is a constant, and move the call of exp to the other
  * part, which sees what is not bounded: there libmvec takes its slow path. */
+#ifndef __clang__
 #pragma GCC optimize("no-tree-pre", "no-thread-jumps")
+#endif
 
 #include "references/exponential.h"
 #include "references/normal.h"

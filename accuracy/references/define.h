@@ -9,7 +9,7 @@
  *
  * Where double arithmetic cancels, a function has a second pass, one element at a time in long double:
  *
- *     VALUE_CANCELS(xielu) { return fabs(y) < 0.01 && x < -1; }
+ *     VALUE_CANCELS(xielu) { return x <= 0 && fabs(y) < 0x1p-10 * fabs(...); }
  *     VALUE_PRECISELY(xielu) { ... }
  *
  * y is what VALUE has returned. A header ends with the list of what it defines, name by name, with the kind of both
