@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/isa/*.c fastact/formulas/*.py fastact/formulas/*/*.py)
 
-.PHONY: bench bench-full test lint test-numba clean
+.PHONY: bench bench-full accuracy test lint test-numba clean
 
 bench: $(VENV)/built
 	$(BIN)/python bench/report.py
@@ -13,6 +13,11 @@ bench: $(VENV)/built
 # All functions in all dtypes: takes about an hour.
 bench-full: $(VENV)/built
 	$(BIN)/python bench/report.py --functions all --dtypes float32,float64,float16,bfloat16
+
+# Every function on all its inputs; can be interrupted, and goes on where it was. Some only:
+# .venv/bin/python -m accuracy gelu mish --dtypes float32
+accuracy: $(VENV)/built
+	$(BIN)/python -m accuracy
 
 test: export FASTACT_WERROR = 1
 test: $(VENV)/built lint
