@@ -63,12 +63,6 @@ def bound_of(entry, kind, dtype, parameters=()):
     return min(bound(entry, kind, dtype), row["maximum"] + SLACK)
 
 
-@pytest.fixture(scope="session")
-def cache(pytestconfig):
-    """Where truths are kept from run to run."""
-    return pytestconfig.cache.mkdir("truth")
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CATALOGUE)

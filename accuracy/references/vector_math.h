@@ -4,39 +4,38 @@
 #ifndef VECTOR_MATH_H
 #define VECTOR_MATH_H
 
-#include <features.h>
+#include <limits.h> /* with __GLIBC__ */
 
-#if defined(__x86_64__) && defined(__GLIBC__) && __GLIBC_PREREQ(2, 35) && !defined(__clang__)
+#if defined(__x86_64__) && !defined(__clang__) && defined(__GLIBC__) && __GLIBC__ == 2 && __GLIBC_MINOR__ >= 35
 #define VECTOR_FORM __attribute__((simd("notinbranch")))
 #else
 #define VECTOR_FORM
 #endif
 
-VECTOR_FORM double atan(double);
-VECTOR_FORM double asinh(double);
-VECTOR_FORM double cos(double);
-VECTOR_FORM double cosh(double);
 VECTOR_FORM double erf(double);
 VECTOR_FORM double erfc(double);
 VECTOR_FORM double exp(double);
-VECTOR_FORM double exp2(double);
 VECTOR_FORM double expm1(double);
-VECTOR_FORM double log(double);
 VECTOR_FORM double log1p(double);
 VECTOR_FORM double sin(double);
-VECTOR_FORM double sinh(double);
 VECTOR_FORM double tanh(double);
 
 /* After the declarations above: only a declaration before the first use counts. */
 #include <math.h>
 
-/* The same functions for any argument: libmvec leaves its vector form for infinities and numbers that overflow. So they
- * are bounded first, and a factor makes the limits. It is no condition around the call, into which gcc would move it. */
-static inline double bounded(double x, double size) { return x < -size ? -size : x > size ? size : x; }
+/* The same functions for any argument: libmvec leaves its vector form for infinities and numbers that overflow, so they
+ * are bounded first. The bound is no constant, or gcc would compute its exponential, and that of x itself elsewhere. */
+static inline double bounded(double x, double size) { return fabs(x) > size ? copysign(size, x) : x; }
 
-static inline double exp_of(double x) { return exp(bounded(x, 700)) * (x > 700 ? INFINITY : x < -700 ? 0 : 1); }
+static inline double exp_of(double x) {
+    double e = exp(bounded(x, 700));
+    return x > 700 ? INFINITY : e; /* e^-700 is 0 beside any float32 */
+}
 
-static inline double expm1_of(double x) { return expm1(bounded(x, 700)) * (x > 700 ? INFINITY : 1); }
+static inline double expm1_of(double x) {
+    double e = expm1(bounded(x, 700));
+    return x > 700 ? INFINITY : e;
+}
 
 static inline double tanh_of(double x) { return tanh(bounded(x, 20)); }
 
