@@ -12,7 +12,6 @@ from reference import REFERENCES
 from truth import bit_uniform, inside, interesting_points, near, truth, ulp_error
 
 import fastact as fa
-from fastact import _core
 from fastact.formulas.entry import CATALOGUE
 
 # Parameters beside the defaults; prelu has none.
@@ -41,14 +40,6 @@ OTHER_PARAMETERS = {
 }
 KINDS = ("forward", "derivative")
 BIT_UNIFORM = 10_000
-
-
-@pytest.fixture(params=_core.available_instruction_sets())
-def instruction_set(request):
-    """Run on this instruction set, and go back to the best one."""
-    assert fa.lib.fa_select_isa(request.param.encode()) == 0
-    yield request.param
-    fa.lib.fa_select_isa(_core.instruction_set.encode())
 
 
 def points_for(entry, dtype, count, parameters):
