@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DRIVER = ROOT / "build" / "arm" / "driver"
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 
-# The driver's struct. No padding: the strings are multiples of 8 bytes in sum.
+# The driver's struct; its int32s are an even number, so that C adds no padding.
 REQUEST = np.dtype(
     [
         ("name", "S64"),
