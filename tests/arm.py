@@ -18,23 +18,26 @@ import numpy as np
 from bits import AnyCall, Arrays, RowCall
 
 import fastact as fa
-from fastact.formulas.kernels import BACKWARD_FROM_OUTPUT
+from fastact.formulas.kernels import BACKWARD_FROM_OUTPUT, PARAMETER_BACKWARD
 
 ROOT = Path(__file__).resolve().parent.parent
 DRIVER = ROOT / "build" / "arm" / "driver"
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 
-# The driver's struct; its int32s are an even number, so that C adds no padding.
+# The driver's struct. What comes before its int64s is a multiple of their size, so that C
+# adds no padding.
+PARAMETER_GRADIENTS, ROWS = 1, 2  # loops; elementwise is 0
 REQUEST = np.dtype(
     [
         ("name", "S64"),
+        ("kernel_type", "<i4"),
         ("function", "<i4"),
         ("from_output", "<i4"),
         ("reduces", "<i4"),
-        ("kernel_type", "<i4"),
+        ("loop", "<i4"),
         ("input_count", "<i4"),
         ("operand_count", "<i4"),
-        ("types", "S16"),
+        ("types", "S12"),
         ("dimensions", "<i8", 2),
         ("steps", "<i8", 2 * fa.lib.FA_MAX_OPERANDS),
         ("sizes", "<i8", fa.lib.FA_MAX_OPERANDS),
@@ -105,21 +108,24 @@ class Emulated:
 
     def __call__(self, call: AnyCall, arrays: Arrays) -> Arrays:
         """The results of a function, as `bits.run_here` gives those of this machine."""
-        dtype = arrays[0].dtype
+        dtype, shape = arrays[0].dtype, arrays[-1].shape
         operands = list(arrays)
         request = np.zeros((), REQUEST)
         if isinstance(call, RowCall):
-            outputs = [np.empty(arrays[-1].shape[call.output_shape], dtype)]
+            request["loop"] = ROWS
             request["function"] = getattr(fa.lib, f"FA_{call.function.upper()}")
             request["from_output"] = call.member == BACKWARD_FROM_OUTPUT
             request["reduces"] = call.facts.reduces
+            outputs = [np.empty(shape[:-1] if call.reduces else shape, dtype)]
         else:
-            outputs = [np.empty(arrays[0].shape, dtype) for _ in call.kernel.outputs]
             compute = np.promote_types(dtype, np.float32)
             operands += [np.array(p, compute) for p in call.parameters]
             request["name"] = call.kernel.name.encode()
             request["kernel_type"] = ord(compute.char)
-        shape = arrays[-1].shape
+            outputs = [np.empty(shape, dtype) for _ in call.kernel.outputs]
+            if call.member == PARAMETER_BACKWARD:
+                request["loop"] = PARAMETER_GRADIENTS
+                outputs[1:] = [np.empty((), np.float64) for _ in call.parameters]
         request["dimensions"][: len(shape)] = shape
         request["input_count"] = len(operands)
         operands += outputs
@@ -141,9 +147,8 @@ class Emulated:
         self.process.stdin.flush()
         for output in outputs:
             data = self.process.stdout.read(output.nbytes * self.stride)
-            output[...] = np.frombuffer(data, dtype)[:: self.stride].reshape(
-                output.shape
-            )
+            spread = np.frombuffer(data, output.dtype)
+            output[...] = spread[:: self.stride].reshape(output.shape)
         return tuple(outputs)
 
 

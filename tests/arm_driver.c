@@ -8,15 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ELEMENTWISE, PARAMETER_BACKWARD, ROWS };
+
 typedef struct {
-    char name[64];                             /* of an elementwise kernel; empty: a row function */
-    int32_t function, from_output, reduces;    /* of the row function */
-    int32_t kernel_type;                       /* of the elementwise kernel */
-    int32_t input_count, operand_count;
-    char types[16];                            /* of the operands */
+    char name[64];                          /* of an elementwise kernel, */
+    int32_t kernel_type;                    /* and what it computes in */
+    int32_t function, from_output, reduces; /* of a row function */
+    int32_t loop, input_count, operand_count;
+    char types[12];                         /* of the operands */
     int64_t dimensions[2];
     int64_t steps[2 * FA_MAX_OPERANDS];
-    int64_t sizes[FA_MAX_OPERANDS];            /* bytes of the operands */
+    int64_t sizes[FA_MAX_OPERANDS];         /* bytes of the operands */
 } request;
 
 static void
@@ -44,10 +46,10 @@ run(const request *r, char **arrays)
         dimensions[i] = (ptrdiff_t)r->dimensions[i];
     for (int i = 0; i < 2 * FA_MAX_OPERANDS; i++)
         steps[i] = (ptrdiff_t)r->steps[i];
-    if (r->name[0] != '\0') {
+    if (r->loop != ROWS) {
         fa_loop loop = {.kernel = find_kernel(r), .backend = FA_BACKEND_C};
         memcpy(loop.types, r->types, sizeof loop.types);
-        fa_elementwise(arrays, dimensions, steps, &loop);
+        (r->loop == ELEMENTWISE ? fa_elementwise : fa_parameter_backward)(arrays, dimensions, steps, &loop);
         return;
     }
     fa_row_loop loop = {

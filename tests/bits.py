@@ -3,10 +3,10 @@
     python tests/bits.py            # compare
     python tests/bits.py --update   # write the file anew
 
-The file has a hash for every elementwise function, member, dtype and choice of
-parameters, and for the row functions that call nothing of the C library. A version goes
-with it, which a change of any hash raises: two builds of the same version give the same
-bits wherever there is FMA, whatever the instruction set and the processor.
+The file has a hash for every function, member, dtype and choice of parameters, but for
+those that call the C library. A version goes with it, which a change of any hash raises:
+two builds of the same version give the same bits wherever there is FMA, whatever the
+instruction set and the processor.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from catalogue import BFLOAT16, CALLS, Call
+from catalogue import (
+    BFLOAT16,
+    CALLS,
+    ENTRIES,
+    FORWARD,
+    PARAMETER_BACKWARD,
+    Call,
+    members,
+    other_values,
+)
 
 import fastact as fa
 from fastact.formulas.rows import ROW_FUNCTIONS, ROW_INPUTS, RowFunction
@@ -107,13 +116,9 @@ class RowCall:
         return ROW_FUNCTIONS[self.function]
 
     @property
-    def output_shape(self) -> slice:
-        """What a result has of its input's shape."""
-        reduced = self.facts.reduces and not self.member
-        return slice(0, -1) if reduced else slice(None)
-
-    def __call__(self, *arrays: Any) -> Any:
-        return fa.ufuncs.get(str(self))(*arrays)
+    def reduces(self) -> bool:
+        """Whether it has one result for each row."""
+        return self.facts.reduces and self.member == FORWARD
 
     def operands(self, dtype: np.dtype[Any]) -> Iterator[Arrays]:
         """Rows that are shorter than a vector, longer, and longer than a buffer."""
@@ -136,12 +141,35 @@ ROW_CALLS = [
     for member in facts.members
     if name + member not in OF_THE_LIBRARY
 ]
+PARAMETER_GRADIENTS = [
+    Call(entry, PARAMETER_BACKWARD, other_values(entry))
+    for entry in ENTRIES
+    if PARAMETER_BACKWARD in members(entry)
+]
+EVERYTHING: list[AnyCall] = [*CALLS, *PARAMETER_GRADIENTS, *ROW_CALLS]
+
+
+def operands(call: AnyCall, dtype: np.dtype[Any]) -> Iterator[Arrays]:
+    """The arrays of all calls whose results are hashed."""
+    if isinstance(call, RowCall):
+        yield from call.operands(dtype)
+    elif call.member == PARAMETER_BACKWARD:  # sums, which one NaN would make NaN
+        for count in (250, COUNT):
+            found = (ordinary(COUNT, i)[:count] for i in range(call.array_count))
+            yield tuple(a.astype(dtype).reshape(1, -1) for a in found)
+    else:
+        yield tuple(inputs(dtype, stream) for stream in range(call.array_count))
 
 
 def run_here(call: AnyCall, arrays: Arrays) -> Arrays:
-    """The results of the public function, as a tuple."""
-    found = call(*arrays)
-    return found if isinstance(found, tuple) else (found,)
+    """The results of the public function's ufunc, as a tuple."""
+    if isinstance(call, RowCall):
+        return (fa.ufuncs.get(str(call))(*arrays),)
+    if call.member == PARAMETER_BACKWARD:  # the function would round the sums
+        compute = np.promote_types(arrays[0].dtype, np.float32)
+        found: Arrays = call.ufunc(*arrays, *np.array(call.parameters, compute))
+        return found
+    return call.results(*arrays)
 
 
 def dtype_named(name: str) -> np.dtype[Any] | None:
@@ -168,10 +196,8 @@ def digest(arrays: Arrays) -> str:
 
 def hash_of(call: AnyCall, dtype: np.dtype[Any], run: Run = run_here) -> str:
     """Of all results of a function in one dtype."""
-    if isinstance(call, RowCall):
-        results = [run(call, arrays) for arrays in call.operands(dtype)]
-        return digest(tuple(array for found in results for array in found))
-    return digest(run(call, tuple(inputs(dtype, i) for i in range(call.array_count))))
+    results = [run(call, arrays) for arrays in operands(call, dtype)]
+    return digest(tuple(array for found in results for array in found))
 
 
 def hashes(name: str, run: Run = run_here) -> dict[str, str]:
@@ -179,7 +205,7 @@ def hashes(name: str, run: Run = run_here) -> dict[str, str]:
     dtype = dtype_named(name)
     assert dtype is not None
     found = {"inputs": digest(tuple(inputs(dtype, stream) for stream in range(3)))}
-    return found | {str(c): hash_of(c, dtype, run) for c in (*CALLS, *ROW_CALLS)}
+    return found | {str(c): hash_of(c, dtype, run) for c in EVERYTHING}
 
 
 def stored() -> dict[str, Any]:
