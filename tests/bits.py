@@ -85,10 +85,8 @@ def inputs(dtype: np.dtype[Any], stream: int) -> np.ndarray[Any, Any]:
     In a 16-bit type all there are, in another order for each operand.
     """
     if dtype.itemsize == 2:
-        order = np.arange(1 << 16, dtype=np.uint16) * np.uint16(
-            (1, 40503, 27655)[stream]
-        )
-        found = order.view(dtype)
+        odd = np.uint16((1, 40503, 27655)[stream])
+        found = (np.arange(1 << 16, dtype=np.uint16) * odd).view(dtype)
     else:
         shift = np.uint64(64 - 8 * dtype.itemsize)
         patterns = (random_bits(COUNT, stream) >> shift).astype(f"u{dtype.itemsize}")
@@ -203,7 +201,7 @@ def hash_of(call: AnyCall, dtype: np.dtype[Any], run: Run = run_here) -> str:
 def hashes(name: str, run: Run = run_here) -> dict[str, str]:
     """Of every function in the dtype of this name, and of the inputs."""
     dtype = dtype_named(name)
-    assert dtype is not None
+    assert dtype is not None, "bfloat16 needs ml_dtypes"
     found = {"inputs": digest(tuple(inputs(dtype, stream) for stream in range(3)))}
     return found | {str(c): hash_of(c, dtype, run) for c in EVERYTHING}
 
@@ -238,6 +236,10 @@ def difference(dtype: str, found: dict[str, str]) -> str:
 
 def update() -> None:
     """Write the file; raise its version if any bits have changed."""
+    if fa._core.instruction_set == "baseline":
+        raise SystemExit(
+            "The bits are those of FMA instructions, which are not in use."
+        )
     before = stored() if FILE.exists() else {"version": 0, "hashes": {}}
     found: dict[str, dict[str, str]] = {}
     for dtype in DTYPES:
