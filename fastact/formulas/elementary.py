@@ -387,13 +387,18 @@ def tanh_of_size(a: Value, a_low: Real | None = None) -> Pair:
     return quotient(Pair(-m.high, -m.low), Pair(base.high, base.low + m.low))
 
 
-def log1p_lifted(u: Value) -> Value:
-    """log(1 + u) of a lifted u between 0 and 1, lifted too."""
+def half_log1p_lifted(u: Value) -> Pair:
+    """log(1 + u) / 2 of a lifted u between 0 and 1, lifted too."""
     s = over_one_plus(0.5 * u, u * (0.5 * lower()))
     s_true = s.high * lower()
     square = s_true * s_true
     series = polynomial(square, by_dtype(LOG1P_FLOAT32, LOG1P_FLOAT64))
-    return 2.0 * (s.high + fma(s.high * square, series, s.low))
+    return Pair(s.high, fma(s.high * square, series, s.low))
+
+
+def log1p_lifted(u: Value) -> Value:
+    """log(1 + u) of a lifted u between 0 and 1, lifted too."""
+    return 2.0 * total(half_log1p_lifted(u))
 
 
 def split_in_three(decimal: str) -> tuple[Value, Value, Value]:

@@ -12,6 +12,7 @@ from .elementary import (
     exp_value,
     exp_value_lifted_where,
     expm1,
+    half_log1p_lifted,
     lift,
     log1p_lifted,
     lower,
@@ -75,6 +76,11 @@ def logistic_slope_times_lifted(
     lifted = exp_lifted(reduce_exp(clamp_low(-abs(z), lowest_exponent()), rest))
     base = one_plus(unlift(lifted))
     return total(quotient(multiply(factor, lifted), multiply(base, base)))
+
+
+def half_softplus_tail(z: Value, z_low: Value | None = None) -> Pair:
+    """log(1 + e^-|z + z_low|) / 2, lifted."""
+    return half_log1p_lifted(exp_of_minus_abs(z, z_low))
 
 
 def softplus_tail(z: Value, z_low: Value | None = None) -> Value:

@@ -21,7 +21,7 @@ from ..language import (
     real,
     where,
 )
-from ..logistic import logistic, softplus_tail
+from ..logistic import half_softplus_tail, logistic, softplus_tail
 
 
 @activation(
@@ -35,15 +35,19 @@ from ..logistic import logistic, softplus_tail
 def softplus(x: Value, beta: Real = 1.0) -> Value:
     """Softplus, a smooth rectifier."""
     z, z_low = exact_product(beta, x)
-    tail = softplus_tail(z, z_low)
     base = where(z > 0, x, 0.0)
     if z_low is None:
-        return fma(tail, lower(), base)
+        return fma(softplus_tail(z), lower(), base)
     # A small beta must not bring back what has been clamped; a tiny one not overflow.
-    tail = where(z < lowest_exponent(), 0.0, tail)
     tiny = abs(real(beta)) < power_of_two(-60)
     first, last = where(tiny, lower(), 1.0), where(tiny, 1.0, lower())
-    return fma(tail * first / beta, last, base)
+    first = where(z < lowest_exponent(), 0.0, first)
+    half = half_softplus_tail(z, z_low)
+    tail, tail_low = 2.0 * first * half.high, 2.0 * first * half.low
+    ratio = tail / beta
+    lost = (fma(-ratio, beta, tail) + tail_low) / beta
+    lost = where(lost == lost, lost, 0.0)  # inf - inf is NaN
+    return fma(ratio + lost, last, base)
 
 
 @softplus.derivative
