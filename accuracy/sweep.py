@@ -163,10 +163,8 @@ def float64_points(subject: Subject) -> Doubles:
     count = adversarial.BIT_UNIFORM
     if subject.parameters:
         count = adversarial.BIT_UNIFORM_OTHER
-    dtype = np.dtype(np.float64)
-    values = subject.values(dtype)
-    points = adversarial.points_for(subject.entry, dtype, count, values)
-    return np.asarray(points, np.float64)
+    values = subject.values(np.dtype(np.float64))
+    return adversarial.float64_points(subject.entry, values, count)
 
 
 @dataclass(frozen=True)
