@@ -158,6 +158,13 @@ def check_float64(subject: Subject, kernel: Kernel, points: Doubles) -> Tally:
     return found
 
 
+def check_points(subject: Subject, kernel: Kernel, points: Floats) -> Tally:
+    """Return a kernel's errors at points of any dtype."""
+    if points.dtype == np.float64:
+        return check_float64(subject, kernel, np.asarray(points, np.float64))
+    return count_errors(subject, kernel, points)
+
+
 def float64_points(subject: Subject) -> Doubles:
     """The adversarial set."""
     count = adversarial.BIT_UNIFORM

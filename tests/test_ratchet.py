@@ -31,13 +31,11 @@ def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
 def _errors(unit: Unit) -> Tally:
     subject, dtype = unit.subject, DTYPES[unit.dtype]
     kernel = subject.kernel()
-    cases = results.cases(RATCHET[unit.row], dtype)
-    if unit.dtype == "float64":  # the rest of its points are in test_accuracy.py
-        return sweep.check_float64(subject, kernel, cases)
-    if unit.dtype != "float32":
-        return sweep.check_16_bits(subject, kernel, dtype)
-    found = sweep.check_sample(subject, kernel)
-    found.merge(sweep.count_errors(subject, kernel, cases))
+    found = sweep.check_points(subject, kernel, results.cases(unit.row, dtype))
+    if unit.dtype == "float32":
+        found.merge(sweep.check_sample(subject, kernel))
+    elif unit.dtype != "float64":  # its points are in test_accuracy.py
+        found.merge(sweep.check_16_bits(subject, kernel, dtype))
     return found
 
 
