@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/isa/*.c fastact/formulas/*.py fastact/formulas/*/*.py)
 
-.PHONY: bench bench-full accuracy test lint test-numba clean
+.PHONY: bench bench-full accuracy test lint test-numba test-arm clean
 
 bench: $(VENV)/built
 	$(BIN)/python bench/report.py
@@ -26,6 +26,14 @@ test: $(VENV)/built lint
 # Every Numba kernel against C, bit by bit; compiling them all takes minutes.
 test-numba: $(VENV)/built
 	$(BIN)/python -m pytest -n auto tests/test_numba.py --all-numba-kernels
+
+# The bits of the aarch64 build, under emulation. It takes a cross compiler and QEMU, which
+# tests/arm.py asks for.
+test-arm: build/arm/driver
+	$(BIN)/python -m pytest -n auto tests/test_arm.py --arm
+
+build/arm/driver: $(VENV)/built tests/arm.py tests/arm_driver.c
+	$(BIN)/python tests/arm.py
 
 lint: $(VENV)/built
 	$(BIN)/ruff check

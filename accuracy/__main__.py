@@ -94,7 +94,7 @@ def _sweep(work: list[sweep.Unit]) -> dict[str, Tally]:
     workers = len(os.sched_getaffinity(0))
     with progress:
         bar = progress.add_task("accuracy", total=len(work))
-        for unit, tally, computed in sweep.run(work, sweep.progress_file(), workers):
+        for unit, tally, computed in sweep.run(work, sweep.PROGRESS, workers):
             done[unit.key] = tally
             if not computed:  # took no time, and says nothing of what is left
                 progress.reset(bar, completed=len(done))
@@ -111,7 +111,8 @@ def main(command_line: Sequence[str] | None = None) -> int:
     names: list[str] = arguments.names or list(CATALOGUE)
     directions: list[Direction] = arguments.directions
     if arguments.restart:
-        sweep.progress_file().unlink(missing_ok=True)
+        sweep.PROGRESS.unlink(missing_ok=True)
+    sweep.check_build()
     work = sweep.units(names, directions, arguments.dtypes)
     try:
         rows = _sweep(work)

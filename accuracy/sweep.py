@@ -7,6 +7,7 @@ parameters float32 is sampled.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -23,10 +24,15 @@ import truth as mpmath_truth
 
 import fastact as fa
 from fastact import _core
+from fastact.formulas import kernels
 from fastact.formulas.entry import CATALOGUE, Activation
+from fastact.formulas.language import FLOAT32, FLOAT64, Precision
+from fastact.formulas.translate import c_kernel
 
 from . import adversarial, checker
 from .checker import BUILD, Direction, Doubles, Floats, Tally
+
+PROGRESS = BUILD / "sweep.jsonl"  # finished units
 
 # What is checked: computes the results for x into another array.
 Kernel = Callable[[Floats, Floats], object]
@@ -189,8 +195,9 @@ class Unit:
 
     @property
     def key(self) -> str:
-        """Its name in the file that keeps finished units."""
-        return f"{self.row} {self.part}"
+        """Its name in the file that keeps finished units; another build has another."""
+        precision = FLOAT64 if self.dtype == "float64" else FLOAT32
+        return f"{self.row} {self.part} {_identity(self.subject, precision)}"
 
     def run(self) -> Tally:
         """Check fastact's kernel."""
@@ -228,21 +235,49 @@ def everything() -> list[Unit]:
     return units(CATALOGUE, checker.DIRECTIONS, DTYPES)
 
 
-def identity() -> str:
-    """A hash of everything that results follow from: results of others are not used."""
-    package = Path(fa.__file__).parent
-    files = [*package.rglob("*.so"), *package.rglob("*.py"), *checker.source_files()]
-    files += [Path(__file__), Path(adversarial.__file__)]
+@functools.cache
+def _common_identity() -> bytes:
+    """A hash of what all results follow from, but for the kernels themselves."""
+    root = checker.HERE.parent
+    files = [*root.glob("csrc/**/*.[ch]"), root / "csrc" / "build_cffi.py"]
+    files += [*checker.source_files(), Path(__file__), Path(adversarial.__file__)]
     files += [Path(m.__file__ or "") for m in (mpmath_reference, mpmath_truth)]
     found = hashlib.sha256(_core.instruction_set.encode())
-    for file in sorted(files):
+    for file in sorted(file for file in files if "generated" not in file.parts):
         found.update(file.read_bytes())
-    return found.hexdigest()[:16]
+    return found.digest()
 
 
-def progress_file() -> Path:
-    """Where finished units are kept; another build of fastact has another file."""
-    return BUILD / f"sweep-{identity()}.jsonl"
+@functools.cache
+def _identity(subject: Subject, precision: Precision) -> str:
+    """A hash of all that a subject's results follow from: others' are not used."""
+    forward = subject.direction == "forward"
+    kernel = kernels.Kernel(
+        subject.entry,
+        kernels.FORWARD if forward else kernels.BACKWARD,
+        with_defaults=subject.entry.has_defaults and not subject.parameters,
+    )
+    source = c_kernel(kernel, precision).encode()
+    return hashlib.sha256(_common_identity() + source).hexdigest()[:16]
+
+
+def check_build() -> None:
+    """Refuse to check what has not been compiled from the formulas as they are now.
+
+    Raises
+    ------
+    RuntimeError
+        If a formula is newer than the compiled module.
+    """
+    package = Path(fa.__file__).parent
+    built = max(file.stat().st_mtime for file in package.glob("*.so"))
+    newer = [
+        file.name
+        for file in package.glob("formulas/**/*.py")
+        if file.stat().st_mtime > built
+    ]
+    if newer:
+        raise RuntimeError(f"build first (make .venv/built): {newer[0]} has changed")
 
 
 def finished(file: Path) -> dict[str, Tally]:

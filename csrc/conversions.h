@@ -63,8 +63,8 @@ widen_bf16(size_t n, const uint16_t *upper, float *x)
         x[i] = fa_from_bits_f32((uint32_t)upper[i] << 16);
 }
 
-/* The carry of the rounding runs into the exponent, and so to infinity; that of a NaN might run anywhere. The instruction
-   that does this, vcvtneps2bf16 of AVX512-BF16, flushes subnormals. */
+/* The carry of the rounding runs into the exponent, and so to infinity; that of a NaN might run anywhere, which is why all
+   its bits are set. The instruction that does this, vcvtneps2bf16 of AVX512-BF16, flushes subnormals. */
 static void
 narrow_bf16(size_t n, const float *x, uint16_t *upper)
 {
@@ -72,6 +72,7 @@ narrow_bf16(size_t n, const float *x, uint16_t *upper)
     for (size_t i = 0; i < n; i++) {
         const uint32_t bits = fa_bits_of_f32(x[i]);
         const uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
-        upper[i] = (uint16_t)((x[i] != x[i] ? 0x7fc00000u : rounded) >> 16);
+        const uint32_t nan = x[i] != x[i] ? 0xffffffffu : 0;
+        upper[i] = (uint16_t)((rounded | nan) >> 16);
     }
 }

@@ -78,6 +78,16 @@ transpose(size_t rows, size_t columns, const char *from, ptrdiff_t from_step, ch
         }
 }
 
+/* Fetch some lines of an array, which are too far apart for the processor to foresee them. */
+static inline void
+prefetch_lines(size_t lines, const char *first, ptrdiff_t line_step, size_t bytes)
+{
+    enum { CACHE_LINE = 64 };
+    for (size_t k = 0; k < lines; k++, first += line_step)
+        for (size_t at = 0; at < bytes; at += CACHE_LINE)
+            __builtin_prefetch(first + at);
+}
+
 /* Where array and tile do not run the same way, blocks of TURNED_LINES times TURNED elements are transposed, by way of
    a buffer if the array's are not as the kernels take them. */
 enum { TURNED_LINES = 16, TURNED = 64 };
@@ -112,6 +122,8 @@ fa_move_tile(const fa_row_block *block, size_t rows, size_t n, char *tile, bool 
             char *array = block->first + (ptrdiff_t)line * line_step + (ptrdiff_t)i * step;
             char *place = tile + (ptrdiff_t)i * tile_step + line * size;
             char *turned = is_ready ? array : buffer;
+            if (is_ready && line + 2 * TURNED_LINES <= lines)
+                prefetch_lines(TURNED_LINES, array + TURNED_LINES * line_step, line_step, width * size);
             const ptrdiff_t turned_step = is_ready ? line_step : (ptrdiff_t)(TURNED * size);
             for (size_t k = 0; into_tile && !is_ready && k < height; k++)
                 fa_gather(width, array + (ptrdiff_t)k * line_step, step, type, buffer + k * TURNED * size, kernel);

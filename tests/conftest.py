@@ -11,6 +11,7 @@ import pytest
 from catalogue import CALLS, ENTRIES, PARAMETRIC, Call
 
 import fastact as fa
+from fastact import _core
 from fastact.formulas.entry import Entry
 
 # One Numba kernel takes half a second to compile, so the Numba backend runs a sample:
@@ -19,11 +20,16 @@ NUMBA_SAMPLE = ("gelu_backward", "leaky_relu(0.75)", "tanh_with_derivative")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`make test-numba` asks for all Numba kernels."""
+    """`make test-numba` asks for all Numba kernels, `make test-arm` for aarch64."""
     parser.addoption(
         "--all-numba-kernels",
         action="store_true",
         help="compare every Numba kernel with C, not a sample (takes minutes)",
+    )
+    parser.addoption(
+        "--arm",
+        action="store_true",
+        help="run the aarch64 build under emulation, too (make test-arm)",
     )
 
 
@@ -63,6 +69,14 @@ def cache(pytestconfig: pytest.Config) -> Path:
     """Where truths are kept from run to run."""
     assert pytestconfig.cache is not None
     return pytestconfig.cache.mkdir("truth")
+
+
+@pytest.fixture(params=_core.available_instruction_sets())
+def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run on this instruction set, and go back to the best one."""
+    assert fa.lib.fa_select_isa(request.param.encode()) == 0
+    yield request.param
+    fa.lib.fa_select_isa(_core.instruction_set.encode())
 
 
 @pytest.fixture

@@ -26,19 +26,10 @@ from accuracy.adversarial import (
 from accuracy.results import SLACK, read_ratchet
 from accuracy.sweep import Subject, Unit
 from accuracy.table import bound
-from fastact import _core
 from fastact.formulas.entry import CATALOGUE
 
 RATCHET = read_ratchet()
 KINDS = ("forward", "derivative")
-
-
-@pytest.fixture(params=_core.available_instruction_sets())
-def instruction_set(request):
-    """Run on this instruction set, and go back to the best one."""
-    assert fa.lib.fa_select_isa(request.param.encode()) == 0
-    yield request.param
-    fa.lib.fa_select_isa(_core.instruction_set.encode())
 
 
 def measure(entry, kind, dtype, points, parameters, cache):

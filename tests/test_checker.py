@@ -316,7 +316,7 @@ def test_what_is_unknown_is_said(
 def test_the_command_checks_what_it_is_asked_to(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sweep, "progress_file", lambda: tmp_path / "progress.jsonl")
+    monkeypatch.setattr(sweep, "PROGRESS", tmp_path / "progress.jsonl")
     monkeypatch.setattr(command, "TABLE", tmp_path / "results" / "accuracy.md")
     asked = ["tanh", "--dtypes", "float16", "--directions", "derivative"]
     assert command.main(asked) == 0
