@@ -5,27 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-import fastact as fa
 from accuracy import results, sweep, table
 from accuracy.checker import Tally
 from accuracy.sweep import DTYPES, Unit
-from fastact import _core
 from fastact.formulas.entry import CATALOGUE
 
 RATCHET = results.read_ratchet()
 ROWS = [unit for unit in sweep.everything() if unit.part == 0]
-
-
-@pytest.fixture(params=_core.available_instruction_sets())
-def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run on this instruction set, and go back to the best one."""
-    assert fa.lib.fa_select_isa(request.param.encode()) == 0
-    yield request.param
-    fa.lib.fa_select_isa(_core.instruction_set.encode())
 
 
 def _errors(unit: Unit) -> Tally:
@@ -39,8 +27,9 @@ def _errors(unit: Unit) -> Tally:
     return found
 
 
+@pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_no_error_has_grown(name: str, instruction_set: str) -> None:
+def test_no_error_has_grown(name: str) -> None:
     rows = {unit.row: _errors(unit) for unit in ROWS if unit.subject.name == name}
     assert not results.grown(rows)
 
