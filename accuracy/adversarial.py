@@ -18,6 +18,7 @@ from fastact.formulas.entry import Activation
 VERSION = 1
 BIT_UNIFORM = 10_000  # points at the default parameters
 BIT_UNIFORM_OTHER = 1_000  # and at others
+ORDINARY = range(-15, 11)  # exponents of the numbers where functions curve
 
 # Parameters beside the defaults; prelu has none.
 OTHER_PARAMETERS: dict[str, list[tuple[float, ...]]] = {
@@ -98,3 +99,32 @@ def points_for(
     )
     points = points[np.abs(points) <= accurate_up_to(entry, parameters)]
     return inside(entry.domain, points[~np.isin(points, np.array(kinks, dtype))])
+
+
+def float64_points(
+    entry: Activation, parameters: Sequence[float], count: int
+) -> NDArray[np.float64]:
+    """Return the points at which float64 is observed.
+
+    Those of `points_for`, and more of ordinary size: of 2046 binades the functions curve
+    in two dozen.
+
+    Parameters
+    ----------
+    entry : Activation
+        A function of the catalogue.
+    parameters : sequence of float
+        All of its parameters.
+    count : int
+        How many to draw uniformly by bit pattern; twice as many are of ordinary size.
+
+    Returns
+    -------
+    ndarray of float64
+    """
+    random = np.random.default_rng(2)
+    mantissas = random.uniform(1, 2, 2 * count) * random.choice([-1, 1], 2 * count)
+    ordinary = np.ldexp(mantissas, random.choice(ORDINARY, 2 * count))
+    ordinary = ordinary[np.abs(ordinary) <= accurate_up_to(entry, parameters)]
+    special = points_for(entry, np.float64, count, parameters)
+    return np.concatenate([special, inside(entry.domain, ordinary)], dtype=np.float64)

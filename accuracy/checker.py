@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import os
@@ -88,15 +89,14 @@ def build(
     for path in depends:
         key.update(path.read_bytes())
     library = BUILD / f"{sources[-1].stem}-{key.hexdigest()[:16]}.so"
-    if not library.exists():
-        BUILD.mkdir(parents=True, exist_ok=True)
-        # renamed when complete: other processes may build the same at the same time
-        unfinished = library.with_suffix(f".{os.getpid()}.so")
-        subprocess.run(
-            [*command, "-shared", "-fPIC", *sources, "-o", unfinished, "-lm"],
-            check=True,
-        )
-        unfinished.rename(library)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with open(library.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other processes wait for the first
+        if not library.exists():
+            unfinished = library.with_suffix(".unfinished")
+            command += ["-shared", "-fPIC", *map(str, sources), "-o", str(unfinished)]
+            subprocess.run([*command, "-lm"], check=True)
+            unfinished.rename(library)
     return library
 
 

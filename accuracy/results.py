@@ -74,15 +74,15 @@ def read_ratchet() -> dict[str, Any]:
     return found
 
 
-def cases(row: Mapping[str, Any], dtype: np.dtype[Any]) -> checker.Floats:
-    """The arguments at which the largest errors have been found so far."""
-    found = np.array([float.fromhex(text) for text in row["cases"]])
-    return found.astype(dtype)
+def cases(row: str, dtype: np.dtype[Any]) -> checker.Floats:
+    """The arguments at which the largest errors of a row have been found so far."""
+    texts = read_ratchet().get(row, {"cases": []})["cases"]
+    return np.array([float.fromhex(text) for text in texts]).astype(dtype)
 
 
 def update_ratchet(rows: Mapping[str, Tally]) -> None:
     """Take over the maxima of these rows; worst cases that were known are kept."""
-    ratchet = read_ratchet() if RATCHET.exists() else {}
+    ratchet = read_ratchet()
     for name, tally in rows.items():
         known = set(ratchet.get(name, {}).get("cases", []))
         new = set() if tally.where is None else {tally.where.hex()}

@@ -40,7 +40,7 @@ Kernel = Callable[[Floats, Floats], object]
 DTYPES = {dtype.name: dtype for dtype in _core.DTYPES.values()}
 PATTERNS = 1 << 32
 PARTS = 32  # units that all float32 are split into: a few seconds each
-BLOCK = 1 << 15  # elements at a time: what is made of them stays in the cache
+BLOCK = 1 << 14  # elements at a time: what is made of them stays in the cache
 SAMPLE_STEP = 4099  # a prime: samples have all low bits
 
 
@@ -164,15 +164,20 @@ def check_float64(subject: Subject, kernel: Kernel, points: Doubles) -> Tally:
     return found
 
 
+def check_points(subject: Subject, kernel: Kernel, points: Floats) -> Tally:
+    """Return a kernel's errors at points of any dtype."""
+    if points.dtype == np.float64:
+        return check_float64(subject, kernel, np.asarray(points, np.float64))
+    return count_errors(subject, kernel, points)
+
+
 def float64_points(subject: Subject) -> Doubles:
     """The adversarial set."""
     count = adversarial.BIT_UNIFORM
     if subject.parameters:
         count = adversarial.BIT_UNIFORM_OTHER
-    dtype = np.dtype(np.float64)
-    values = subject.values(dtype)
-    points = adversarial.points_for(subject.entry, dtype, count, values)
-    return np.asarray(points, np.float64)
+    values = subject.values(np.dtype(np.float64))
+    return adversarial.float64_points(subject.entry, values, count)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from truth import bit_uniform, interesting_points, truth, ulp_error
 
 from accuracy import __main__ as command
 from accuracy import checker, results, sweep
-from accuracy.checker import BUILD, Tally
+from accuracy.checker import Tally
 from accuracy.sweep import PATTERNS, Kernel, Subject, Unit, check_patterns
 from fastact.formulas import elementary
 from fastact.formulas.kernels import ENTRIES
@@ -133,7 +133,7 @@ def test_merged_tallies_are_one_tally() -> None:
 # --------------------------------------------------------------------- wrong kernels
 
 
-def _compiled(name: str) -> Kernel:
+def _compiled(name: str, folder: Path) -> Kernel:
     """The forward kernel of a formula as it stands now, float32, in a plain loop."""
     kernel = CompiledKernel(ENTRIES[name], "", with_defaults=False)
     _, (output,) = kernel.record(FLOAT32)
@@ -149,8 +149,7 @@ void kernel(size_t n, const float *a_x, float *a_y)
     }}
 }}
 """
-    BUILD.mkdir(parents=True, exist_ok=True)
-    source = BUILD / f"formula_{abs(hash(text))}.c"
+    source = folder / "formula.c"
     source.write_text(text)
     library = checker.build([source], [source], [*checker.FLAGS, f"-I{ROOT / 'csrc'}"])
     ffi = FFI()
@@ -169,21 +168,21 @@ def _allowed(subject: Subject) -> float:
     return float(ratchet["maximum"]) + results.SLACK
 
 
-def test_the_right_formula_passes() -> None:
-    found = sweep.check_sample(EXP, _compiled("exp"))
+def test_the_right_formula_passes(tmp_path: Path) -> None:
+    found = sweep.check_sample(EXP, _compiled("exp", tmp_path))
     assert found.maximum <= _allowed(EXP)
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_a_coefficient_that_is_off_in_its_last_digits_is_caught(
-    monkeypatch: pytest.MonkeyPatch, index: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, index: int
 ) -> None:
     coefficients = list(elementary.EXP_FLOAT32)
     # the seventh digit; the higher the power, the smaller the part of the result
     change = 1 + 10.0 ** (index - 6)
     coefficients[index] = repr(float(coefficients[index]) * change)
     monkeypatch.setattr(elementary, "EXP_FLOAT32", tuple(coefficients))
-    found = sweep.check_sample(EXP, _compiled("exp"))
+    found = sweep.check_sample(EXP, _compiled("exp", tmp_path))
     assert found.maximum > _allowed(EXP)
 
 

@@ -5,44 +5,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-import fastact as fa
 from accuracy import results, sweep, table
 from accuracy.checker import Tally
 from accuracy.sweep import DTYPES, Unit
-from fastact import _core
 from fastact.formulas.entry import CATALOGUE
 
 RATCHET = results.read_ratchet()
 ROWS = [unit for unit in sweep.everything() if unit.part == 0]
 
 
-@pytest.fixture(params=_core.available_instruction_sets())
-def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run on this instruction set, and go back to the best one."""
-    assert fa.lib.fa_select_isa(request.param.encode()) == 0
-    yield request.param
-    fa.lib.fa_select_isa(_core.instruction_set.encode())
-
-
 def _errors(unit: Unit) -> Tally:
     subject, dtype = unit.subject, DTYPES[unit.dtype]
     kernel = subject.kernel()
-    cases = results.cases(RATCHET[unit.row], dtype)
-    if unit.dtype == "float64":  # the rest of its points are in test_accuracy.py
-        return sweep.check_float64(subject, kernel, cases)
-    if unit.dtype != "float32":
-        return sweep.check_16_bits(subject, kernel, dtype)
-    found = sweep.check_sample(subject, kernel)
-    found.merge(sweep.count_errors(subject, kernel, cases))
+    found = sweep.check_points(subject, kernel, results.cases(unit.row, dtype))
+    if unit.dtype == "float32":
+        found.merge(sweep.check_sample(subject, kernel))
+    elif unit.dtype != "float64":  # its points are in test_accuracy.py
+        found.merge(sweep.check_16_bits(subject, kernel, dtype))
     return found
 
 
+@pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_no_error_has_grown(name: str, instruction_set: str) -> None:
+def test_no_error_has_grown(name: str) -> None:
     rows = {unit.row: _errors(unit) for unit in ROWS if unit.subject.name == name}
     assert not results.grown(rows)
 
