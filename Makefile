@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := build/peers-venv
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/isa/*.c fastact/formulas/*.py fastact/formulas/*/*.py)
 
-.PHONY: bench bench-full test lint test-numba clean
+.PHONY: bench bench-full test lint test-numba accuracy-peers clean
 
 bench: $(VENV)/built
 	$(BIN)/python bench/report.py
@@ -21,6 +22,18 @@ test: $(VENV)/built lint
 # Every Numba kernel against C, bit by bit; compiling them all takes minutes.
 test-numba: $(VENV)/built
 	$(BIN)/python -m pytest -n auto tests/test_numba.py --all-numba-kernels
+
+# Errors of fastact and its peers side by side; results/ keeps what is finished.
+accuracy-peers: $(VENV)/built $(PEERS)/installed
+	$(PEERS)/bin/python -m accuracy.peers
+
+# On its own, because the peers' versions are fixed. fastact runs from here: the Python is
+# the same.
+$(PEERS)/installed: pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(PEERS)/bin/python -m pip install --quiet --group peers
+	touch $@
 
 lint: $(VENV)/built
 	$(BIN)/ruff check
