@@ -1,0 +1,1 @@
+"""Checks every elementwise function on every float32: `python -m accuracy`."""

@@ -1,0 +1,8 @@
+#ifndef SOFTPLUS_H
+#define SOFTPLUS_H
+
+#include "define.h"
+
+#define SOFTPLUS_REFERENCES(X)
+
+#endif
