@@ -25,11 +25,13 @@
 #define UNUSED __attribute__((unused))
 #define VALUE(name) static inline double name##_value(double x, UNUSED const double *p)
 #define DERIVATIVE(name) static inline double name##_derivative(double x, UNUSED const double *p)
-#define VALUE_CANCELS(name) static inline int name##_value_cancels(double x, UNUSED double y, UNUSED const double *p)
+#define VALUE_CANCELS(name) static inline int name##_value_cancels(UNUSED double x, UNUSED double y, UNUSED const double *p)
 #define VALUE_PRECISELY(name) static inline long double name##_value_precisely(long double x, UNUSED const double *p)
 #define DERIVATIVE_CANCELS(name) \
-    static inline int name##_derivative_cancels(double x, UNUSED double y, UNUSED const double *p)
+    static inline int name##_derivative_cancels(UNUSED double x, UNUSED double y, UNUSED const double *p)
 #define DERIVATIVE_PRECISELY(name) \
     static inline long double name##_derivative_precisely(long double x, UNUSED const double *p)
+
+static inline double clamp(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
 
 #endif
