@@ -63,7 +63,9 @@ def source_files() -> list[Path]:
     return [*SOURCES, *sorted(headers), Path(__file__)]
 
 
-def build(sources: Sequence[Path], depends: Sequence[Path], flags: Sequence[str]) -> Path:
+def build(
+    sources: Sequence[Path], depends: Sequence[Path], flags: Sequence[str]
+) -> Path:
     """Compile a shared library, unless the same one has been compiled before.
 
     Parameters
@@ -94,7 +96,8 @@ def build(sources: Sequence[Path], depends: Sequence[Path], flags: Sequence[str]
         # renamed when complete: other processes may build the same at the same time
         unfinished = library.with_suffix(f".{os.getpid()}.so")
         subprocess.run(
-            [*command, "-shared", "-fPIC", *sources, "-o", unfinished, "-lm"], check=True
+            [*command, "-shared", "-fPIC", *sources, "-o", unfinished, "-lm"],
+            check=True,
         )
         unfinished.rename(library)
     return library
@@ -276,9 +279,7 @@ class Tally:
         edge = 2.0**octave * (1 + place / BINS_PER_UNIT) - 1
         return min(edge, self.maximum)
 
-    def add(
-        self, x: Floats, result: Floats, truth: Doubles, dtype: DTypeLike
-    ) -> None:
+    def add(self, x: Floats, result: Floats, truth: Doubles, dtype: DTypeLike) -> None:
         """Count the errors of results at `x`; see `ulp_errors`."""
         ffi, lib = _library()
         found = ffi.new("checker_tally *")

@@ -5,6 +5,8 @@ None of them is imported here.
 
 from __future__ import annotations
 
+from .checker import Direction
+
 # The calls as expressions: `p` is a tuple of the parameters, empty for the defaults. A
 # call without `p` is the function at the default parameters only.
 FORWARD = {
@@ -106,3 +108,23 @@ BACKWARD = {
         "silu": "ops.backprop_swish(dy, x, ops.swish(x))",
     },
 }
+# Why the errors of these are large; of PyTorch and JAX docs/differences.md says it.
+NOTES: dict[tuple[str, str], list[str]] = {}
+SYSTEMS = ("fastact", *FORWARD)
+
+
+def shared() -> list[str]:
+    """The functions that fastact shares with another library, by name."""
+    return sorted({function for table in FORWARD.values() for function in table})
+
+
+def has(system: str, function: str, direction: Direction) -> bool:
+    """Whether a library has a function, or its derivative."""
+    if system == "fastact":
+        return True
+    if direction == "derivative":
+        if system == "SciPy":
+            return False
+        if system in BACKWARD:
+            return function in BACKWARD[system]
+    return function in FORWARD[system]

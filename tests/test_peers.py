@@ -206,7 +206,9 @@ def _defaults(name: str, function: str) -> dict[str, tuple[Any, Any]]:
     """Keywords of a function whose defaults differ: theirs and the one that is ours."""
     prefix = "default of "
     return {
-        place.point.removeprefix(prefix): tuple(map(ast.literal_eval, (row.theirs, row.ours)))
+        place.point.removeprefix(prefix): tuple(
+            map(ast.literal_eval, (row.theirs, row.ours))
+        )
         for place, row in differences().items()
         if (place.function, place.system) == (function, name)
         and place.point.startswith(prefix)
