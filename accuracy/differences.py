@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastact.formulas.kernels import DERIVATIVE, FORWARD
 
@@ -38,11 +39,11 @@ class Place(NamedTuple):
         """Where the range ends."""
         return float(self.point.split()[2])
 
-    def contains(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def contains(self, x: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
         """Which elements of x are in the range."""
         variable, relation, _ = self.point.split()
         size = {"x": x, "|x|": np.abs(x)}[variable]
-        return size < self.bound if relation == "<" else size > self.bound
+        return np.less(size, self.bound) if relation == "<" else size > self.bound
 
 
 class Difference(NamedTuple):

@@ -28,7 +28,8 @@
     static void function##_loop(size_t n, const double *x, const double *p, double *y) { \
         _Pragma("GCC ivdep") \
         for (size_t i = 0; i < n; i++) { \
-            y[i] = x[i] != x[i] ? x[i] : function(x[i], p); \
+            double value = function(x[i], p); \
+            y[i] = x[i] != x[i] ? x[i] : value; \
         } \
     }
 
@@ -41,7 +42,8 @@
                 kept[i] = x[start + i]; \
             } \
             for (size_t i = 0; i < count; i++) { \
-                y[start + i] = kept[i] != kept[i] ? kept[i] : function(kept[i], p); \
+                double value = function(kept[i], p); \
+                y[start + i] = kept[i] != kept[i] ? kept[i] : value; \
             } \
             for (size_t i = 0; i < count; i++) { \
                 if (function##_cancels(kept[i], y[start + i], p)) { \

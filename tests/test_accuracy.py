@@ -9,38 +9,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference import REFERENCES
-from truth import bit_uniform, inside, interesting_points, near, truth, ulp_error
+from truth import truth, ulp_error
 
 import fastact as fa
+from accuracy.adversarial import (
+    BIT_UNIFORM,
+    BIT_UNIFORM_OTHER,
+    OTHER_PARAMETERS,
+    default_parameters,
+    points_for,
+)
 from fastact import _core
 from fastact.formulas.entry import CATALOGUE
 
-# Parameters beside the defaults; prelu has none.
-OTHER_PARAMETERS = {
-    "leaky_relu": [(0.2,), (-0.5,)],
-    "prelu": [(0.25,), (1.5,)],
-    "threshold": [(0.5, -1.0), (-2.0, 0.5)],
-    "thresholded_relu": [(0.3,), (-0.5,)],
-    "hardtanh": [(-0.3, 2.0), (0.0, 1.7)],
-    "clipped_linear": [(0.2, 0.5, 0.0, 1.0), (-0.3, 0.1, -1.0, 1.0)],
-    "hardshrink": [(0.3,), (0.0,)],
-    "softshrink": [(0.3,), (0.0,)],
-    "star_relu": [(0.8944, -0.4472), (-3.0, 0.1)],
-    "elu": [(0.5,), (1.7,)],
-    "celu": [(0.5,), (1.7,)],
-    "pelu": [(0.5, 2.0), (1.7, 0.3)],
-    "xielu": [(1.1, 0.3, 0.7, -1e-6), (0.5, 2.5, -0.2, -0.01)],
-    "softplus": [(0.3,), (7.5,)],
-    "swish": [(0.3,), (1.702,)],
-    "scaled_tanh": [(1.1, 1.7), (-0.7, 0.3)],
-    "softcap": [(30.0,), (1.9,)],
-    "dyt": [(0.8, 1.3, 0.0), (2.1, -0.7, 0.0)],
-    "laplace": [(0.3, 1.0), (-1.0, 7.3)],
-    "squareplus": [(1e-3,), (40.0,)],
-    "snake": [(0.3,), (-1.5,), (40.0,)],
-}
 KINDS = ("forward", "derivative")
-BIT_UNIFORM = 10_000
 
 
 @pytest.fixture(params=_core.available_instruction_sets())
@@ -49,26 +31,6 @@ def instruction_set(request):
     assert fa.lib.fa_select_isa(request.param.encode()) == 0
     yield request.param
     fa.lib.fa_select_isa(_core.instruction_set.encode())
-
-
-def points_for(entry, dtype, count, parameters):
-    """Where errors are looked for: everywhere, and where they are likely."""
-    namespace = {p.name: v for p, v in zip(entry.parameters, parameters, strict=True)}
-    kinks = [float(eval(point, namespace)) for point in entry.kinks]
-    scale = abs(parameters[0]) if entry.name in ("swish", "snake") else 1.0
-    roots = [float(root) / scale for root in (*entry.roots, *entry.derivative_roots)]
-    if not np.isinf(entry.domain).all():
-        count *= 5  # of all numbers a quarter lies between 0 and 1
-    points = np.concatenate(
-        [
-            bit_uniform(dtype, count, seed=1),
-            near(dtype, [*kinks, *roots], 200),
-            interesting_points(dtype),
-            near(dtype, [0.0, 1.0, -1.0, -0.25, 0.25], 20),
-        ]
-    )
-    points = points[np.abs(points) <= entry.accurate_up_to / scale]
-    return inside(entry.domain, points[~np.isin(points, np.array(kinks, dtype))])
 
 
 def measure(entry, kind, dtype, points, parameters, cache):
@@ -103,9 +65,7 @@ def cache(pytestconfig):
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_error_at_default_parameters(name, dtype, kind, instruction_set, cache):
     entry = CATALOGUE[name]
-    parameters = tuple(
-        0.25 if p.default is None else p.default for p in entry.parameters
-    )
+    parameters = default_parameters(entry)
     points = points_for(entry, np.dtype(dtype), BIT_UNIFORM, parameters)
     assert len(points) >= BIT_UNIFORM / 2  # a period that is too fast is left out
     error, where = measure(entry, kind, dtype, points, parameters, cache)
@@ -124,7 +84,7 @@ def test_error_at_default_parameters(name, dtype, kind, instruction_set, cache):
 )
 def test_error_at_other_parameters(name, parameters, dtype, kind, cache):
     entry = CATALOGUE[name]
-    points = points_for(entry, np.dtype(dtype), 1000, parameters)
+    points = points_for(entry, np.dtype(dtype), BIT_UNIFORM_OTHER, parameters)
     error, where = measure(entry, kind, dtype, points, parameters, cache)
     assert error <= bound_of(entry, kind), f"{error:.3f} ULP at x = {where!r}"
 
@@ -142,10 +102,8 @@ def test_error_at_other_parameters(name, parameters, dtype, kind, cache):
 def test_parameter_gradients(name, index, dtype, cache):
     """The gradient of a parameter, one element at a time, against mpmath."""
     entry = CATALOGUE[name]
-    parameters = tuple(
-        0.25 if p.default is None else p.default for p in entry.parameters
-    )
-    points = points_for(entry, np.dtype(dtype), 1000, parameters)
+    parameters = default_parameters(entry)
+    points = points_for(entry, np.dtype(dtype), BIT_UNIFORM_OTHER, parameters)
     expected = truth(
         name, ("parameter", index), points.dtype, points, parameters, cache=cache
     ).rounded()

@@ -69,8 +69,8 @@ DERIVATIVE(mish) {
 }
 DERIVATIVE_CANCELS(mish) { return fabs(x + 1.1924312) < 0.01; }
 DERIVATIVE_PRECISELY(mish) {
-    long double tanh_softplus = tanhl(log1pl(expl(x)));
-    return tanh_softplus + x * (1 - tanh_softplus * tanh_softplus) / (1 + expl(-x));
+    long double e = expl(x), n = e * (2 + e);
+    return e * ((2 + e) * (n + 2) + 4 * x * (1 + e)) / ((n + 2) * (n + 2));
 }
 
 /* tanh(e^4) is 1 to 157 bits */

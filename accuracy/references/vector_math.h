@@ -30,4 +30,20 @@ VECTOR_FORM double tanh(double);
 /* After the declarations above: only a declaration before the first use counts. */
 #include <math.h>
 
+/* The same functions for any argument: libmvec leaves its vector form for infinities and numbers that overflow, so they
+ * are bounded first. The bound is no constant, or gcc would compute its exponential, and that of x itself elsewhere. */
+static inline double bounded(double x, double size) { return fabs(x) > size ? copysign(size, x) : x; }
+
+static inline double exp_of(double x) {
+    double e = exp(bounded(x, 700));
+    return x > 700 ? INFINITY : e; /* e^-700 is 0 beside any float32 */
+}
+
+static inline double expm1_of(double x) {
+    double e = expm1(bounded(x, 700));
+    return x > 700 ? INFINITY : e;
+}
+
+static inline double tanh_of(double x) { return tanh(bounded(x, 20)); }
+
 #endif
