@@ -4,17 +4,17 @@
 
 #include "define.h"
 
-VALUE(sigmoid) { return 1 / (1 + exp_of(-x)); }
-DERIVATIVE(sigmoid) {
-    double e = exp_of(-fabs(x));
+/* e^-z / (1 + e^-z)^2, which is even */
+static inline double logistic_slope(double z) {
+    double e = exp(bounded(z, 300));
     return e / ((1 + e) * (1 + e));
 }
 
+VALUE(sigmoid) { return 1 / (1 + exp_of(-x)); }
+DERIVATIVE(sigmoid) { return logistic_slope(x); }
+
 /* 1 - tanh(z)^2 = 1 / cosh(z)^2 */
-static inline double tanh_slope(double z) {
-    double e = exp_of(-2 * fabs(z));
-    return 4 * e / ((1 + e) * (1 + e));
-}
+static inline double tanh_slope(double z) { return 4 * logistic_slope(2 * z); }
 
 VALUE(tanh) { return tanh_of(x); }
 DERIVATIVE(tanh) { return tanh_slope(x); }
@@ -41,7 +41,8 @@ DERIVATIVE(softcap) {
  * zero where its terms cancel. */
 VALUE(dyt) {
     double alpha = p[0], gamma = p[1], beta = p[2];
-    double z = times(alpha, x), e = exp_of(-2 * fabs(z)), end = copysign(1, z) * gamma;
+    double z = times(alpha, x), e = exp(bounded(-2 * z, 300)), end = copysign(1, z) * gamma;
+    e = e < 1 ? e : 1 / e;
     double near = gamma * tanh_of(z) + beta, far = (beta + end + (beta - end) * e) / (1 + e);
     return fabs(z) < 1 ? near : far;
 }
@@ -58,9 +59,9 @@ DERIVATIVE(dyt) {
 
 /* log(x / (1 - x)) = log(1 + (2x - 1) / (1 - x)), and logit(x) = -logit(1 - x) */
 VALUE(logit) {
-    double p = x < 0.5 ? x : 1 - x;
-    double size = log1p(fabs((1 - 2 * x) / p));
-    return p >= 0 ? copysign(size, x - 0.5) : NAN;
+    double smaller = x < 0.5 ? x : 1 - x;
+    double size = log1p(fabs((1 - 2 * x) / smaller));
+    return smaller >= 0 ? copysign(size, x - 0.5) : NAN;
 }
 DERIVATIVE(logit) { return x >= 0 && x <= 1 ? 1 / fabs(x * (1 - x)) : NAN; }
 

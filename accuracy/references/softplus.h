@@ -6,7 +6,8 @@
 
 /* log(1 + e^z) */
 static inline double log_one_plus_exp(double z) {
-    double tail = log1p(exp_of(-fabs(z)));
+    double e = exp(bounded(z, 300));
+    double tail = log1p(e < 1 ? e : 1 / e); /* e^-|z| */
     return (z > 0 ? z : 0) + tail;
 }
 
