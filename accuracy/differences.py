@@ -43,7 +43,10 @@ class Place(NamedTuple):
         """Which elements of x are in the range."""
         variable, relation, _ = self.point.split()
         size = {"x": x, "|x|": np.abs(x)}[variable]
-        return np.less(size, self.bound) if relation == "<" else size > self.bound
+        inside: NDArray[np.bool_] = (
+            size < self.bound if relation == "<" else size > self.bound
+        )
+        return inside
 
 
 class Difference(NamedTuple):

@@ -233,7 +233,8 @@ class Job:
 
 def _is_subnormal(x: Floats) -> NDArray[np.bool_]:
     """Whether float32 would hold it as a subnormal number, or not at all."""
-    return (x != 0) & np.less(np.abs(x), np.finfo(np.float32).tiny)
+    subnormal: NDArray[np.bool_] = (x != 0) & (np.abs(x) < np.finfo(np.float32).tiny)
+    return subnormal
 
 
 def _facts(errors: Tally) -> dict[str, Any]:
