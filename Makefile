@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PEERS := build/peers-venv
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/isa/*.c fastact/formulas/*.py fastact/formulas/*/*.py)
 
-.PHONY: bench bench-full test lint test-numba accuracy-peers clean
+.PHONY: bench bench-full accuracy accuracy-peers test lint test-numba clean
 
 bench: $(VENV)/built
 	$(BIN)/python bench/report.py
@@ -15,13 +15,10 @@ bench: $(VENV)/built
 bench-full: $(VENV)/built
 	$(BIN)/python bench/report.py --functions all --dtypes float32,float64,float16,bfloat16
 
-test: export FASTACT_WERROR = 1
-test: $(VENV)/built lint
-	$(BIN)/python -m pytest -n auto
-
-# Every Numba kernel against C, bit by bit; compiling them all takes minutes.
-test-numba: $(VENV)/built
-	$(BIN)/python -m pytest -n auto tests/test_numba.py --all-numba-kernels
+# Every function on all its inputs; can be interrupted, and goes on where it was. Some only:
+# .venv/bin/python -m accuracy gelu mish --dtypes float32
+accuracy: $(VENV)/built
+	$(BIN)/python -m accuracy
 
 # Errors of fastact and its peers side by side; results/ keeps what is finished.
 accuracy-peers: $(VENV)/built $(PEERS)/installed
@@ -34,6 +31,14 @@ $(PEERS)/installed: pyproject.toml
 	$(PEERS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(PEERS)/bin/python -m pip install --quiet --group peers
 	touch $@
+
+test: export FASTACT_WERROR = 1
+test: $(VENV)/built lint
+	$(BIN)/python -m pytest -n auto
+
+# Every Numba kernel against C, bit by bit; compiling them all takes minutes.
+test-numba: $(VENV)/built
+	$(BIN)/python -m pytest -n auto tests/test_numba.py --all-numba-kernels
 
 lint: $(VENV)/built
 	$(BIN)/ruff check

@@ -108,8 +108,40 @@ BACKWARD = {
         "silu": "ops.backprop_swish(dy, x, ops.swish(x))",
     },
 }
-# Why the errors of these are large; of PyTorch and JAX docs/differences.md says it.
-NOTES: dict[tuple[str, str], list[str]] = {}
+# Where and why the errors of others are large; of PyTorch and JAX docs/differences.md says
+# it. All of it stands in thinc/backends/ops.py and cpu_kernels.hh.
+_CLIPPED = ("|x| > 20", "thinc clips the argument of its sigmoid to [-20, 20]")
+_APPROXIMATE = ("|x| > 0", "erf is approximated to 1.5e-7 of 1")
+NOTES: dict[tuple[str, str, Direction], list[tuple[str, str]]] = {
+    ("thinc", "dish", "forward"): [
+        ("x < -1", "1 + x / sqrt(x^2 + 1) cancels"),
+        ("|x| > 1e19", "x^2 overflows"),
+    ],
+    ("thinc", "dish", "derivative"): [
+        ("x < 0", "its terms cancel"),
+        ("|x| > 6e12", "x^3 overflows"),
+    ],
+    ("thinc", "erf", "forward"): [_APPROXIMATE],
+    ("thinc", "gelu", "forward"): [_APPROXIMATE],
+    ("thinc", "gelu", "derivative"): [_APPROXIMATE],
+    ("thinc", "gelu_tanh", "forward"): [("x < -2.5", "1 + tanh cancels")],
+    ("thinc", "gelu_tanh", "derivative"): [
+        ("x < 0", "its terms cancel, and its constants have six digits"),
+        ("|x| > 6e12", "x^3 overflows"),
+    ],
+    ("thinc", "mish", "forward"): [("x < -20", "1 + exp(x) loses exp(x)")],
+    ("thinc", "mish", "derivative"): [
+        ("x < -1", "its terms cancel at the root"),
+        ("x < -8e37", "4 x overflows"),
+    ],
+    ("thinc", "sigmoid", "forward"): [_CLIPPED],
+    ("thinc", "sigmoid", "derivative"): [("x > 3", "y (1 - y) cancels"), _CLIPPED],
+    ("thinc", "silu", "forward"): [_CLIPPED],
+    ("thinc", "silu", "derivative"): [
+        ("x < -1", "its terms cancel at the root"),
+        _CLIPPED,
+    ],
+}
 SYSTEMS = ("fastact", *FORWARD)
 
 

@@ -12,13 +12,11 @@ into `docs/accuracy.md`.
 from __future__ import annotations
 
 import argparse
-import datetime
 import hashlib
 import itertools
 import json
 import multiprocessing
 import os
-import platform
 import signal
 import sys
 import time
@@ -33,9 +31,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastact as fa
-from fastact import _core, _kernels
+from fastact import _kernels
 from fastact.formulas.entry import CATALOGUE, Activation
 
+from .adversarial import default_parameters
 from .checker import (
     BINS_PER_UNIT,
     DIRECTIONS,
@@ -50,14 +49,13 @@ from .checker import (
 )
 from .peer_functions import BACKWARD, FORWARD, SYSTEMS, has, shared
 from .peers_table import DATA, RESULT, table, write_table
+from .results import machine
 
 UNFINISHED = Path(__file__).parents[1] / "results" / "accuracy-peers.json"
-STRIDE, SAMPLES, SEED = 61, 10_000_000, 20
+STRIDE, SAMPLES, SEED = 17, 10_000_000, 20
 PERCENT = 99.9
 # Small enough for the second-level cache, large enough that calls cost nothing.
 CHUNK = 1 << 18
-# Of functions that have none by default.
-WITHOUT_DEFAULT = 0.25
 PACKAGES = {"PyTorch": "torch", "JAX": "jax", "SciPy": "scipy", "thinc": "thinc"}
 # The cores are used by processes. JAX would look for a GPU.
 ENVIRONMENT = {
@@ -170,18 +168,12 @@ def _normal(samples: int) -> Iterator[Array]:
         yield random.standard_normal(min(CHUNK, samples - start), np.float32)
 
 
-def _parameters(entry: Activation) -> tuple[float, ...]:
-    return tuple(
-        WITHOUT_DEFAULT if p.default is None else p.default for p in entry.parameters
-    )
-
-
 def _is_measured(x: Array, entry: Activation) -> NDArray[np.bool_]:
     """Where: at finite x in the domain; kinks are matters of definition."""
     lowest, highest = entry.domain
     measured = np.isfinite(x) & (lowest < x) & (x < highest)
     names = (parameter.name for parameter in entry.parameters)
-    known = dict(zip(names, _parameters(entry), strict=True))
+    known = dict(zip(names, default_parameters(entry), strict=True))
     for kink in entry.kinks:
         measured &= x != np.float32(eval(kink, {}, known))
     return measured
@@ -206,10 +198,11 @@ class Job:
     def measure(self, stride: int, samples: int) -> dict[str, Any]:
         """The errors, on each kind of arguments."""
         entry = CATALOGUE[self.function]
-        values = _parameters(entry)
+        values = default_parameters(entry)
         takes_defaults = entry.has_defaults or not entry.parameters
         parameters = () if takes_defaults else values
         function = FUNCTIONS[self.system](self.function, self.direction, parameters)
+        rounded = tuple(float(np.float32(value)) for value in values)
 
         def results(chunks: Iterator[Array]) -> Iterator[tuple[Array, Array, Doubles]]:
             for chunk in chunks:
@@ -219,7 +212,7 @@ class Job:
                 measured = _is_measured(x, entry)
                 if not measured.all():
                     x, y = x[measured], y[measured]
-                yield x, y, reference(self.function, self.direction, widen(x), values)
+                yield x, y, reference(self.function, self.direction, widen(x), rounded)
 
         errors = {data: Tally() for data in DATA}
         for x, y, truth in results(_range(stride)):
@@ -263,24 +256,13 @@ def jobs(functions: list[str]) -> list[Job]:
 # --------------------------------------------------------------------------- the command
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2] for line in lines if line.startswith("model name"))
-    return next(names, platform.machine()).strip()
-
-
 def _settings(stride: int, samples: int) -> dict[str, Any]:
     """What results must have in common to stand in one table."""
-    versions = {system: version(package) for system, package in PACKAGES.items()}
     sources = (Path(_kernels.__file__), Path(__file__), *source_files())
     bytes_ = b"".join(path.read_bytes() for path in sources)
     return {
-        "processor": _processor(),
-        "instruction set": _core.instruction_set,
-        "versions": {"fastact": fa.__version__, **versions, "NumPy": np.__version__},
+        "machine": {key: text for key, text in machine().items() if key != "date"},
+        "peers": {system: version(package) for system, package in PACKAGES.items()},
         "build": hashlib.sha256(bytes_).hexdigest()[:16],
         "stride": stride,
         "samples": samples,
@@ -382,7 +364,7 @@ def main() -> int:
     if arguments.function:
         print(table(result))
         return 0
-    result["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
+    result["date"] = machine()["date"]
     # in one order, whatever the one in which they finished
     result["errors"] = {job.key: errors[job.key] for job in every}
     _write(RESULT, result)

@@ -23,6 +23,8 @@ DATA = {
     "normal numbers": "The same without subnormal arguments and results",
     "N(0, 1)": "{samples:,} normally distributed arguments, N(0, 1)",
 }
+# About the largest of ten million normally distributed numbers, rounded up.
+REACHED_BY_SAMPLES = 6
 MEMBERS = {"forward": FORWARD, "derivative": DERIVATIVE}
 
 
@@ -44,16 +46,21 @@ def _size(shown: str) -> float:
     return float(shown.removeprefix(">"))
 
 
-def _remarks(system: str, function: str, direction: str) -> list[str]:
+def _remarks(system: str, function: str, direction: str, data: str) -> list[str]:
     """Why the error is what it is, where that is known."""
     known = [
-        f"{place.point}: {difference.why}"
+        (place.point, difference.why)
         for place, difference in differences().items()
         if (place.system, place.function) == (system, function)
         and (place.member, place.dtype) == (MEMBERS[direction], np.float32)
         and (place.is_range or place.point.startswith("x just "))
     ]
-    return known + NOTES.get((system, function), [])
+    known += NOTES.get((system, function, direction), [])
+    return [
+        f"{point}: {why}"
+        for point, why in known
+        if data != "N(0, 1)" or abs(float(point.split()[-1])) <= REACHED_BY_SAMPLES
+    ]
 
 
 class _Footnotes:
@@ -94,7 +101,7 @@ def _row(
             f"**{number}**" if number == least else number
             for number, least in zip(pairs[system], best, strict=True)
         )
-        cells.append(numbers + notes.marks(_remarks(system, function, direction)))
+        cells.append(numbers + notes.marks(_remarks(system, function, direction, data)))
     return f"| {' | '.join(cells)} |\n"
 
 
@@ -106,8 +113,17 @@ def _ordinal(number: int) -> str:
 def table(result: dict[str, Any]) -> str:
     """Machine, versions, a table for each kind of arguments, and footnotes."""
     settings, errors = result["settings"], result["errors"]
-    versions = (f"{name} {text}" for name, text in settings["versions"].items())
-    text = f"{', '.join(versions)}; {settings['processor']}, {result.get('date', '')}\n"
+    how = settings["machine"]
+    facts = [
+        f"fastact {how['fastact']}",
+        *(f"{system} {version}" for system, version in settings["peers"].items()),
+        f"NumPy {how['numpy']}",
+        how["c_library"],
+        f"{how['processor']} ({how['instruction_set']})",
+    ]
+    if "date" in result:
+        facts.append(result["date"])
+    text = f"Measured with {', '.join(facts)}.\n"
     stride = settings["stride"]
     functions = dict.fromkeys(key.split()[0] for key in sorted(errors))
     notes = _Footnotes()

@@ -152,8 +152,9 @@ def check_float64(subject: Subject, kernel: Kernel, points: Doubles) -> Tally:
     )
     result = np.empty_like(points)
     kernel(points, result)
+    errors = np.asarray(mpmath_truth.ulp_error(result, truth, np.float64), np.float64)
     found = Tally()
-    found.add_errors(points, mpmath_truth.ulp_error(result, truth, np.float64))
+    found.add_errors(points, errors)
     return found
 
 
@@ -164,7 +165,8 @@ def float64_points(subject: Subject) -> Doubles:
         count = adversarial.BIT_UNIFORM_OTHER
     dtype = np.dtype(np.float64)
     values = subject.values(dtype)
-    return adversarial.points_for(subject.entry, dtype, count, values)
+    points = adversarial.points_for(subject.entry, dtype, count, values)
+    return np.asarray(points, np.float64)
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,11 @@ def units(
                     parts = range(PARTS if whole else 1)
                     found += [Unit(subject, dtype, part) for part in parts]
     return found
+
+
+def everything() -> list[Unit]:
+    """The work for the whole catalogue."""
+    return units(CATALOGUE, checker.DIRECTIONS, DTYPES)
 
 
 def identity() -> str:

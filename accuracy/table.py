@@ -1,0 +1,139 @@
+"""The tables of the accuracy check, in Markdown, for the terminal and docs/accuracy.md.
+
+    python -m accuracy.table
+
+writes them into docs/accuracy.md from results.json; tests/test_ratchet.py fails when
+they are not what it says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastact.formulas.entry import CATALOGUE, Activation
+
+from . import adversarial
+from .checker import DIRECTIONS, Direction
+from .results import read_results
+from .sweep import DTYPES, Subject, Unit, units
+
+PAGE = Path(__file__).parents[1] / "docs" / "accuracy.md"
+BEGIN, END = "<!-- accuracy: begin -->\n", "<!-- accuracy: end -->\n"
+BOUND_16_BITS = 0.51
+
+TITLES = {
+    "float32": "float32: all 2^32 inputs",
+    "float64": f"float64: observed at adversarial set {adversarial.VERSION}",
+    "float16": "float16: all 65,536 inputs",
+    "bfloat16": "bfloat16: all 65,536 inputs",
+}
+COLUMNS = ("bound", "max", "at", "mean", "correct")
+
+
+def bound(entry: Activation, direction: Direction, dtype: str) -> float:
+    """What the catalogue promises, in ULP."""
+    if dtype in ("float16", "bfloat16"):
+        return BOUND_16_BITS
+    return entry.bound if direction == "forward" else entry.backward_bound
+
+
+def _inputs(subject: Subject, dtype: str, count: int) -> str:
+    """Which inputs were checked, where it is not all of them."""
+    limit = adversarial.accurate_up_to(subject.entry, subject.values(DTYPES[dtype]))
+    text = "" if math.isinf(limit) else f"abs(x) <= {limit:g}"
+    if dtype == "float64" or (dtype == "float32" and subject.parameters):
+        text = f"{count:,} points" + (f", {text}" if text else "")
+    return text
+
+
+def _cells(unit: Unit, row: Mapping[str, Any] | None) -> tuple[str, ...]:
+    if row is None:
+        return ("",) * len(COLUMNS)
+    where = ""
+    if row["where"] is not None:
+        where = str(np.float64(float.fromhex(row["where"])).astype(DTYPES[unit.dtype]))
+    return (
+        f"{bound(unit.subject.entry, unit.subject.direction, unit.dtype):g}",
+        # rounded up: what stands there has not been exceeded
+        f"{math.ceil(row['maximum'] * 1000) / 1000:.3f}"
+        if math.isfinite(row["maximum"])
+        else "inf",
+        where,
+        f"{row['mean']:.4f}",
+        f"{math.floor(row['share_correct'] * 10_000) / 100:.2f} %",
+    )
+
+
+def _aligned(lines: list[tuple[str, ...]]) -> str:
+    """A table whose columns line up as text too; all but the first are numbers."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = tuple(
+        "-" * (width - 1) + (":" if i else "-") for i, width in enumerate(widths)
+    )
+    text = ""
+    for line in (lines[0], rule, *lines[1:]):
+        cells = (
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        text += f"| {' | '.join(cells)} |\n"
+    return text
+
+
+def tables(rows: Mapping[str, Mapping[str, Any]], names: list[str]) -> str:
+    """Return one table for each dtype that occurs in the rows.
+
+    Parameters
+    ----------
+    rows : mapping
+        What was found, by `Unit.row`: a mapping with `count`, `maximum`, `where` (as
+        hexadecimal text), `mean` and `share_correct`.
+    names : list of str
+        The functions, in the order of the tables.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    text = ""
+    heads = [f"{d} {column}" for d in ("forward", "backward") for column in COLUMNS]
+    for dtype, title in TITLES.items():
+        lines = [("function", *heads, "inputs")]
+        for unit in units(names, ["forward"], [dtype] if dtype in DTYPES else []):
+            if unit.part:
+                continue
+            both = [
+                Unit(Subject(unit.subject.name, d, unit.subject.parameters), dtype)
+                for d in DIRECTIONS
+            ]
+            found = [rows.get(one.row) for one in both]
+            counts = [row["count"] for row in found if row is not None]
+            if counts:
+                cells = [
+                    c for pair in zip(both, found, strict=True) for c in _cells(*pair)
+                ]
+                inputs = _inputs(unit.subject, dtype, counts[0])
+                lines.append((unit.subject.label, *cells, inputs))
+        if len(lines) > 1:
+            text += f"### {title}\n\n{_aligned(lines)}\n"
+    return text
+
+
+def with_tables(page: str) -> str:
+    """The text with its tables made anew."""
+    measured, rows = read_results()
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    how = ", ".join(f"{name.replace('_', ' ')} {how}" for name, how in measured.items())
+    text = f"Measured with: {how}.\n\n{tables(rows, list(CATALOGUE))}"
+    return before + BEGIN + text + END + after
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_tables(PAGE.read_text()))
