@@ -111,7 +111,7 @@ BACKWARD = {
 # Where and why the errors of others are large; of PyTorch and JAX docs/differences.md says
 # it. All of it stands in thinc/backends/ops.py and cpu_kernels.hh.
 _CLIPPED = ("|x| > 20", "thinc clips the argument of its sigmoid to [-20, 20]")
-_APPROXIMATE = ("|x| > 0", "erf is approximated to 1.5e-7 of 1")
+_APPROXIMATE = ("|x| > 0", "erf has an absolute error of up to 1.5e-7")
 NOTES: dict[tuple[str, str, Direction], list[tuple[str, str]]] = {
     ("thinc", "dish", "forward"): [
         ("x < -1", "1 + x / sqrt(x^2 + 1) cancels"),

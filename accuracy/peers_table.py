@@ -10,7 +10,7 @@ import numpy as np
 
 from fastact.formulas.kernels import DERIVATIVE, FORWARD
 
-from .checker import DIRECTIONS
+from .checker import DIRECTIONS, Direction
 from .differences import differences
 from .peer_functions import NOTES, SYSTEMS
 
@@ -23,6 +23,8 @@ DATA = {
     "normal numbers": "The same without subnormal arguments and results",
     "N(0, 1)": "{samples:,} normally distributed arguments, N(0, 1)",
 }
+# Errors that footnotes explain.
+LARGE = 2.0
 # About the largest of ten million normally distributed numbers, rounded up.
 REACHED_BY_SAMPLES = 6
 MEMBERS = {"forward": FORWARD, "derivative": DERIVATIVE}
@@ -46,7 +48,7 @@ def _size(shown: str) -> float:
     return float(shown.removeprefix(">"))
 
 
-def _remarks(system: str, function: str, direction: str, data: str) -> list[str]:
+def _remarks(system: str, function: str, direction: Direction, data: str) -> list[str]:
     """Why the error is what it is, where that is known."""
     known = [
         (place.point, difference.why)
@@ -63,7 +65,7 @@ def _remarks(system: str, function: str, direction: str, data: str) -> list[str]
     ]
 
 
-class _Footnotes:
+class Footnotes:
     """Numbered in the order in which they are first needed."""
 
     def __init__(self) -> None:
@@ -80,8 +82,12 @@ class _Footnotes:
         return "".join(f"{number}. {text}\n" for text, number in self.numbers.items())
 
 
-def _row(
-    errors: dict[str, Any], function: str, direction: str, data: str, notes: _Footnotes
+def row(
+    errors: dict[str, Any],
+    function: str,
+    direction: Direction,
+    data: str,
+    notes: Footnotes,
 ) -> str:
     """Both numbers of every library, the smallest of each emphasised."""
     pairs = {
@@ -101,7 +107,9 @@ def _row(
             f"**{number}**" if number == least else number
             for number, least in zip(pairs[system], best, strict=True)
         )
-        cells.append(numbers + notes.marks(_remarks(system, function, direction, data)))
+        is_large = _size(pairs[system][0]) > LARGE
+        remarks = _remarks(system, function, direction, data) if is_large else []
+        cells.append(numbers + notes.marks(remarks))
     return f"| {' | '.join(cells)} |\n"
 
 
@@ -126,7 +134,7 @@ def table(result: dict[str, Any]) -> str:
     text = f"Measured with {', '.join(facts)}.\n"
     stride = settings["stride"]
     functions = dict.fromkeys(key.split()[0] for key in sorted(errors))
-    notes = _Footnotes()
+    notes = Footnotes()
     for data, title in DATA.items():
         every = "" if stride == 1 else f"{_ordinal(stride)} "
         heading = title.format(stride=every, samples=settings["samples"])
@@ -134,7 +142,7 @@ def table(result: dict[str, Any]) -> str:
         text += "| --- " * (len(SYSTEMS) + 1) + "|\n"
         for function in functions:
             for direction in DIRECTIONS:
-                text += _row(errors, function, direction, data, notes)
+                text += row(errors, function, direction, data, notes)
     return f"{text}\n{notes.list()}"
 
 
