@@ -88,14 +88,17 @@ def _sweep(work: list[sweep.Unit]) -> dict[str, Tally]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
+        TimeRemainingColumn(),
+        speed_estimate_period=300,  # seconds: functions differ in what they take
     )
     workers = len(os.sched_getaffinity(0))
     with progress:
         bar = progress.add_task("accuracy", total=len(work))
-        for unit, tally, _ in sweep.run(work, sweep.progress_file(), workers):
+        for unit, tally, computed in sweep.run(work, sweep.progress_file(), workers):
             done[unit.key] = tally
-            progress.update(bar, advance=1, description=unit.row)
+            if not computed:  # took no time, and says nothing of what is left
+                progress.reset(bar, completed=len(done))
+            progress.update(bar, completed=len(done), description=unit.row)
     rows: dict[str, Tally] = {}
     for unit in work:  # in order: among equal maxima the first input stands
         rows.setdefault(unit.row, Tally()).merge(done[unit.key])

@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-/* p: the parameters in the catalogue's order, as the kernels get them. y may be x. */
+/* p: the parameters in the catalogue's order, as the kernels get them. y overlaps neither. */
 typedef void reference_loop(size_t n, const double *x, const double *p, double *y);
 
 typedef struct {

@@ -248,7 +248,8 @@ def finished(file: Path) -> dict[str, Tally]:
             fields = json.loads(line)
         except json.JSONDecodeError:
             continue
-        found[fields.pop("unit")] = Tally.from_json(fields)
+        key = fields.pop("unit")
+        found[key] = Tally.from_json(fields)
     return found
 
 

@@ -20,18 +20,19 @@ from fastact.formulas.entry import CATALOGUE, Activation
 from . import adversarial
 from .checker import DIRECTIONS, Direction
 from .results import read_results
-from .sweep import DTYPES, Subject, Unit, units
+from .sweep import DTYPES, PATTERNS, Subject, Unit, units
 
 PAGE = Path(__file__).parents[1] / "docs" / "accuracy.md"
 BEGIN, END = "<!-- accuracy: begin -->\n", "<!-- accuracy: end -->\n"
 BOUND_16_BITS = 0.51
 
 TITLES = {
-    "float32": "float32: all 2^32 inputs",
+    "float32": "float32: all 2^32 inputs, or the number that is given",
     "float64": f"float64: observed at adversarial set {adversarial.VERSION}",
-    "float16": "float16: all 65,536 inputs",
-    "bfloat16": "bfloat16: all 65,536 inputs",
+    "float16": "float16: all 65,536 inputs, or the number that is given",
+    "bfloat16": "bfloat16: all 65,536 inputs, or the number that is given",
 }
+INPUTS = {"float32": PATTERNS, "float16": 1 << 16, "bfloat16": 1 << 16}
 COLUMNS = ("bound", "max", "at", "mean", "correct")
 
 
@@ -45,10 +46,11 @@ def bound(entry: Activation, direction: Direction, dtype: str) -> float:
 def _inputs(subject: Subject, dtype: str, count: int) -> str:
     """Which inputs were checked, where it is not all of them."""
     limit = adversarial.accurate_up_to(subject.entry, subject.values(DTYPES[dtype]))
-    text = "" if math.isinf(limit) else f"abs(x) <= {limit:g}"
-    if dtype == "float64" or (dtype == "float32" and subject.parameters):
-        text = f"{count:,} points" + (f", {text}" if text else "")
-    return text
+    some = count != INPUTS.get(dtype)
+    parts = [f"{count:,} points"] * some + [f"abs(x) <= {limit:g}"] * math.isfinite(
+        limit
+    )
+    return ", ".join(parts)
 
 
 def _cells(unit: Unit, row: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +56,13 @@ def entry(request: pytest.FixtureRequest) -> Entry:
 def parametric(request: pytest.FixtureRequest) -> Entry:
     """Every activation that has parameters."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def cache(pytestconfig: pytest.Config) -> Path:
+    """Where truths are kept from run to run."""
+    assert pytestconfig.cache is not None
+    return pytestconfig.cache.mkdir("truth")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@
  *
  * Where double arithmetic cancels, a function has a second pass, one element at a time in long double:
  *
- *     VALUE_CANCELS(xielu) { return fabs(y) < 0.01 && x < -1; }
+ *     VALUE_CANCELS(xielu) { return x <= 0 && fabs(y) < 0x1p-10 * fabs(...); }
  *     VALUE_PRECISELY(xielu) { ... }
  *
  * y is what VALUE has returned. A header ends with the list of what it defines, name by name, with the kind of both
@@ -25,7 +25,8 @@
 #define UNUSED __attribute__((unused))
 #define VALUE(name) static inline double name##_value(UNUSED double x, UNUSED const double *p)
 #define DERIVATIVE(name) static inline double name##_derivative(UNUSED double x, UNUSED const double *p)
-#define VALUE_CANCELS(name) static inline int name##_value_cancels(UNUSED double x, UNUSED double y, UNUSED const double *p)
+#define VALUE_CANCELS(name) \
+    static inline int name##_value_cancels(UNUSED double x, UNUSED double y, UNUSED const double *p)
 #define VALUE_PRECISELY(name) static inline long double name##_value_precisely(long double x, UNUSED const double *p)
 #define DERIVATIVE_CANCELS(name) \
     static inline int name##_derivative_cancels(UNUSED double x, UNUSED double y, UNUSED const double *p)
@@ -33,8 +34,6 @@
     static inline long double name##_derivative_precisely(long double x, UNUSED const double *p)
 
 /* factor * x, whose limit is 0 for a factor of 0. */
-static inline double times(double factor, double x) { return factor == 0 ? 0 : factor * x; }
-
-static inline double clamp(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
+static inline double times(double factor, double x) { return factor * (factor == 0 ? copysign(1, x) : x); }
 
 #endif

@@ -4,27 +4,20 @@
 #ifndef VECTOR_MATH_H
 #define VECTOR_MATH_H
 
-#include <features.h>
+#include <limits.h> /* with __GLIBC__ */
 
-#if defined(__x86_64__) && defined(__GLIBC__) && __GLIBC_PREREQ(2, 35) && !defined(__clang__)
+#if defined(__x86_64__) && !defined(__clang__) && defined(__GLIBC__) && __GLIBC__ == 2 && __GLIBC_MINOR__ >= 35
 #define VECTOR_FORM __attribute__((simd("notinbranch")))
 #else
 #define VECTOR_FORM
 #endif
 
-VECTOR_FORM double atan(double);
-VECTOR_FORM double asinh(double);
-VECTOR_FORM double cos(double);
-VECTOR_FORM double cosh(double);
 VECTOR_FORM double erf(double);
 VECTOR_FORM double erfc(double);
 VECTOR_FORM double exp(double);
-VECTOR_FORM double exp2(double);
 VECTOR_FORM double expm1(double);
-VECTOR_FORM double log(double);
 VECTOR_FORM double log1p(double);
 VECTOR_FORM double sin(double);
-VECTOR_FORM double sinh(double);
 VECTOR_FORM double tanh(double);
 
 /* After the declarations above: only a declaration before the first use counts. */
