@@ -20,12 +20,14 @@ bench-full: $(VENV)/built
 accuracy: $(VENV)/built
 	$(BIN)/python -m accuracy
 
-# Errors of fastact and its peers side by side; results/ keeps what is finished.
+# Errors of fastact and its peers side by side; can be interrupted, as above. Some only:
+# build/peers-venv/bin/python -m accuracy.peers gelu mish
 accuracy-peers: $(VENV)/built $(PEERS)/installed
 	$(PEERS)/bin/python -m accuracy.peers
 
-# On its own, because the peers' versions are fixed. fastact runs from here: the Python is
-# the same.
+# On its own, because the peers' versions are fixed; fastact runs from here. From PyPI, pip
+# takes PyTorch with its GPU libraries; PyTorch's own index has it without them:
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 $(PEERS)/installed: pyproject.toml
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"

@@ -361,12 +361,12 @@ def main() -> int:
     except KeyboardInterrupt:
         print("Interrupted; the same command continues.")
         return 130
+    # in one order, whatever the one in which they finished
+    result["errors"] = {job.key: errors[job.key] for job in every}
     if arguments.function:
         print(table(result))
         return 0
     result["date"] = machine()["date"]
-    # in one order, whatever the one in which they finished
-    result["errors"] = {job.key: errors[job.key] for job in every}
     _write(RESULT, result)
     UNFINISHED.unlink()
     write_table()
