@@ -48,24 +48,23 @@ checker_widen(size_t n, const float *x, double *wide)
     }
 }
 
-/* The error of one result, and whether it is the truth, correctly rounded (half to even). NaN is right where the truth
-   is NaN, an infinity where the truth rounds to it; both are infinitely wrong elsewhere. */
+/* The error of one result; *correct is 1 if it is the truth rounded (half to even), else 0. NaN is right where the truth
+   is NaN, an infinity where the truth rounds to it; both are infinitely wrong elsewhere. Everything is selected between
+   doubles: masks of other sizes would have to be converted. */
 static inline double
-error_of(double result, double truth, const checker_format format, int *correct)
+error_of(double result, double truth, const checker_format format, double *correct)
 {
     const int64_t bias = 1023, lowest = bias + format.smallest_exponent;
     const int64_t exponent = bits_of(truth) >> 52 & 0x7ff;
     const int64_t binade = exponent > lowest ? exponent : lowest;
     const double ulps_per_unit = from_bits((uint64_t)(2 * bias + format.bits - 1 - binade) << 52);
     const double r = result * ulps_per_unit, t = truth * ulps_per_unit;
+    const double rounded = fabs(truth) >= format.overflow ? copysign(INFINITY, truth) : rint(t);
     const double distance = fabs(r - t);
-    const int overflows = fabs(truth) >= format.overflow;
-    const int right_infinity = overflows & ((result > 0) == (truth > 0));
-    const int both_nan = (result != result) & (truth != truth);
-    const double special = (isinf(result) ? right_infinity : both_nan) ? 0.0 : INFINITY;
-    const int ordinary = (fabs(result) < INFINITY) & (fabs(truth) < INFINITY);
-    const double error = ordinary ? distance : special;
-    *correct = ordinary ? (r == rint(t)) & !overflows : error == 0.0;
+    const double of_nan = truth != truth && result != result ? 0.0 : INFINITY;
+    const double of_infinity = r == rounded ? 0.0 : INFINITY;
+    const double error = fabs(result) == INFINITY ? of_infinity : distance == distance ? distance : of_nan;
+    *correct = r == rounded || of_nan == 0.0 ? 1.0 : 0.0;
     return error;
 }
 
@@ -74,7 +73,7 @@ checker_errors(size_t n, const float *result, const double *truth, const checker
 {
     const checker_format f = *format;
     for (size_t i = 0; i < n; i++) {
-        int correct;
+        double correct;
         errors[i] = error_of((double)result[i], truth[i], f, &correct);
     }
 }
@@ -90,12 +89,12 @@ checker_add(size_t n, const float *result, const double *truth, const checker_fo
         const size_t size = n - start < BLOCK ? n - start : BLOCK;
         const float *r = result + start;
         const double *t = truth + start;
-        double errors[BLOCK], sum = 0.0;
+        double errors[BLOCK], sum = 0.0, correct = 0.0;
         int32_t bins[BLOCK];
-        int64_t largest = 0, correct = 0;
+        int64_t largest = 0;
 #pragma omp simd reduction(+ : sum, correct)
         for (size_t i = 0; i < size; i++) {
-            int is_correct;
+            double is_correct;
             errors[i] = error_of((double)r[i], t[i], f, &is_correct);
             sum += errors[i];
             correct += is_correct;

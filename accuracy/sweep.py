@@ -34,7 +34,7 @@ Kernel = Callable[[Floats, Floats], object]
 DTYPES = {dtype.name: dtype for dtype in _core.DTYPES.values()}
 PATTERNS = 1 << 32
 PARTS = 32  # units that all float32 are split into: a few seconds each
-BLOCK = 1 << 15  # elements at a time: what is made of them stays in the cache
+BLOCK = 1 << 14  # elements at a time: what is made of them stays in the cache
 SAMPLE_STEP = 4099  # a prime: samples have all low bits
 
 
