@@ -316,7 +316,9 @@ def _run(todo: list[Job], settings: dict[str, Any], workers: int) -> Iterator[An
 def main() -> int:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(
-        prog="python -m accuracy.peers", description=__doc__
+        prog="python -m accuracy.peers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("function", nargs="*", help="show these only, write nothing")
     parser.add_argument(
