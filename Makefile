@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := build/peers-venv
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/isa/*.c fastact/formulas/*.py fastact/formulas/*/*.py)
 
-.PHONY: bench bench-full accuracy test lint test-numba test-arm clean
+.PHONY: bench bench-full accuracy accuracy-peers test lint test-numba test-arm clean
 
 bench: $(VENV)/built
 	$(BIN)/python bench/report.py
@@ -18,6 +19,20 @@ bench-full: $(VENV)/built
 # .venv/bin/python -m accuracy gelu mish --dtypes float32
 accuracy: $(VENV)/built
 	$(BIN)/python -m accuracy
+
+# Errors of fastact and its peers side by side; can be interrupted, as above. Some only:
+# build/peers-venv/bin/python -m accuracy.peers gelu mish
+accuracy-peers: $(VENV)/built $(PEERS)/installed
+	$(PEERS)/bin/python -m accuracy.peers
+
+# On its own, because the peers' versions are fixed; fastact runs from here. From PyPI, pip
+# takes PyTorch with its GPU libraries; PyTorch's own index has it without them:
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+$(PEERS)/installed: pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(PEERS)/bin/python -m pip install --quiet --group peers
+	touch $@
 
 test: export FASTACT_WERROR = 1
 test: $(VENV)/built lint

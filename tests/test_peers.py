@@ -15,22 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 from catalogue import BACKWARD, CATALOGUE, DERIVATIVE, FORWARD, Call, other_values
-from peers import (
-    COLUMNS,
-    ELEMENTWISE,
-    GATES,
-    PACKED,
-    PARAMETRIC,
-    ROWS,
-    SYSTEMS,
-    Place,
-    differences,
-    read_table,
-    system,
-)
+from peers import ELEMENTWISE, GATES, PACKED, PARAMETRIC, ROWS, SYSTEMS, system
 from truth import interesting_points, near
 
 import fastact as fa
+from accuracy.differences import COLUMNS, Place, differences, read_table
 
 DTYPES = (np.float32, np.float64)
 MEMBERS = (FORWARD, DERIVATIVE)
@@ -217,7 +206,9 @@ def _defaults(name: str, function: str) -> dict[str, tuple[Any, Any]]:
     """Keywords of a function whose defaults differ: theirs and the one that is ours."""
     prefix = "default of "
     return {
-        place.point.removeprefix(prefix): tuple(map(ast.literal_eval, row))
+        place.point.removeprefix(prefix): tuple(
+            map(ast.literal_eval, (row.theirs, row.ours))
+        )
         for place, row in differences().items()
         if (place.function, place.system) == (function, name)
         and place.point.startswith(prefix)
@@ -321,7 +312,9 @@ def test_special_rows(name: str, function: str, row: str) -> None:
         theirs, _ = system(name)(ROWS[name][function], np.ones_like(ours), x=x, axis=-1)
         place = Place(function, name, f"x = {row}", FORWARD, dtype)
         if place in differences():
-            known, here = (_numbers(text, ", ") for text in differences()[place])
+            difference = differences()[place]
+            known = _numbers(difference.theirs, ", ")
+            here = _numbers(difference.ours, ", ")
             np.testing.assert_array_equal(theirs, known)
             np.testing.assert_array_equal(ours, here)
             assert not np.array_equal(known, here, equal_nan=True)

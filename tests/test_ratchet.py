@@ -39,10 +39,12 @@ def test_every_function_has_its_maxima() -> None:
 
 
 def test_maxima_are_within_the_bounds_of_the_catalogue() -> None:
+    """At the default parameters, for which they are given."""
     beyond = {
         unit.row: RATCHET[unit.row]["maximum"]
         for unit in ROWS
-        if RATCHET[unit.row]["maximum"]
+        if not unit.subject.parameters
+        and RATCHET[unit.row]["maximum"]
         > table.bound(unit.subject.entry, unit.subject.direction, unit.dtype)
     }
     assert not beyond

@@ -68,7 +68,7 @@ class Entry:
     requirements: tuple[Requirement, ...] = ()
     notes: str = ""
     bound: float = 2.0
-    backward_bound: float = 4.0
+    backward_bound: float = 2.0
     # Names of the input arrays and of the results.
     arrays: tuple[str, ...] = ("x",)
     results: tuple[str, ...] = ("y",)
