@@ -15,7 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from fastact.formulas.entry import CATALOGUE, Activation
+from fastact.formulas.entry import (
+    BOUND_OF_16_BITS,
+    CATALOGUE,
+    FLOAT64_BOUND,
+    Activation,
+)
 
 from . import adversarial
 from .checker import DIRECTIONS, Direction
@@ -24,7 +29,6 @@ from .sweep import DTYPES, PATTERNS, Subject, Unit, units
 
 PAGE = Path(__file__).parents[1] / "docs" / "accuracy.md"
 BEGIN, END = "<!-- accuracy: begin -->\n", "<!-- accuracy: end -->\n"
-BOUND_16_BITS = 0.51
 
 TITLES = {
     "float32": "float32: all 2^32 inputs, or the number that is given",
@@ -39,7 +43,9 @@ COLUMNS = ("bound", "max", "at", "mean", "correct")
 def bound(entry: Activation, direction: Direction, dtype: str) -> float:
     """What the catalogue promises, in ULP."""
     if dtype in ("float16", "bfloat16"):
-        return BOUND_16_BITS
+        return BOUND_OF_16_BITS
+    if dtype == "float64":
+        return FLOAT64_BOUND
     return entry.bound if direction == "forward" else entry.backward_bound
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+import fastact as fa
 from accuracy import results, sweep, table
 from accuracy.checker import Tally
 from accuracy.sweep import DTYPES, Unit
@@ -48,6 +49,20 @@ def test_maxima_are_within_the_bounds_of_the_catalogue() -> None:
         > table.bound(unit.subject.entry, unit.subject.direction, unit.dtype)
     }
     assert not beyond
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_docstrings_say_the_bounds_of_the_catalogue(name: str) -> None:
+    entry = CATALOGUE[name]
+    forward, backward = f"{entry.bound:g} ULP", f"{entry.backward_bound:g} ULP"
+    for member, text in (
+        ("", f"At most {forward} from the exact"),
+        ("_derivative", f"At most {backward} from the exact"),
+        ("_backward", f"At most {backward} from the exact"),
+        ("_with_derivative", f"At most {forward}, the derivative {backward} from the"),
+    ):
+        assert text in getattr(fa, name + member).__doc__
+    assert "default parameters, dy = 1" in getattr(fa, f"{name}_backward").__doc__
 
 
 def test_the_page_says_what_was_measured() -> None:
