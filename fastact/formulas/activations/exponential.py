@@ -9,6 +9,7 @@ from ..elementary import (
     exp_lifted,
     exp_value,
     expm1,
+    expm1_sum,
     fast_two_sum,
     lift,
     line,
@@ -45,6 +46,14 @@ def expm1_below_zero(x: Value) -> Pair:
     return expm1(reduce_exp(clamp_low(clamp_high(x, 0.0), lowest_exponent())))
 
 
+def times_sum(factor: Real, a: Pair) -> Value:
+    """A factor times a sum whose low part need not be small, rounded once."""
+    if real(factor).constant == 1:
+        return total(a)
+    high, low = fast_two_sum(*a)
+    return fma(factor, high, factor * low)
+
+
 def exp_below_zero(x: Value, factor: Pair) -> Value:
     """factor * e^min(x, 0)."""
     exponent = clamp_low(clamp_high(x, 0.0), lowest_exponent())
@@ -69,7 +78,8 @@ def exp_below_zero(x: Value, factor: Pair) -> Value:
 )
 def elu(x: Value, alpha: Real = 1.0) -> Value:
     """Exponential linear unit."""
-    return where(x > 0, x, alpha * total(expm1_below_zero(x)))
+    curve = expm1_sum(clamp_low(clamp_high(x, 0.0), lowest_exponent()))
+    return where(x > 0, x, times_sum(alpha, curve))
 
 
 @elu.derivative
@@ -175,9 +185,8 @@ def linear_limit() -> float:
 )
 def celu(x: Value, alpha: Real = 1.0) -> Value:
     """Continuously differentiable exponential linear unit."""
-    curve = expm1(reduce_exp(*ratio(x, alpha)))
-    negative = fma(alpha, curve.high, alpha * curve.low)
-    return where(x / alpha > linear_limit(), x, negative)
+    curve = expm1_sum(*ratio(x, alpha))
+    return where(x / alpha > linear_limit(), x, times_sum(alpha, curve))
 
 
 @celu.derivative
@@ -214,9 +223,8 @@ def celu_by_alpha(x: Value, alpha: Real) -> Value:
 )
 def pelu(x: Value, a: Real = 1.0, b: Real = 1.0) -> Value:
     """Parametric exponential linear unit."""
-    curve = expm1(reduce_exp(*ratio(x, b)))
-    negative = fma(a, curve.high, a * curve.low)
-    return where(x / b > linear_limit(), real(a) / b * x, negative)
+    curve = expm1_sum(*ratio(x, b))
+    return where(x / b > linear_limit(), real(a) / b * x, times_sum(a, curve))
 
 
 @pelu.derivative

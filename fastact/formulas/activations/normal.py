@@ -9,8 +9,6 @@ from ..elementary import (
     distance_to,
     exact_quotient,
     exp_lifted,
-    exp_value,
-    finite_times_pair,
     fma_exact,
     half_of_one_minus_exp_pair,
     lift,
@@ -21,6 +19,7 @@ from ..elementary import (
     reduce_exp,
     rounded_product,
     scale,
+    times_exp,
     total,
     two_product,
     two_sum,
@@ -201,10 +200,10 @@ def normal_density_lifted(a: Value, a_low: Value | None = None) -> Pair:
     return exp_lifted(reduce_exp(*normal_exponent(a, a_low)))
 
 
-def gaussian_lifted(x: Value) -> Value:
-    """exp(-x^2) as one number, lifted."""
+def times_gaussian_lifted(factor: Real, x: Value) -> Value:
+    """factor exp(-x^2), rounded once, lifted."""
     square, square_low = two_product(x, x)
-    return exp_value(-square, -square_low, shift=lift())
+    return times_exp(factor, -square, -square_low, shift=lift())
 
 
 def gelu_variable(a: Value, a_low: Value | None = None) -> tuple[Value, Pair]:
@@ -278,8 +277,13 @@ def ndtr(x: Value) -> Value:
 @ndtr.derivative
 def ndtr_derivative(x: Value) -> Value:
     exponent = normal_exponent(clamp_size(x, normal_limit()))
-    density = exp_value(*exponent, shift=lift())
-    return finite_times_pair(density, constant_pair(INVERSE_SQRT_2PI)) * lower()
+    return pair_times_exp(constant_pair(INVERSE_SQRT_2PI), exponent)
+
+
+def pair_times_exp(factor: Pair, x: Pair) -> Value:
+    """factor e^x, which may be a subnormal number; the low part adds to the exponent."""
+    exponent_low = x.low + factor.low / factor.high
+    return times_exp(factor.high, x.high, exponent_low, shift=lift()) * lower()
 
 
 @activation(
@@ -299,8 +303,10 @@ def erf(x: Value) -> Value:
 
 @erf.derivative
 def erf_derivative(x: Value) -> Value:
-    lifted = gaussian_lifted(clamp_size(x, gaussian_limit()))
-    return finite_times_pair(lifted, constant_pair(TWO_OVER_SQRT_PI)) * lower()
+    x = clamp_size(x, gaussian_limit())
+    square, square_low = two_product(x, x)
+    exponent = Pair(-square, -square_low)
+    return pair_times_exp(constant_pair(TWO_OVER_SQRT_PI), exponent)
 
 
 @activation(
@@ -329,9 +335,8 @@ def standardised(x: Value, mu: Real, sigma: Real) -> Pair:
 @laplace.derivative
 def laplace_derivative(x: Value, mu: Real, sigma: Real) -> Value:
     exponent = normal_exponent(*standardised(x, mu, sigma))
-    density = exp_value(*exponent, shift=lift())
     factor = quotient(constant_pair(INVERSE_SQRT_2PI), pair(sigma))
-    return finite_times_pair(density, factor) * lower()
+    return pair_times_exp(factor, exponent)
 
 
 @laplace.parameter_derivative("mu")
@@ -353,10 +358,10 @@ def laplace_by_sigma(x: Value, mu: Real, sigma: Real) -> Value:
 )
 def gaussian(x: Value) -> Value:
     """Gaussian radial basis function."""
-    return gaussian_lifted(clamp_size(x, gaussian_limit())) * lower()
+    return times_gaussian_lifted(1.0, clamp_size(x, gaussian_limit())) * lower()
 
 
 @gaussian.derivative
 def gaussian_derivative(x: Value) -> Value:
     x = clamp_size(x, gaussian_limit())
-    return x * gaussian_lifted(x) * (-2.0 * lower())
+    return times_gaussian_lifted(x, x) * (-2.0 * lower())
