@@ -10,11 +10,17 @@
 #include "threads.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
+
+enum { QUIET_NANOSECONDS = 10000000 };
 
 static int slot_count;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* held while jobs run */
+static atomic_int callers;                               /* threads in fa_run_blas_jobs */
+static uint64_t last_end;                                /* of jobs; under the lock */
 
 typedef struct {
     void (*run)(int slot, void *job, int data);
@@ -34,6 +40,7 @@ void fa_run_blas_jobs(int wait, void (*run)(int slot, void *job, int data), int 
 {
     (void)wait; /* OpenBLAS always asks to wait until all jobs are done */
     blas_call call = {run, jobs, size, data};
+    atomic_fetch_add(&callers, 1);
     pthread_mutex_lock(&lock);
     if (!fa_run_together(run_job, &call, count)) {
         /* There is no way to report it through BLAS; OpenBLAS, too, ends a process in which it cannot start threads. */
@@ -43,15 +50,28 @@ void fa_run_blas_jobs(int wait, void (*run)(int slot, void *job, int data), int 
                 count);
         abort();
     }
+    last_end = fa_nanoseconds();
     pthread_mutex_unlock(&lock);
+    atomic_fetch_sub(&callers, 1);
 }
 
 /* ---- fork ---- */
 
-/* Handlers before a fork run last come, first served: this one before OpenBLAS's, which frees the scratch buffers. */
+/* Of the handlers that run before a fork, the one registered last comes first: this one before OpenBLAS's, which frees
+   the scratch buffers.
+
+   A product holds a lock of OpenBLAS's, too, which the child could never get if the fork came in between. The thread
+   that forks holds the GIL, so no product begins meanwhile; those under way will end. The few instructions between the
+   end of the jobs and the release of that lock cannot be seen from here: they are given time. */
 static void lock_before_fork(void)
 {
-    pthread_mutex_lock(&lock);
+    for (;;) {
+        pthread_mutex_lock(&lock);
+        if (atomic_load(&callers) == 0 && fa_nanoseconds() - last_end > QUIET_NANOSECONDS)
+            return;
+        pthread_mutex_unlock(&lock);
+        nanosleep(&(struct timespec){.tv_nsec = QUIET_NANOSECONDS / 10}, NULL);
+    }
 }
 
 static void unlock_in_parent(void)
@@ -62,6 +82,7 @@ static void unlock_in_parent(void)
 static void unlock_in_child(void)
 {
     pthread_mutex_init(&lock, NULL);
+    atomic_store(&callers, 0);
 }
 
 static void register_fork_handlers(void)

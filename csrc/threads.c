@@ -67,7 +67,7 @@ static void pause_a_moment(void)
 #endif
 }
 
-static uint64_t nanoseconds(void)
+uint64_t fa_nanoseconds(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -79,7 +79,7 @@ static bool may_spin(uint64_t *deadline)
 {
     for (int i = 0; i < 4; i++)
         pause_a_moment();
-    uint64_t now = nanoseconds();
+    uint64_t now = fa_nanoseconds();
     if (*deadline == 0)
         *deadline = now + SPIN_NANOSECONDS;
     return now < *deadline;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { FA_MAX_THREADS = 1024 };
 
@@ -41,6 +42,9 @@ bool fa_run_together(fa_task task, void *context, int n);
    file (fastact/threadpool.py). */
 FA_EXPORTED void fa_set_num_threads(int n);
 FA_EXPORTED int fa_get_num_threads(void);
+
+/* A clock that only goes forward. */
+uint64_t fa_nanoseconds(void);
 
 /* The number of CPUs that the calling thread may run on, at least 1. */
 int fa_available_cpus(void);
