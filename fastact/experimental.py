@@ -21,10 +21,14 @@ from ._kernels import ffi, lib
 
 __all__ = ["MemoryPool", "memory_pool", "share_threads_with_blas"]
 
-# Of the OpenBLAS in NumPy's wheels. Older ones have no scratch buffer for a job whose
-# number is not below the thread setting (https://github.com/OpenMathLib/OpenBLAS/pull/4871).
-_SET_CALLBACK = "scipy_openblas_set_threads_callback_function64_"
+# Of the OpenBLAS in NumPy's wheels; the second name is that of before 0.3.31.
+_SET_CALLBACK = (
+    "scipy_openblas_set_threads_callback_function64_",
+    "openblas_set_threads_callback_function",
+)
 _GET_CONFIG = "scipy_openblas_get_config64_"
+# Older ones have no scratch buffer for a job whose number is not below the thread setting
+# (https://github.com/OpenMathLib/OpenBLAS/pull/4871).
 _OLDEST_OPENBLAS = (0, 3, 29)
 
 
@@ -34,15 +38,15 @@ def _openblas() -> tuple[Any, int]:
     module = importlib.import_module("numpy._core._multiarray_umath")
     library = ctypes.CDLL(module.__file__)
     reason = "share_threads_with_blas is not possible here: "
-    try:
-        set_callback = getattr(library, _SET_CALLBACK)
-        get_config = getattr(library, _GET_CONFIG)
-    except AttributeError:
+    found = [getattr(library, name, None) for name in _SET_CALLBACK]
+    set_callback = next(filter(None, found), None)
+    get_config = getattr(library, _GET_CONFIG, None)
+    if set_callback is None or get_config is None:
         raise RuntimeError(
-            f"{reason}the BLAS of this NumPy has no {_SET_CALLBACK}; the OpenBLAS in "
+            f"{reason}the BLAS of this NumPy has no {_SET_CALLBACK[0]}; the OpenBLAS in "
             "NumPy's wheels on PyPI has it (pip install numpy); numpy.show_config() "
             "tells which BLAS this is"
-        ) from None
+        )
     set_callback.restype = None
     set_callback.argtypes = [ctypes.c_void_p]
     get_config.restype = ctypes.c_char_p

@@ -233,7 +233,7 @@ time.sleep(0.3)
 def test_a_blas_without_the_entry_is_an_error_that_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(experimental, "_SET_CALLBACK", "no_such_entry")
+    monkeypatch.setattr(experimental, "_SET_CALLBACK", ("no_such_entry",))
     with pytest.raises(RuntimeError, match=r"no no_such_entry.*pip install numpy"):
         share_threads_with_blas()
 
