@@ -36,7 +36,8 @@ static void run_job(void *context, size_t begin, size_t end)
     call->run(slot_count - 1 - (int)begin, call->jobs + begin * call->size, call->data);
 }
 
-void fa_run_blas_jobs(int wait, void (*run)(int slot, void *job, int data), int count, size_t size, void *jobs, int data)
+void fa_run_blas_jobs(int wait, void (*run)(int slot, void *job, int data), int count, size_t size, void *jobs,
+                      int data)
 {
     (void)wait; /* OpenBLAS always asks to wait until all jobs are done */
     blas_call call = {run, jobs, size, data};

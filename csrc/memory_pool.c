@@ -2,7 +2,7 @@
    (https://numpy.org/neps/nep-0049.html), used by fastact/experimental.py. A module of its own, imported only there.
 
    Pages that the operating system has just given out are written first by the kernel, one page fault after the other;
-   for a large array that takes longer than the arithmetic. Memory used before has no such faults.
+   for a large array that can take longer than the arithmetic. Memory used before has no such faults.
 
    Every block comes from the handler that was in use when the pool was made, with a header before it. The header says
    what the block is: the size that NumPy passes when it frees an array is not always the one it asked for. */

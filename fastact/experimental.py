@@ -144,10 +144,10 @@ class MemoryPool:
 def memory_pool(limit: int = 256 * 2**20) -> Iterator[MemoryPool]:
     """Keep the memory of large arrays for the next ones, for the body of a ``with``.
 
-    The first use of a page of new memory costs a page fault; for a large array they take
-    longer than the arithmetic. In the body every array of NumPy, whoever makes it, gets
-    memory of 1 MiB and more from a pool that keeps what arrays free, so that a loop with
-    ``y = fa.gelu(x)`` is nearly as fast as with ``out=``.
+    The first use of a page of new memory costs a page fault; for a large array they can
+    take longer than the arithmetic. In the body every array of NumPy, whoever makes it,
+    gets memory of 1 MiB and more from a pool that keeps what arrays free, so that a loop
+    with ``y = fa.gelu(x)`` is nearly as fast as with ``out=``.
 
     Parameters
     ----------
