@@ -78,23 +78,23 @@ def generate_python() -> None:
         write_if_changed(package / name, text)
 
 
+def extension(name: str) -> Extension:
+    """A module of one C file that uses NumPy's C interface."""
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    return Extension(
+        f"fastact._{name}",
+        [f"csrc/{name}.c"],
+        include_dirs=[np.get_include()],
+        extra_compile_args=["-std=gnu11", "-O2"]
+        + (warnings if os.environ.get("FASTACT_WERROR") else []),
+    )
+
+
 if __name__ == "__main__":
     require_compiler()
     generate_python()
     setup(
         cffi_modules=["csrc/build_cffi.py:ffibuilder"],
-        ext_modules=[
-            Extension(
-                "fastact._ufuncs",
-                ["csrc/ufuncs.c"],
-                include_dirs=[np.get_include()],
-                extra_compile_args=["-std=gnu11", "-O2"]
-                + (
-                    ["-Wall", "-Wextra", "-Werror"]
-                    if os.environ.get("FASTACT_WERROR")
-                    else []
-                ),
-            )
-        ],
+        ext_modules=[extension("ufuncs"), extension("memory_pool")],
         cmdclass={"build_ext": BuildExtensions, "build_py": BuildPython},
     )

@@ -24,6 +24,7 @@ SOURCES = (
     "staging.c",
     "tiles.c",
     "threads.c",
+    "blas.c",
     "dispatch.c",
     "isa/baseline.c",
     "isa/avx2.c",
@@ -106,11 +107,14 @@ ffibuilder.cdef(
 void fa_set_num_threads(int n);
 int fa_get_num_threads(void);
 int fa_available_cpus(void);
+void fa_prepare_blas(int slots);
+void fa_run_blas_jobs(int wait, void (*run)(int slot, void *job, int data), int count,
+                      size_t size, void *jobs, int data);
 """
 )
 ffibuilder.set_source(
     "fastact._kernels",
-    '#include "fastact.h"\n#include "threads.h"\n' + declarations,
+    '#include "fastact.h"\n#include "threads.h"\n#include "blas.h"\n' + declarations,
     sources=[str(Path("csrc") / source) for source in SOURCES]
     + [str((GENERATED / "table.c").relative_to(ROOT))],
     # What is included must be compiled anew, too, when it alone has changed.

@@ -11,15 +11,12 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <sched.h>
-#endif
 
 enum {
     FA_WORKER_STACK_BYTES = 2 << 20, /* tasks keep tens of KB of blocks on the stack; macOS and musl default to less */
@@ -54,6 +51,7 @@ static struct {
           .job_finished = PTHREAD_COND_INITIALIZER};
 
 static atomic_flag busy = ATOMIC_FLAG_INIT; /* held from before a job is posted until it is finished */
+static atomic_int together_calls;           /* in fa_run_together: other jobs leave the pool to them */
 static atomic_int thread_setting;           /* 0: not yet set */
 static atomic_bool creation_failed;         /* do not try again at each job, only after a new setting */
 static _Thread_local bool inside_task;
@@ -69,7 +67,7 @@ static void pause_a_moment(void)
 #endif
 }
 
-static uint64_t nanoseconds(void)
+uint64_t fa_nanoseconds(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -81,7 +79,7 @@ static bool may_spin(uint64_t *deadline)
 {
     for (int i = 0; i < 4; i++)
         pause_a_moment();
-    uint64_t now = nanoseconds();
+    uint64_t now = fa_nanoseconds();
     if (*deadline == 0)
         *deadline = now + SPIN_NANOSECONDS;
     return now < *deadline;
@@ -166,12 +164,19 @@ static void reset_in_child(void)
     pthread_cond_init(&pool.job_posted, NULL);
     pthread_cond_init(&pool.job_finished, NULL);
     atomic_store(&creation_failed, false);
+    atomic_store(&together_calls, 0);
     atomic_flag_clear(&busy);
 }
 
 static void register_fork_handler(void)
 {
     pthread_atfork(NULL, NULL, reset_in_child);
+}
+
+static void handle_forks(void)
+{
+    static pthread_once_t fork_handler = PTHREAD_ONCE_INIT;
+    pthread_once(&fork_handler, register_fork_handler);
 }
 
 /* Start workers until there are `wanted`, or as many as can be had. */
@@ -235,6 +240,21 @@ static void close_job(void)
     pthread_mutex_unlock(&pool.lock);
 }
 
+/* With `busy` held and at least `helpers` workers started. */
+static void run_job(fa_task task, void *context, size_t n, size_t chunk_size, size_t chunk_count, int helpers)
+{
+    pool.task = task;
+    pool.context = context;
+    pool.n = n;
+    pool.chunk_size = chunk_size;
+    pool.chunk_count = chunk_count;
+    atomic_store(&pool.next_chunk, 0);
+    atomic_store(&pool.state, (unsigned)helpers * ONE_SEAT); /* the job is open */
+    wake_workers(helpers);
+    run_chunks();
+    close_job();
+}
+
 /* With `busy` held. False, and nothing done, if there is nobody to help. */
 static bool run_parallel(fa_task task, void *context, size_t n, size_t grain, int threads)
 {
@@ -249,23 +269,12 @@ static bool run_parallel(fa_task task, void *context, size_t n, size_t grain, in
         return false;
     if (helpers > pool.worker_count)
         helpers = pool.worker_count;
-
-    pool.task = task;
-    pool.context = context;
-    pool.n = n;
-    pool.chunk_size = grains_per_chunk * grain;
-    pool.chunk_count = chunk_count;
-    atomic_store(&pool.next_chunk, 0);
-    atomic_store(&pool.state, (unsigned)helpers * ONE_SEAT); /* the job is open */
-    wake_workers(helpers);
-    run_chunks();
-    close_job();
+    run_job(task, context, n, grains_per_chunk * grain, chunk_count, helpers);
     return true;
 }
 
 void fa_parallel_for(fa_task task, void *context, size_t n, size_t grain)
 {
-    static pthread_once_t fork_handler = PTHREAD_ONCE_INIT;
     if (n == 0)
         return;
     if (grain == 0)
@@ -274,8 +283,8 @@ void fa_parallel_for(fa_task task, void *context, size_t n, size_t grain)
     inside_task = true;
     int threads = nested || n <= grain ? 1 : fa_get_num_threads();
     if (threads > 1) {
-        pthread_once(&fork_handler, register_fork_handler);
-        if (!atomic_flag_test_and_set(&busy)) {
+        handle_forks();
+        if (atomic_load(&together_calls) == 0 && !atomic_flag_test_and_set(&busy)) {
             done = run_parallel(task, context, n, grain, threads);
             atomic_flag_clear(&busy);
         }
@@ -283,6 +292,26 @@ void fa_parallel_for(fa_task task, void *context, size_t n, size_t grain)
     if (!done)
         task(context, 0, n);
     inside_task = nested;
+}
+
+bool fa_run_together(fa_task task, void *context, int n)
+{
+    handle_forks();
+    atomic_fetch_add(&together_calls, 1);
+    while (atomic_flag_test_and_set(&busy))
+        sched_yield(); /* a job of fa_parallel_for waits for nobody and will end */
+    inside_task = true;
+    atomic_store(&creation_failed, false); /* it must be tried again */
+    start_workers(n - 1);
+    /* Every worker comes: one that is awake looks for a seat before it sleeps, and all others are woken. None can take
+       two pieces while pieces wait for each other. */
+    bool enough = pool.worker_count >= n - 1;
+    if (enough)
+        run_job(task, context, (size_t)n, 1, (size_t)n, n - 1);
+    inside_task = false;
+    atomic_flag_clear(&busy);
+    atomic_fetch_sub(&together_calls, 1);
+    return enough;
 }
 
 /* ---- settings ---- */

@@ -15,7 +15,7 @@ from .formulas.kernels import ENTRIES, FAMILY
 from .formulas.rows import ROW_FUNCTIONS
 
 # Imported when they are first touched: not everybody needs them, or has what they need.
-SUBMODULES = ("init", "numba", "plain")
+SUBMODULES = ("experimental", "init", "numba", "plain")
 
 KINDS: dict[str, Iterable[str]] = {
     "elementwise": CATALOGUE,

@@ -83,6 +83,7 @@ KEYWORDS = """
         subok: bool = True,"""
 
 SETTINGS = """
+from . import experimental as experimental
 from . import init as init
 from .bound import BoundActivation
 
