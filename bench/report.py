@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
-from typing import Any
+from typing import Any, TextIO
 
 from implementations import (
     C_ALL,
@@ -429,11 +429,22 @@ def run(arguments: list[str], console: Console) -> int:
     RESULTS.mkdir(exist_ok=True)
     for old in (JSON, MARKDOWN, PICTURE):
         old.unlink(missing_ok=True)
-    reader, writer = os.pipe()
     command = [sys.executable, "-m", "pytest", "bench/", "-q"]
-    command += [f"--benchmark-json={JSON}", f"--progress-fd={writer}", *arguments]
+    command += [f"--benchmark-json={JSON}", *arguments]
+    with LOG.open("w") as log:
+        return follow(command, log, console, "benchmark")
+
+
+def follow(
+    command: list[str], log: TextIO, console: Console, title: str, **process: Any
+) -> int:
+    """Run pytest with a bar that shows how far it is, and return its exit status.
+
+    `process` are further arguments of `subprocess.Popen`.
+    """
+    reader, writer = os.pipe()
     progress = Progress(
-        TextColumn("benchmark"),
+        TextColumn(title),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -442,10 +453,14 @@ def run(arguments: list[str], console: Console) -> int:
         refresh_per_second=2,
         transient=True,
     )
-    with LOG.open("w") as log, progress:
+    with progress:
         task = progress.add_task("collecting", total=None)
         child = subprocess.Popen(
-            command, cwd=ROOT, stdout=log, stderr=log, pass_fds=[writer]
+            [*command, f"--progress-fd={writer}"],
+            stdout=log,
+            stderr=log,
+            pass_fds=[writer],
+            **{"cwd": ROOT, **process},
         )
         os.close(writer)
         with open(reader) as lines:
