@@ -66,7 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     option = metafunc.config.option
     if "case" in metafunc.fixturenames:
-            metafunc.parametrize(
+        metafunc.parametrize(
             "case", cases(option.sizes, option.dtypes, option.functions), ids=str
         )
     if "peer_case" in metafunc.fixturenames:

@@ -26,7 +26,7 @@ import fastact as fa
 from accuracy.peer_functions import BACKWARD, FORWARD
 from fastact import plain
 from fastact.formulas.entry import CATALOGUE
-from fastact.formulas.kernels import BACKWARD_FROM_OUTPUT, ENTRIES
+from fastact.formulas.kernels import BACKWARD_FROM_OUTPUT
 from fastact.ufuncs import ROW_FUNCTIONS
 
 FROM_OUTPUT = BACKWARD_FROM_OUTPUT.removeprefix("_")
@@ -121,7 +121,10 @@ def cases(
     for dtype in dtypes:
         for name in functions:
             parameters = next(calls((name,), max(sizes)))[2]
-            directions = (*DIRECTIONS, *([FROM_OUTPUT] if _has_from_output(name) else []))
+            directions = (
+                *DIRECTIONS,
+                *([FROM_OUTPUT] if _has_from_output(name) else []),
+            )
             for axis in (-1, 0) if name in ROW_FUNCTIONS else (-1,):
                 found += [
                     PeerCase(name, direction, dtype, size, C_ALL, parameters, axis)
@@ -335,7 +338,10 @@ def _torch(case: PeerCase) -> Iterator[Spelling]:
         found = [_spelling(text, names, _from_torch)]
         if found[0].ready:  # without the overload and its `out`: what allocates
             operator, _, arguments = text.partition("(")
-            operator, arguments = operator.rpartition(".")[0], arguments.rpartition(",")[0]
+            operator, arguments = (
+                operator.rpartition(".")[0],
+                arguments.rpartition(",")[0],
+            )
             found.append(_spelling(f"{operator}({arguments})", names, _from_torch))
     elif case.direction == "backward":
         found = [_torch_autograd(forward[case.function], names)]
@@ -457,7 +463,11 @@ MKL = {
     "ndtr": [("CdfNorm", "x")],
     "tanh": [("Tanh", "x")],
     "gelu": [("CdfNorm", "x"), ("Mul", "out", "x")],
-    "sigmoid": [("LinearFrac", "x", 0.5, 0.0), ("Tanh", "out"), ("LinearFrac", "out", 0.5, 0.5)],
+    "sigmoid": [
+        ("LinearFrac", "x", 0.5, 0.0),
+        ("Tanh", "out"),
+        ("LinearFrac", "out", 0.5, 0.5),
+    ],
     "softplus": [("Exp", "x"), ("Log1p", "out")],
     "mish": [("Exp", "x"), ("Log1p", "out"), ("Tanh", "out"), ("Mul", "out", "x")],
 }
@@ -492,7 +502,9 @@ def _mkl(case: PeerCase) -> Iterator[Spelling]:
     for words, mode in MKL_MODES.items():
         made = []
         for name, operand, *beside in MKL[case.function]:
-            others = [at[other] if isinstance(other, str) else other for other in beside]
+            others = [
+                at[other] if isinstance(other, str) else other for other in beside
+            ]
             if name == "LinearFrac":  # of a over one
                 others = [at[operand], *others, 0.0, 1.0]
             function = getattr(library, f"vm{letter}{name}")
@@ -648,7 +660,8 @@ def _onnxruntime(case: PeerCase) -> Iterator[Spelling]:
     array = f"{ONNX_TYPES[case.dtype]}[{', '.join(map(str, case.shape))}]"
     body = ONNX[case.function].format(axis=case.axis)
     model = onnx.parser.parse_model(
-        f'<ir_version: 10, opset_import: ["": 21]> g ({array} x) => ({array} y) {{ {body} }}'
+        '<ir_version: 10, opset_import: ["": 21]> '
+        f"g ({array} x) => ({array} y) {{ {body} }}"
     )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
@@ -661,7 +674,10 @@ def _onnxruntime(case: PeerCase) -> Iterator[Spelling]:
         return  # not in this dtype
     x, out = case.inputs["x"], case.empty()
     bound = session.io_binding()
-    for bind, name, array in ((bound.bind_input, "x", x), (bound.bind_output, "y", out)):
+    for bind, name, array in (
+        (bound.bind_input, "x", x),
+        (bound.bind_output, "y", out),
+    ):
         bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
     yield Spelling(
         f"run_with_iobinding: {body}",

@@ -28,7 +28,6 @@ from typing import Any
 
 from implementations import (
     ALL,
-    DIRECTIONS,
     DTYPES,
     OUTPUTS,
     SMALL,
@@ -110,7 +109,10 @@ def _processor() -> str:
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """What runs must have in common to stand in one table."""
-    sources = [Path(__file__).with_name(f"peer_{n}.py") for n in ("implementations", "throughput")]
+    sources = [
+        Path(__file__).with_name(f"peer_{n}.py")
+        for n in ("implementations", "throughput")
+    ]
     sources += [Path(module.__file__) for module in (_kernels, _ufuncs)]
     bytes_ = b"".join(path.read_bytes() for path in sources)
     packages = dict.fromkeys(peer.package for peer in PEERS.values())
@@ -158,17 +160,24 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> list
         # what other libraries warn of is not our defect
         command += ["-W", "ignore", f"--benchmark-json={unfinished}"]
         command += [f"--peer={run.peer}", f"--dtypes={run.dtype}"]
-        command += [f"--outputs={run.outputs}", f"--functions={','.join(options.functions)}"]
+        command += [
+            f"--outputs={run.outputs}",
+            f"--functions={','.join(options.functions)}",
+        ]
         command += [f"--sizes={','.join(map(str, options.sizes))}"]
         title = f"{number} of {len(todo)}, {run.name}"
         with LOG.open("a") as log:
             status = follow(command, log, console, title, **_process(run.threads))
-        if status not in (0, 5) or not unfinished.exists():  # 5: there was nothing to do
+        if (
+            status not in (0, 5) or not unfinished.exists()
+        ):  # 5: there was nothing to do
             failed.append(run)
         # an empty one has been written where a library has none of the functions
         elif unfinished.stat().st_size:
             unfinished.rename(folder / f"{run.name}.json")
-        console.print(f"{title}: {'done' if status == 0 else 'failed'}", highlight=False)
+        console.print(
+            f"{title}: {'done' if status == 0 else 'failed'}", highlight=False
+        )
     return failed
 
 
@@ -205,7 +214,7 @@ def merge(found: Iterable[dict[str, Any]]) -> dict[str, Any]:
             key = (benchmark["name"], info["peer"], info["threads"], info["outputs"])
             if key not in best or benchmark["stats"]["min"] < best[key]["stats"]["min"]:
                 best[key] = benchmark
-        for case, spellings in data["fastact"].get("rejected", {}).items():
+        for case, spellings in data["fastact"]["rejected"].items():
             rejected.setdefault(case, {}).update(spellings)
     if merged:
         merged["benchmarks"] = list(best.values())
@@ -254,14 +263,16 @@ class Cell:
     def row(self) -> str:
         """What the table calls it."""
         direction = self.direction.replace("_", " ")
-        return self.label if self.direction == "forward" else f"{self.label} {direction}"
+        return (
+            self.label if self.direction == "forward" else f"{self.label} {direction}"
+        )
 
     def marks(self, peer: str) -> str:
         """How a peer's call differs from what the row says."""
         timing = self.timings[peer]
         fresh = self.elements >= SMALL and self.outputs == "ready" and not timing.ready
         from_output = timing.from_output and self.direction != FROM_OUTPUT
-        return "*" * from_output + "+" * fresh
+        return "†" * from_output + "‡" * fresh
 
     def throughput(self, peer: str) -> float:
         """Billions of elements per second."""
@@ -270,8 +281,8 @@ class Cell:
 
 MARKS = (
     "Ratio: the time of the fastest peer, which is named, over that of fastact; bold "
-    "where fastact is slower. * The peer is given the forward pass's output, fastact its "
-    "input. + The peer returns a fresh array, fastact writes into a ready one. At fewer "
+    "where fastact is slower. † The peer is given the forward pass's output, fastact its "
+    "input. ‡ The peer returns a fresh array, fastact writes into a ready one. At fewer "
     f"than {SMALL:,} elements every library is called in the way that is fastest for it."
 )
 
@@ -314,7 +325,11 @@ def ratio_table(group: Group, found: list[Cell]) -> Table:
         (row, *(_ratio(by_place.get((row, size))) for size in sizes))
         for row in dict.fromkeys(cell.row for cell in found)
     ]
-    return Table(f"fastact over its best peer: {_title(group)}", ("", *(f"{n:,}" for n in sizes)), rows)
+    return Table(
+        f"fastact over its best peer: {_title(group)}",
+        ("", *(f"{n:,}" for n in sizes)),
+        rows,
+    )
 
 
 def _ratio(cell: Cell | None) -> str:
@@ -379,9 +394,7 @@ COLORS = {
 }
 
 
-def ceilings(
-    cell: Cell, roofline: dict[str, Any]
-) -> tuple[float | None, float | None]:
+def ceilings(cell: Cell, roofline: dict[str, Any]) -> tuple[float | None, float | None]:
     """Billions of elements per second that memory and arithmetic allow fastact.
 
     Memory: every array passes once. Arithmetic: each of the formula's operations takes the
@@ -440,7 +453,9 @@ def draw(
         frameon=False,
         fontsize=9,
     )
-    figure.suptitle(f"Billions of elements per second against elements: {_title(group)}")
+    figure.suptitle(
+        f"Billions of elements per second against elements: {_title(group)}"
+    )
     figure.text(0.5, 0.045, heading, ha="center", color="#777d88", fontsize=8)
     figure.tight_layout(rect=(0, 0.06, 1, 0.99))
     figure.savefig(path, dpi=110)
@@ -466,7 +481,11 @@ def _draw_panel(axes: Any, found: list[Cell], roofline: dict[str, Any]) -> None:
         limits = [(size, limit) for size, limit in limits if limit is not None]
         if limits:
             axes.plot(
-                *zip(*limits, strict=True), style, label=name, color="#999999", linewidth=1
+                *zip(*limits, strict=True),
+                style,
+                label=name,
+                color="#999999",
+                linewidth=1,
             )
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -499,12 +518,18 @@ def show(data: dict[str, Any], console: Console) -> None:
         console.print()
         console.print(table.rich())
         lines += summary(group, found)
-        for elements in sorted({cell.elements for cell in found}):
-            details.append(library_table(group, elements, found).markdown())
-        if not PICTURE.exists() and group[0] in ("float32", "float64"):
+        details += [
+            library_table(group, elements, found).markdown()
+            for elements in sorted({cell.elements for cell in found})
+        ]
+        if not PICTURE.exists():  # of the first table
             draw(group, found, data["fastact"]["roofline"], heading(data), PICTURE)
-    wrong = sorted(data["fastact"]["rejected"])
-    lines += [f"Wrong results, not timed: {', '.join(wrong)}."] if wrong else []
+    wrong = data["fastact"]["rejected"]
+    if wrong:
+        lines.append(
+            f"Not timed, because the result is wrong or there is none (the JSON says why): "
+            f"{', '.join(wrong)}."
+        )
     for line in (*lines, MARKS):
         console.print(line, highlight=False, markup=False)
     parts += ["\n".join(f"- {line}" for line in lines), MARKS, *details]
@@ -539,7 +564,8 @@ def _threads(text: str) -> tuple[int, ...]:
     words = [str(most) if word == "all" else word for word in text.split(",")]
     if not all(word.isdecimal() and 1 <= int(word) <= most for word in words):
         raise argparse.ArgumentTypeError(
-            f"threads are numbers from 1 to {most}, or all, separated by commas; not {text!r}"
+            f"threads are numbers from 1 to {most}, or all, separated by commas; "
+            f"not {text!r}"
         )
     return tuple(dict.fromkeys(map(int, words)))
 
@@ -612,7 +638,8 @@ def main(arguments: list[str]) -> int:
         console.print("Interrupted; the same command continues.")
         return 130
     paths = [folder / f"{run.name}.json" for run in runs(options)]
-    merged = merge(json.loads(path.read_text()) for path in paths if path.exists())
+    written = [path.read_text() for path in paths if path.exists()]
+    merged = merge(json.loads(text) for text in written if text)
     if merged:
         merged["fastact"] |= {"roofline": roofline, "settings": settings(options)}
         JSON.write_text(json.dumps(merged, indent=1) + "\n")

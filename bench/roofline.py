@@ -88,7 +88,10 @@ def measure(sizes: tuple[int, ...], threads: int) -> dict[str, Any]:
         sink = ffi.new(f"{real} *")
         count = fma(sink, FMA_REPETITIONS, threads)
         seconds = _shortest(functools.partial(fma, sink, FMA_REPETITIONS, threads))
-        found[dtype] = {"bytes_per_second": bandwidth, "fma_per_second": count / seconds}
+        found[dtype] = {
+            "bytes_per_second": bandwidth,
+            "fma_per_second": count / seconds,
+        }
     return found
 
 
