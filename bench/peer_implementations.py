@@ -105,7 +105,7 @@ class PeerCase(Case):
 
 @functools.lru_cache
 def _random(name: str, shape: tuple[int, ...], dtype: str, inside: bool = False) -> Any:
-    """N(0, 1), or between 0 and 1: the same numbers in every process, for every function."""
+    """N(0, 1), or between 0 and 1: the same in every process, and for every function."""
     # Not hash(): Python salts it anew in every process.
     rng = np.random.default_rng(zlib.crc32(f"{name} {shape} {dtype}".encode()))
     numbers = rng.uniform(0.001, 0.999, shape) if inside else rng.standard_normal(shape)

@@ -580,7 +580,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     full = "--full" in arguments
     add = parser.add_argument
-    add("--full", action="store_true", help="what all options allow: takes many hours")
+    add(
+        "--full",
+        action="store_true",
+        help="all functions, dtypes and outputs, all threads and one",
+    )
     add(
         "--functions",
         type=_functions,
