@@ -419,11 +419,6 @@ def _torch_compile(case: PeerCase) -> Iterator[Spelling]:
 
     names = _torch_names(case)
     text, backward = forward[case.function], case.direction == "backward"
-    # Every case has its own shapes of rows, of which PyTorch would count the compiled
-    # variants and give up.
-    if case.function in ROW_FUNCTIONS:
-        torch.compiler.reset()
-        _torch_compiled.cache_clear()
     names["compiled"] = _torch_compiled(text, case.parameters, case.axis, backward)
     call = f"compiled({'dy, ' if backward else ''}x, out)"
     yield replace(

@@ -131,7 +131,12 @@ class Table:
             title=self.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
         )
         for i, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if i else "left", no_wrap=i == 0)
+            table.add_column(
+                column,
+                justify="right" if i else "left",
+                no_wrap=i == 0,
+                overflow="fold",
+            )
         for row in self.rows:
             table.add_row(*row)
         return table
