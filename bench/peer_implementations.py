@@ -298,6 +298,15 @@ TORCH_BACKWARD = {
         "aten._log_softmax_backward_data.out(dy, y, axis, x.dtype, out=out)"
     ),
 }
+# Those that can be given either; the others that are given `y` stand above.
+TORCH_FROM_OUTPUT = {
+    "elu": "aten.elu_backward.grad_input(dy, 1, 1, 1, True, y, grad_input=out)",
+    "leaky_relu": (
+        "aten.leaky_relu_backward.grad_input(dy, y, 0.01, True, grad_input=out)"
+    ),
+    "relu": "aten.threshold_backward.grad_input(dy, y, 0, grad_input=out)",
+    "selu": f"aten.elu_backward.grad_input(dy, {_SELU}, True, y, grad_input=out)",
+}
 TORCH_ROWS = {
     "softmax": "torch.softmax(x, axis)",
     "log_softmax": "torch.log_softmax(x, axis)",
@@ -343,11 +352,14 @@ def _torch(case: PeerCase) -> Iterator[Spelling]:
     if case.function not in forward:
         return
     names = _torch_names(case)
+    gradients = TORCH_BACKWARD
+    if case.direction == FROM_OUTPUT:
+        gradients = TORCH_BACKWARD | TORCH_FROM_OUTPUT
     if case.direction == "forward":
         texts = [forward[case.function], TORCH_READY.get(case.function)]
         found = [_spelling(text, names, _from_torch) for text in texts if text]
-    elif case.function in TORCH_BACKWARD:
-        text = TORCH_BACKWARD[case.function]
+    elif case.function in gradients:
+        text = gradients[case.function]
         found = [_spelling(text, names, _from_torch)]
         if found[0].ready:  # without the overload and its `out`: what allocates
             operator, _, arguments = text.partition("(")

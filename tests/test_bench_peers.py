@@ -19,6 +19,7 @@ from peer_implementations import (
     ONNX,
     PEERS,
     TORCH_BACKWARD,
+    TORCH_FROM_OUTPUT,
     TORCH_READY,
     PeerCase,
     _spelling,
@@ -233,7 +234,14 @@ def test_errors_say_what_is_possible(
 
 
 def test_the_calls_of_peers_are_of_functions_that_fastact_has() -> None:
-    tables = (TORCH_READY, TORCH_BACKWARD, MKL, ONNX, *NUMEXPR.values())
+    tables = (
+        TORCH_READY,
+        TORCH_BACKWARD,
+        TORCH_FROM_OUTPUT,
+        MKL,
+        ONNX,
+        *NUMEXPR.values(),
+    )
     assert {name for table in tables for name in table} <= {*CATALOGUE, *ROW_FUNCTIONS}
 
 
