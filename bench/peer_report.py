@@ -170,7 +170,8 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> list
         title = f"{number} of {len(todo)}, {run.name}"
         with LOG.open("a") as log:
             status = follow(command, log, console, title, **_process(run.threads))
-        if status == 0:  # the file is empty if the library has none of the functions
+        if status == 0:
+            unfinished.touch()  # none is written where a library has no such function
             unfinished.rename(folder / f"{run.name}.json")
         else:
             failed.append(run)

@@ -183,9 +183,8 @@ def test_finished_runs_are_not_repeated(
         started.append(words["peer"])
         if words["peer"] in broken:
             return 1
-        empty = words["peer"] == "mkl"  # as pytest-benchmark leaves it
-        text = "" if empty else json.dumps(_data())
-        Path(words["benchmark-json"]).write_text(text)
+        if words["peer"] != "mkl":  # as if it had none of the functions
+            Path(words["benchmark-json"]).write_text(json.dumps(_data()))
         return 0
 
     monkeypatch.setattr(peer_report, "follow", follow)
