@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PEERS := build/peers-venv
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/isa/*.c fastact/formulas/*.py fastact/formulas/*/*.py)
 
-.PHONY: bench bench-full accuracy accuracy-peers test lint test-numba test-arm clean
+.PHONY: bench bench-full bench-peers accuracy accuracy-peers test lint test-numba test-arm clean
 
 bench: $(VENV)/built
 	$(BIN)/python bench/report.py
@@ -14,6 +14,11 @@ bench: $(VENV)/built
 # All functions in all dtypes: takes about an hour.
 bench-full: $(VENV)/built
 	$(BIN)/python bench/report.py --functions all --dtypes float32,float64,float16,bfloat16
+
+# fastact and other libraries side by side; can be interrupted, as below. Some only:
+# PYTHONPATH=. build/peers-venv/bin/python bench/peer_report.py --functions gelu --peers fastact,torch
+bench-peers: $(VENV)/built $(PEERS)/installed
+	PYTHONPATH=. $(PEERS)/bin/python bench/peer_report.py
 
 # Every function on all its inputs; can be interrupted, and goes on where it was. Some only:
 # .venv/bin/python -m accuracy gelu mish --dtypes float32

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import warnings
 from collections.abc import Iterator
@@ -11,62 +10,50 @@ from typing import Any
 
 import pytest
 from implementations import (
-    ALL,
     ALL_THREADS,
     CORE,
     DTYPES,
     HAS_NUMBA,
     ISA,
+    OUTPUTS,
     SIZES,
     cases,
+    parse_dtypes,
+    parse_functions,
+    parse_sizes,
 )
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
 import fastact as fa
-from fastact.lookup import canonical_name
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(word) for word in text.split(","))
-    if min(sizes) < 1:
-        raise ValueError("a size is at least 1")
-    return sizes
-
-
-def _dtypes(text: str) -> tuple[str, ...]:
-    dtypes = tuple(text.split(","))
-    if not set(dtypes) <= set(DTYPES):
-        raise ValueError(f"dtypes are {', '.join(DTYPES)}")
-    if "bfloat16" in dtypes and importlib.util.find_spec("ml_dtypes") is None:
-        raise ValueError('bfloat16 needs ml_dtypes: pip install "fastact[bfloat16]"')
-    return dtypes
-
-
-def _functions(text: str) -> tuple[str, ...]:
-    if text in ("core", "all"):
-        return CORE if text == "core" else ALL
-    return tuple(canonical_name(name) for name in text.split(","))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fastact")
     group.addoption(
         "--sizes",
-        type=_sizes,
+        type=parse_sizes,
         default=SIZES,
         help="elements per call, separated by commas (default: 10,100,100000)",
     )
     group.addoption(
         "--dtypes",
-        type=_dtypes,
+        type=parse_dtypes,
         default=("float32",),
         help=f"{','.join(DTYPES)} or some of them (default: float32)",
     )
     group.addoption(
         "--functions",
-        type=_functions,
+        type=parse_functions,
         default=CORE,
         help="names separated by commas, core or all (default: core)",
+    )
+    group.addoption("--peer", help="the library that peer_throughput.py measures")
+    group.addoption(
+        "--outputs",
+        choices=OUTPUTS,
+        default=OUTPUTS[0],
+        help="whether peer_throughput.py has results written to a ready array, where "
+        "the library can, or to a fresh one (default: %(default)s)",
     )
     group.addoption(
         "--progress-fd",
@@ -77,11 +64,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    option = metafunc.config.option
     if "case" in metafunc.fixturenames:
-        option = metafunc.config.option
         metafunc.parametrize(
             "case", cases(option.sizes, option.dtypes, option.functions), ids=str
         )
+    if "peer_case" in metafunc.fixturenames:
+        # accuracy/ lies beside bench/, and is not needed without peers
+        import peer_implementations
+
+        if option.peer not in peer_implementations.PEERS:
+            known = ", ".join(peer_implementations.PEERS)
+            raise pytest.UsageError(f"--peer is one of {known}; not {option.peer}")
+        found = peer_implementations.cases(
+            option.sizes, option.dtypes, option.functions
+        )
+        metafunc.parametrize("peer_case", found, ids=str)
+
+
+_REJECTED = pytest.StashKey[dict[str, dict[str, str]]]()
+
+
+@pytest.fixture(scope="session")
+def rejected(pytestconfig: pytest.Config) -> dict[str, dict[str, str]]:
+    """Of each peer case the spellings whose results are wrong, and what is wrong."""
+    return pytestconfig.stash.setdefault(_REJECTED, {})
 
 
 class _Progress:
@@ -112,13 +119,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Progress(config.option.progress_fd))
 
 
-def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
+def pytest_benchmark_update_json(
+    config: pytest.Config, output_json: dict[str, Any]
+) -> None:
     """Say what was measured; not in machine_info, which must not differ in comparisons."""
-    packages = ("fastact", "numpy", *(["numba"] if HAS_NUMBA else []))
+    packages = ("numpy", *(["numba"] if HAS_NUMBA else []))
+    installed = {name: version(name) for name in packages}
     output_json["fastact"] = {
-        "versions": {name: version(name) for name in packages},
+        "versions": {"fastact": fa.__version__, **installed},
         "isa": ISA,
         "threads": ALL_THREADS,
+        "rejected": config.stash.get(_REJECTED, {}),
     }
 
 

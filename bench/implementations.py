@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import zlib
 from collections.abc import Callable, Iterator
@@ -11,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 import fastact as fa
-from fastact import plain
+from fastact import _core, plain
 from fastact.formulas.entry import CATALOGUE
 from fastact.formulas.kernels import ENTRIES
+from fastact.lookup import canonical_name
 from fastact.ufuncs import ROW_FUNCTIONS
 
 # What is measured unless other functions are asked for.
@@ -47,6 +49,8 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 SIZES = (10, 100, 100_000)
 DIRECTIONS = ("forward", "backward")
+# Of a comparison with peers: where a library can write to an array that is there already.
+OUTPUTS = ("ready", "fresh")
 # Below this many elements it is the call that costs: there every implementation is called
 # as users write it, without `out=`, and threads and Numba's loops have nothing to do.
 SMALL = 1000
@@ -60,7 +64,7 @@ YARDSTICK, CALL_SIZE = "np.tanh", 10
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
 ALL_THREADS = fa.get_num_threads()
-ISA: str = (fa.show_config("dicts") or {})["instruction set"]
+ISA: str = _core.instruction_set
 
 
 @dataclass(frozen=True)
@@ -201,3 +205,40 @@ def cases(
         for function, direction, parameters in calls(functions, size)
         for implementation in implementations(function, size)
     ]
+
+
+# What the options of the benchmark say.
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Numbers of elements, separated by commas."""
+    words = text.split(",")
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise argparse.ArgumentTypeError(
+            f"sizes are whole numbers from 1, separated by commas; not {text!r}"
+        )
+    return tuple(map(int, words))
+
+
+def parse_dtypes(text: str) -> tuple[str, ...]:
+    """Names of dtypes, separated by commas."""
+    dtypes = tuple(text.split(","))
+    if not set(dtypes) <= set(DTYPES):
+        raise argparse.ArgumentTypeError(
+            f"dtypes are {', '.join(DTYPES)}; not {text!r}"
+        )
+    if "bfloat16" in dtypes and importlib.util.find_spec("ml_dtypes") is None:
+        raise argparse.ArgumentTypeError(
+            'bfloat16 needs ml_dtypes: pip install "fastact[bfloat16]"'
+        )
+    return dtypes
+
+
+def parse_functions(text: str) -> tuple[str, ...]:
+    """Names of functions, separated by commas, or `core` or `all`."""
+    if text in ("core", "all"):
+        return CORE if text == "core" else ALL
+    try:
+        return tuple(canonical_name(name) for name in text.split(","))
+    except (AttributeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

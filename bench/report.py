@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
-from typing import Any
+from typing import Any, TextIO
 
 from implementations import (
     C_ALL,
@@ -131,7 +131,12 @@ class Table:
             title=self.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
         )
         for i, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if i else "left", no_wrap=i == 0)
+            table.add_column(
+                column,
+                justify="right" if i else "left",
+                no_wrap=i == 0,
+                overflow="fold",
+            )
         for row in self.rows:
             table.add_row(*row)
         return table
@@ -429,11 +434,22 @@ def run(arguments: list[str], console: Console) -> int:
     RESULTS.mkdir(exist_ok=True)
     for old in (JSON, MARKDOWN, PICTURE):
         old.unlink(missing_ok=True)
-    reader, writer = os.pipe()
     command = [sys.executable, "-m", "pytest", "bench/", "-q"]
-    command += [f"--benchmark-json={JSON}", f"--progress-fd={writer}", *arguments]
+    command += [f"--benchmark-json={JSON}", *arguments]
+    with LOG.open("w") as log:
+        return follow(command, log, console, "benchmark")
+
+
+def follow(
+    command: list[str], log: TextIO, console: Console, title: str, **process: Any
+) -> int:
+    """Run pytest with a bar that shows how far it is, and return its exit status.
+
+    `process` are further arguments of `subprocess.Popen`.
+    """
+    reader, writer = os.pipe()
     progress = Progress(
-        TextColumn("benchmark"),
+        TextColumn(title),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -442,10 +458,14 @@ def run(arguments: list[str], console: Console) -> int:
         refresh_per_second=2,
         transient=True,
     )
-    with LOG.open("w") as log, progress:
+    with progress:
         task = progress.add_task("collecting", total=None)
         child = subprocess.Popen(
-            command, cwd=ROOT, stdout=log, stderr=log, pass_fds=[writer]
+            [*command, f"--progress-fd={writer}"],
+            stdout=log,
+            stderr=log,
+            pass_fds=[writer],
+            **{"cwd": ROOT, **process},
         )
         os.close(writer)
         with open(reader) as lines:
