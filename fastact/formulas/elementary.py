@@ -511,8 +511,10 @@ def around_root(
 ) -> Value:
     """(x - root) SLOPE(x - root) within the radius of a root, another value elsewhere."""
     d, d_low = distance_to(root, x)
-    series = polynomial(-d, slope)
-    return where(abs(d) <= radius, -fma(d, series, d_low * series), elsewhere)
+    # d times the first coefficient is by far the largest term, and is rounded only once
+    first, *others = slope
+    rest = fma(d, -d * polynomial(-d, others), d_low * real(first))
+    return where(abs(d) <= radius, -fma(d, real(first), rest), elsewhere)
 
 
 def scale_constant(decimal: str, a: Pair) -> Pair:

@@ -104,6 +104,7 @@ SELU_LAMBDA_ALPHA = "1.75809934084737685994021752081231934206024581"
 @activation(
     formula="lambda x for x > 0, else lambda alpha (exp(x) - 1); lambda = 1.0507009873554"
     "805, alpha = 1.6732632423543772",
+    bound=2.0,
     source="Klambauer et al. 2017, arXiv:1706.02515",
     kinks={"0": "1.75809934084737685994021752081231934206024581"},
     plain="1.0507009873554805 * np.where("
@@ -177,6 +178,7 @@ def linear_limit() -> float:
 
 @activation(
     formula="x for x > 0, else alpha (exp(x / alpha) - 1)",
+    backward_bound=2.0,
     source="Barron 2017, arXiv:1704.07483",
     requires={"alpha": "> 0"},
     plain="np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))",
@@ -215,6 +217,7 @@ def celu_by_alpha(x: Value, alpha: Real) -> Value:
 
 @activation(
     formula="a x / b for x > 0, else a (exp(x / b) - 1)",
+    backward_bound=2.0,
     source="Trottier, Giguere and Chaib-draa 2016, arXiv:1605.09332",
     requires={"a": "> 0", "b": "> 0"},
     plain="np.where(x > 0, a / b * x, a * np.expm1(np.minimum(x, 0) / b))",
@@ -286,6 +289,8 @@ def minus(a: Value, b: Pair) -> Pair:
 
 @activation(
     formula="ap x^2 + beta x for x > 0, else an (exp(min(x, eps)) - 1 - x) + beta x",
+    bound=2.0,
+    backward_bound=2.0,
     source="Huang and Schlag 2024, arXiv:2411.13010",
     kinks={"0": "beta - an * (eps < 0)"},
     roots=("-2.43248427693144822896427659227287142437236827200609724304768",),

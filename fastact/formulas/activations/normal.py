@@ -236,6 +236,8 @@ def normal_tail_lifted(
 
 @activation(
     formula="x Phi(x), Phi the normal distribution function",
+    bound=2.0,
+    backward_bound=2.0,
     source="Hendrycks and Gimpel 2016, arXiv:1606.08415",
     aliases=("gelu_exact", "gelu_erf"),
     derivative_roots=("-" + GELU_ROOT,),
@@ -264,6 +266,7 @@ def gelu_derivative(x: Value) -> Value:
 
 @activation(
     formula="Phi(x), the normal distribution function",
+    bound=2.0,
     source="Abramowitz and Stegun 1964, 26.2.2",
     plain="0.5 * erfc(-x / 2**0.5)",
     plain_backward="dy * np.exp(-0.5 * x * x) * 0.3989422804014327",
@@ -288,6 +291,7 @@ def pair_times_exp(factor: Pair, x: Pair) -> Value:
 
 @activation(
     formula="2/sqrt(pi) times the integral of exp(-t^2) from 0 to x",
+    bound=2.0,
     source="Abramowitz and Stegun 1964, 7.1.1",
     plain="erf(x)",
     plain_backward="dy * np.exp(-x * x) * 1.1283791670955126",
@@ -311,6 +315,7 @@ def erf_derivative(x: Value) -> Value:
 
 @activation(
     formula="(1 + erf((x - mu) / (sigma sqrt(2)))) / 2",
+    bound=2.0,
     source="Ma et al. 2022, arXiv:2209.10655",
     requires={"sigma": "> 0"},
     plain="0.5 * erfc((mu - x) / (sigma * 2**0.5))",
@@ -352,6 +357,7 @@ def laplace_by_sigma(x: Value, mu: Real, sigma: Real) -> Value:
 
 @activation(
     formula="exp(-x^2)",
+    backward_bound=2.0,
     source="Moody and Darken 1989, doi:10.1162/neco.1989.1.2.281",
     plain="np.exp(-x * x)",
     plain_backward="dy * -2 * x * np.exp(-x * x)",

@@ -69,6 +69,8 @@ def reduced_angle(z: Value, z_low: Value | None) -> tuple[Pair, Value]:
 
 @activation(
     formula="x + sin(a x)^2 / a",
+    bound=2.0,
+    backward_bound=2.0,
     source="Ziyin, Hartwig and Ueda 2020, arXiv:2006.08195",
     derivative_roots=("-" + QUARTER_PI, THREE_QUARTERS_PI),
     accurate_up_to=8192.0,

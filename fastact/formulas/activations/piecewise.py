@@ -221,6 +221,7 @@ def prelu_by_weight(x: Value, weight: Real) -> Value:
 
 @activation(
     formula="x clip(x/6 + 1/2, 0, 1)",
+    bound=2.0,
     source="Howard et al. 2019, arXiv:1905.02244",
     aliases=("hard_silu", "hardsilu"),
     kinks={"-3": "0", "3": "1"},
@@ -430,6 +431,7 @@ def sparse_sigmoid_derivative_from_output(y: Value) -> Value:
 
 @activation(
     formula="x/2 min(max(x + 2, 0), 2)",
+    bound=2.0,
     source="Misra 2019, github.com/digantamisra98/H-Mish",
     aliases=("hard_mish",),
     kinks={"-2": "0"},

@@ -55,6 +55,7 @@ from ..logistic import (
 
 @activation(
     formula="x / (1 + exp(-x))",
+    bound=2.0,
     source="Elfwing, Uchibe and Doya 2017, arXiv:1702.03118",
     aliases=("swish_1", "swish1", "sil"),
     derivative_roots=("-" + SILU_ROOT,),
@@ -74,6 +75,7 @@ def silu_derivative(x: Value) -> Value:
 
 @activation(
     formula="x / (1 + exp(-beta x))",
+    bound=2.0,
     source="Ramachandran, Zoph and Le 2017, arXiv:1710.05941",
     derivative_roots=("-" + SILU_ROOT,),
     plain="x / (1 + np.exp(-beta * x))",
@@ -113,6 +115,7 @@ def quick_gelu_exponent(x: Value) -> tuple[Value, Pair]:
 
 @activation(
     formula="x / (1 + exp(-1.702 x))",
+    bound=2.0,
     source="Hendrycks and Gimpel 2016, arXiv:1606.08415",
     aliases=("gelu_quick", "quickgelu", "gelu_fast_approx"),
     derivative_roots=("-0.75115425544128895129809561634722688333694329612221",),
@@ -139,6 +142,7 @@ def quick_gelu_derivative(x: Value) -> Value:
 
 @activation(
     formula="x tanh(log(1 + exp(x)))",
+    bound=2.0,
     source="Misra 2019, arXiv:1908.08681",
     derivative_roots=("-1.19243121451549521213758834042073940560068641",),
     plain="x * np.tanh(np.logaddexp(x, 0))",
@@ -229,6 +233,7 @@ def gelu_tanh_limit() -> float:
 
 @activation(
     formula="x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2",
+    bound=2.0,
     source="Hendrycks and Gimpel 2016, arXiv:1606.08415",
     aliases=("gelu_new", "gelu_pytorch_tanh", "gelu_approx", "approxgelu"),
     derivative_roots=("-" + GELU_TANH_ROOT,),
@@ -308,6 +313,8 @@ def telu_exponential(x: Value) -> Pair:
 
 @activation(
     formula="x tanh(exp(x))",
+    bound=2.0,
+    backward_bound=2.0,
     source="Fernandez and Mali 2024, arXiv:2412.20269",
     derivative_roots=("-" + TELU_ROOT,),
     plain="x * np.tanh(np.exp(np.minimum(x, 4)))",

@@ -55,6 +55,8 @@ from ..logistic import logistic, logistic_slope_lifted, logistic_slope_times_lif
 
 @activation(
     formula="1 / (1 + exp(-x))",
+    bound=2.0,
+    backward_bound=2.0,
     source="Verhulst 1845; Rumelhart et al. 1986, doi:10.1038/323533a0",
     aliases=("logistic", "expit"),
     plain="1 / (1 + np.exp(-x))",
@@ -77,6 +79,8 @@ def sigmoid_derivative_from_output(y: Value) -> Value:
 
 @activation(
     formula="tanh(x)",
+    bound=2.0,
+    backward_bound=2.0,
     source="LeCun et al. 1998, Efficient BackProp",
     plain="np.tanh(x)",
     plain_backward="dy * (1 - np.tanh(x) ** 2)",
@@ -129,6 +133,7 @@ def scaled_tanh_of(
 
 @activation(
     formula="alpha tanh(beta x)",
+    bound=2.0,
     source="LeCun et al. 1998, Efficient BackProp",
     plain="alpha * np.tanh(beta * x)",
     plain_backward="dy * alpha * beta * (1 - np.tanh(beta * x) ** 2)",
@@ -171,6 +176,8 @@ def scaled_tanh_by_beta(x: Value, alpha: Real, beta: Real) -> Value:
 
 @activation(
     formula="cap tanh(x / cap)",
+    bound=2.0,
+    backward_bound=2.0,
     source="Gemma Team 2024, arXiv:2408.00118; Bello et al. 2016, arXiv:1611.09940",
     requires={"cap": "> 0"},
     plain="cap * np.tanh(x / cap)",
@@ -214,6 +221,7 @@ def softcap_by_cap(x: Value, cap: Real) -> Value:
 
 @activation(
     formula="gamma tanh(alpha x) + beta",
+    bound=2.0,
     source="Zhu et al. 2025, arXiv:2503.10622",
     aliases=("dynamic_tanh",),
     plain="gamma * np.tanh(alpha * x) + beta",
@@ -255,6 +263,8 @@ def dyt_by_beta(x: Value, alpha: Real, gamma: Real, beta: Real) -> Value:
 
 @activation(
     formula="log(x / (1 - x))",
+    bound=2.0,
+    backward_bound=2.0,
     source="Berkson 1944, doi:10.1080/01621459.1944.10500699",
     roots=("0.5",),
     domain=(0.0, 1.0),
@@ -312,6 +322,7 @@ def logit_derivative_from_output(y: Value) -> Value:
 
 @activation(
     formula="x / (1 + |x|)",
+    bound=2.0,
     source="Turian, Bergstra and Bengio 2009",
     aliases=("soft_sign",),
     plain="x / (1 + np.abs(x))",

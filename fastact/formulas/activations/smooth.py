@@ -59,6 +59,8 @@ def squareplus_root(a: Value, b: Real) -> Value:
 
 @activation(
     formula="(x + sqrt(x^2 + b)) / 2",
+    bound=2.0,
+    backward_bound=2.0,
     source="Barron 2021, arXiv:2112.11687",
     requires={"b": ">= 0"},
     plain="np.where(x > 0, (x + (r := np.sqrt(x * x + b))) / 2, b / (2 * (r - x)))",
@@ -131,6 +133,7 @@ DISH_SLOPE_FLOAT64 = (
 
 @activation(
     formula="x (1 + x / sqrt(1 + x^2)) / 2",
+    bound=2.0,
     source="thinc, https://thinc.ai/docs/api-layers",
     derivative_roots=("-" + DISH_ROOT,),
     plain="0.5 * x * (1 + x / np.sqrt(1 + x * x))",
@@ -257,6 +260,8 @@ TANHSHRINK_FLOAT64 = (
 
 @activation(
     formula="log(cosh(x))",
+    bound=2.0,
+    backward_bound=2.0,
     source="NNlib.jl, https://github.com/FluxML/NNlib.jl",
     aliases=("log_cosh",),
     plain="np.log1p(2 * np.sinh(x / 2) ** 2)",
@@ -282,6 +287,8 @@ def logcosh_derivative(x: Value) -> Value:
 
 @activation(
     formula="x - tanh(x)",
+    bound=2.0,
+    backward_bound=2.0,
     source="PyTorch, torch.nn.Tanhshrink",
     aliases=("tanh_shrink",),
     plain="x - np.tanh(x)",
@@ -309,6 +316,8 @@ def tanhshrink_derivative(x: Value) -> Value:
 
 @activation(
     formula="x tanh(x)",
+    bound=2.0,
+    backward_bound=2.0,
     source="Roy et al. 2019, arXiv:1901.05894",
     plain="x * np.tanh(x)",
     plain_backward="dy * ((t := np.tanh(x)) + x * (1 - t * t))",

@@ -26,6 +26,8 @@ from ..logistic import half_softplus_tail, logistic, softplus_tail
 
 @activation(
     formula="log(1 + exp(beta x)) / beta",
+    bound=2.0,
+    backward_bound=2.0,
     source="Dugas et al. 2001, NeurIPS 13",
     aliases=("soft_relu", "smooth_relu", "log1p_exp"),
     plain="np.logaddexp(beta * x, 0) / beta",
@@ -70,6 +72,8 @@ def softplus_by_beta(x: Value, beta: Real) -> Value:
 
 @activation(
     formula="log(1 / (1 + exp(-x)))",
+    bound=2.0,
+    backward_bound=2.0,
     source="",
     aliases=("log_sigmoid", "log_expit"),
     plain="-np.logaddexp(0, -x)",
