@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastact.formulas.entry import (
+    BOUND_AT_OTHER_PARAMETERS,
     BOUND_OF_16_BITS,
     CATALOGUE,
     FLOAT64_BOUND,
@@ -40,12 +41,19 @@ INPUTS = {"float32": PATTERNS, "float16": 1 << 16, "bfloat16": 1 << 16}
 COLUMNS = ("bound", "max", "at", "mean", "correct")
 
 
-def bound(entry: Activation, direction: Direction, dtype: str) -> float:
-    """What the catalogue promises, in ULP."""
+def bound(
+    entry: Activation,
+    direction: Direction,
+    dtype: str,
+    parameters: tuple[float, ...] = (),
+) -> float:
+    """What the catalogue promises, in ULP; no parameters stand for the default ones."""
     if dtype in ("float16", "bfloat16"):
         return BOUND_OF_16_BITS
     if dtype == "float64":
         return FLOAT64_BOUND
+    if parameters:
+        return BOUND_AT_OTHER_PARAMETERS
     return entry.bound if direction == "forward" else entry.backward_bound
 
 
@@ -62,11 +70,11 @@ def _inputs(subject: Subject, dtype: str, count: int) -> str:
 def _cells(unit: Unit, row: Mapping[str, Any] | None) -> tuple[str, ...]:
     if row is None:
         return ("",) * len(COLUMNS)
-    where = ""
+    subject, where = unit.subject, ""
     if row["where"] is not None:
         where = str(np.float64(float.fromhex(row["where"])).astype(DTYPES[unit.dtype]))
     return (
-        f"{bound(unit.subject.entry, unit.subject.direction, unit.dtype):g}",
+        f"{bound(subject.entry, subject.direction, unit.dtype, subject.parameters):g}",
         # rounded up: what stands there has not been exceeded
         f"{math.ceil(row['maximum'] * 1000) / 1000:.3f}"
         if math.isfinite(row["maximum"])

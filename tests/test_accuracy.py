@@ -52,7 +52,7 @@ def measure(entry, kind, dtype, points, parameters, cache):
 def bound_of(entry, kind, dtype, parameters=()):
     """The catalogue's bound, and today's largest error where that is smaller."""
     row = RATCHET[Unit(Subject(entry.name, kind, parameters), dtype).row]
-    return min(bound(entry, kind, dtype), row["maximum"] + SLACK)
+    return min(bound(entry, kind, dtype, parameters), row["maximum"] + SLACK)
 
 
 @pytest.mark.parametrize("kind", KINDS)
