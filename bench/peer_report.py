@@ -339,7 +339,7 @@ def _ratio(cell: Cell | None) -> str:
     return f"{number} {PEERS[cell.best].name}{cell.marks(cell.best)}"
 
 
-def library_table(group: Group, elements: int, found: list[Cell]) -> Table:
+def table_of_libraries(group: Group, elements: int, found: list[Cell]) -> Table:
     """All libraries at one size."""
     here = [cell for cell in found if cell.elements == elements]
     peers = [peer for peer in PEERS if any(peer in cell.timings for cell in here)]
@@ -517,7 +517,7 @@ def show(data: dict[str, Any], console: Console) -> None:
         console.print(table.rich())
         lines += summary(group, found)
         details += [
-            library_table(group, elements, found).markdown()
+            table_of_libraries(group, elements, found).markdown()
             for elements in sorted({cell.elements for cell in found})
         ]
         if not PICTURE.exists():  # of the first table

@@ -117,7 +117,7 @@ def test_all_libraries_stand_in_a_table() -> None:
         _benchmark("fastact", 2e-6),
         _benchmark("numpy", 5e-6, ready=False),
     )
-    few, many = (peer_report.library_table(GROUP, n, found) for n in (10, 1000))
+    few, many = (peer_report.table_of_libraries(GROUP, n, found) for n in (10, 1000))
     assert few.title.startswith("Microseconds")
     assert (few.columns, few.rows) == (("", "fastact", "JAX"), [("gelu", "2", "4")])
     assert many.columns == ("", "fastact", "NumPy")
