@@ -76,3 +76,47 @@ narrow_bf16(size_t n, const float *x, uint16_t *upper)
         upper[i] = (uint16_t)((rounded | nan) >> 16);
     }
 }
+
+/* The same between pairs of bfloat16s as they lie in memory and a block of floats that holds the first ones of all pairs
+   before the second ones: without the shuffles that keeping the order takes, and two results are put in place at once.
+   The last element of an odd number stays the last. A NaN must have no bit set in its lower half, as all have that come
+   of bfloat16s and arithmetic: its rounding adds nothing then. */
+static void
+widen_bf16_pairs(size_t n, const uint16_t *upper, float *x)
+{
+    const size_t pairs = n / 2;
+    float *first = x, *second = x + pairs;
+    FA_INDEPENDENT
+    for (size_t i = 0; i < pairs; i++) {
+        uint32_t pair;
+        memcpy(&pair, upper + 2 * i, sizeof pair);
+        first[i] = fa_from_bits_f32(pair << 16);
+        second[i] = fa_from_bits_f32(pair & 0xffff0000u);
+    }
+    widen_bf16(n % 2, upper + 2 * pairs, x + 2 * pairs);
+}
+
+/* Subtracting it makes signalling NaNs quiet, and leaves everything else as it is. The compiler must not know its value:
+   it would leave out the subtraction. */
+static volatile const float zero = 0;
+
+FA_INLINE uint32_t
+rounded_to_bf16(float x, float subtracted)
+{
+    const uint32_t bits = fa_bits_of_f32(x - subtracted);
+    return bits + 0x7fffu + ((bits >> 16) & 1u);
+}
+
+static void
+narrow_bf16_pairs(size_t n, const float *x, uint16_t *upper)
+{
+    const size_t pairs = n / 2;
+    const float *first = x, *second = x + pairs, nothing = zero;
+    FA_INDEPENDENT
+    for (size_t i = 0; i < pairs; i++) {
+        const uint32_t low = rounded_to_bf16(first[i], nothing) >> 16;
+        const uint32_t pair = low | (rounded_to_bf16(second[i], nothing) & 0xffff0000u);
+        memcpy(upper + 2 * i, &pair, sizeof pair);
+    }
+    narrow_bf16(n % 2, x + 2 * pairs, upper + 2 * pairs);
+}

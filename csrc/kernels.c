@@ -39,4 +39,5 @@ const fa_isa FA_PASTE(fa_isa_, FA_ISA) = {
     .column_loss_f64 = {cross_entropy_f64_columns, cross_entropy_backward_f64_columns},
     .f16 = {widen_f16, narrow_f16},
     .bf16 = {widen_bf16, narrow_bf16},
+    .bf16_pairs = {widen_bf16_pairs, narrow_bf16_pairs},
 };

@@ -4,6 +4,7 @@
 #include "staging.h"
 #include "threads.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -26,54 +27,102 @@ typedef struct {
     int count; /* operands: inputs, then outputs */
 } job;
 
+/* Whether all arrays hold bfloat16s side by side: they may pass the kernel in any order. A scalar of float32 that is NaN
+   may have any bits. */
+static bool
+in_pairs(const job *j)
+{
+    const int inputs = j->loop->kernel->input_count;
+    for (int k = 0; k < j->count; k++) {
+        const char type = j->loop->types[k];
+        const bool is_scalar = k < inputs && j->steps[k] == 0;
+        if (is_scalar ? type == 'f' && isnan(*(const float *)j->arrays[k])
+                      : type != 'E' || j->steps[k] != sizeof(uint16_t))
+            return false;
+    }
+    return true;
+}
+
 /* Fetch what the next block reads while the kernel computes this one. */
 static inline void
 prefetch(const char *first, ptrdiff_t bytes)
 {
-    if (bytes <= (ptrdiff_t)(STAGE * sizeof(double)))
-        for (ptrdiff_t at = 0; at < bytes; at += CACHE_LINE)
-            __builtin_prefetch(first + at);
+    for (const char *line = first; line < first + bytes; line += CACHE_LINE)
+        __builtin_prefetch(line);
 }
+
+/* An operand on its way through a buffer. */
+typedef struct {
+    int operand;
+    const fa_conversion *conversion; /* of neighbours in a 16-bit type; NULL: fa_gather, fa_scatter */
+    ptrdiff_t prefetched;            /* bytes of the next block, unless they lie far apart */
+} transfer;
 
 static void
 run_range(void *context, size_t begin, size_t end)
 {
     const job *j = context;
     const int inputs = j->loop->kernel->input_count;
-    const char type = j->loop->kernel->type;
+    const char type = j->loop->kernel->type, *types = j->loop->types;
     const ptrdiff_t size = (ptrdiff_t)fa_type_size(type);
     _Alignas(64) char buffers[FA_MAX_OPERANDS][LONG_STAGE * sizeof(double)];
-    bool staged[FA_MAX_OPERANDS], any_staged = false, any_moved = false;
+    bool staged[FA_MAX_OPERANDS], any_staged = false;
+    transfer moved[FA_MAX_OPERANDS];
+    int moved_count = 0, moved_inputs = 0;
     const fa_environment environment = fa_enter();
 
     for (int k = 0; k < j->count; k++) {
-        staged[k] = j->steps[k] != size || j->loop->types[k] != type;
+        staged[k] = j->steps[k] != size || types[k] != type;
         any_staged |= staged[k];
-        any_moved |= staged[k] && j->steps[k] != 0;
+        if (!staged[k] || (k < inputs && j->steps[k] == 0))
+            continue;
+        const bool direct = types[k] != type && j->steps[k] == (ptrdiff_t)sizeof(uint16_t);
+        const bool dense = j->steps[k] > 0 && j->steps[k] <= (ptrdiff_t)sizeof(double);
+        moved[moved_count++] = (transfer){
+            .operand = k,
+            .conversion = direct ? fa_conversion_of(types[k]) : NULL,
+            .prefetched = dense ? STAGE * j->steps[k] : 0,
+        };
+        moved_inputs += k < inputs;
     }
-    const size_t length = end - begin, stage = any_moved ? STAGE : LONG_STAGE;
+    if (moved_count > 0 && in_pairs(j))
+        for (int m = 0; m < moved_count; m++)
+            moved[m].conversion = &fa_current_isa->bf16_pairs;
+    const size_t length = end - begin, stage = moved_count > 0 ? STAGE : LONG_STAGE;
     const size_t block = any_staged && stage < length ? stage : length;
-    /* A scalar operand fills its buffer once. */
-    for (int k = 0; k < inputs; k++)
-        if (staged[k] && j->steps[k] == 0)
-            fa_gather(block, j->arrays[k], 0, j->loop->types[k], buffers[k], type);
+    char *arrays[FA_MAX_OPERANDS];
+    void *pointers[FA_MAX_OPERANDS];
+    for (int k = 0; k < j->count; k++) {
+        arrays[k] = j->arrays[k] + (ptrdiff_t)begin * j->steps[k];
+        pointers[k] = staged[k] ? buffers[k] : arrays[k];
+        if (k < inputs && staged[k] && j->steps[k] == 0) /* a scalar fills its buffer once */
+            fa_gather(block, arrays[k], 0, types[k], buffers[k], type);
+    }
     for (size_t i = begin; i < end; i += block) {
         const size_t n = end - i < block ? end - i : block;
-        void *pointers[FA_MAX_OPERANDS];
-        for (int k = 0; k < j->count; k++) {
-            char *array = j->arrays[k] + (ptrdiff_t)i * j->steps[k];
-            pointers[k] = staged[k] ? buffers[k] : array;
-            if (staged[k] && k < inputs && j->steps[k] != 0)
-                fa_gather(n, array, j->steps[k], j->loop->types[k], buffers[k], type);
+        const bool next_is_whole = i + 2 * STAGE <= end;
+        for (int m = 0; m < moved_inputs; m++) {
+            const int k = moved[m].operand;
+            if (moved[m].conversion != NULL)
+                moved[m].conversion->widen(n, (const uint16_t *)arrays[k], (float *)buffers[k]);
+            else
+                fa_gather(n, arrays[k], j->steps[k], types[k], buffers[k], type);
         }
-        if (any_moved && i + block + STAGE <= end)
-            for (int k = 0; k < j->count; k++)
-                prefetch(j->arrays[k] + (ptrdiff_t)(i + block) * j->steps[k], STAGE * j->steps[k]);
+        for (int m = 0; m < moved_count && next_is_whole; m++)
+            prefetch(arrays[moved[m].operand] + moved[m].prefetched, moved[m].prefetched);
         fa_call(j->kernel, n, j->count, pointers);
-        for (int k = inputs; k < j->count; k++)
-            if (staged[k])
-                fa_scatter(n, j->arrays[k] + (ptrdiff_t)i * j->steps[k], j->steps[k], j->loop->types[k], buffers[k],
-                           type);
+        for (int m = moved_inputs; m < moved_count; m++) {
+            const int k = moved[m].operand;
+            if (moved[m].conversion != NULL)
+                moved[m].conversion->narrow(n, (const float *)buffers[k], (uint16_t *)arrays[k]);
+            else
+                fa_scatter(n, arrays[k], j->steps[k], types[k], buffers[k], type);
+        }
+        for (int k = 0; k < j->count; k++) {
+            arrays[k] += (ptrdiff_t)block * j->steps[k];
+            if (!staged[k])
+                pointers[k] = arrays[k];
+        }
     }
     fa_leave(environment);
 }

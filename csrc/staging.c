@@ -54,9 +54,8 @@ scatter_same(size_t n, char *target, ptrdiff_t step, size_t size, const void *bu
         SPREAD_STRIDED(uint16_t);
 }
 
-/* The 16-bit types are computed in float32. */
-static const fa_conversion *
-conversion(char type)
+const fa_conversion *
+fa_conversion_of(char type)
 {
     return type == 'E' ? &fa_current_isa->bf16 : &fa_current_isa->f16;
 }
@@ -73,14 +72,14 @@ fa_gather(size_t n, const char *source, ptrdiff_t step, char type, void *buffer,
     }
     float *x = buffer;
     if (step == sizeof(uint16_t)) {
-        conversion(type)->widen(n, (const uint16_t *)source, x);
+        fa_conversion_of(type)->widen(n, (const uint16_t *)source, x);
         return;
     }
     for (size_t i = 0; i < n; i += PACKED) {
         const size_t count = n - i < PACKED ? n - i : PACKED;
         uint16_t packed[PACKED];
         gather_same(count, source + (ptrdiff_t)i * step, step, sizeof *packed, packed);
-        conversion(type)->widen(count, packed, x + i);
+        fa_conversion_of(type)->widen(count, packed, x + i);
     }
 }
 
@@ -93,13 +92,13 @@ fa_scatter(size_t n, char *target, ptrdiff_t step, char type, const void *buffer
     }
     const float *x = buffer;
     if (step == sizeof(uint16_t)) {
-        conversion(type)->narrow(n, x, (uint16_t *)target);
+        fa_conversion_of(type)->narrow(n, x, (uint16_t *)target);
         return;
     }
     for (size_t i = 0; i < n; i += PACKED) {
         const size_t count = n - i < PACKED ? n - i : PACKED;
         uint16_t packed[PACKED];
-        conversion(type)->narrow(count, x + i, packed);
+        fa_conversion_of(type)->narrow(count, x + i, packed);
         scatter_same(count, target + (ptrdiff_t)i * step, step, sizeof *packed, packed);
     }
 }

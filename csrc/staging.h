@@ -7,6 +7,9 @@
 /* Bytes of an element of a type character: 'e', 'E', 'f', 'd' or '?'. */
 size_t fa_type_size(char type);
 
+/* Of a 16-bit type: these are computed in float32. */
+const fa_conversion *fa_conversion_of(char type);
+
 /* n elements of `type`, `step` bytes apart, to or from a contiguous buffer of the kernel's type 'f' or 'd'. */
 void fa_gather(size_t n, const char *source, ptrdiff_t step, char type, void *buffer, char kernel_type);
 void fa_scatter(size_t n, char *target, ptrdiff_t step, char type, const void *buffer, char kernel_type);

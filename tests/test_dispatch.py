@@ -223,6 +223,32 @@ def test_16_bit_results_are_rounded_to_nearest_even(isa: str, select: Any) -> No
                 assert_same_bits(out[short_runs], rounded[short_runs])
 
 
+@pytest.mark.parametrize("isa", KNOWN)
+def test_bfloat16_that_passes_in_pairs_is_rounded_the_same(
+    isa: str, select: Any
+) -> None:
+    dtype = pytest.importorskip("ml_dtypes").bfloat16
+    select(isa)
+    sizes = np.arange(0x8000, 0x10000, dtype=np.uint16).view(dtype)  # -0 to NaN
+    with np.errstate(all="ignore"):
+        for slope in np.float32([1, 1 + 2**-8, 1 + 3 * 2**-8, 1 / 3, 2.0**-120]):
+            exact = np.float32(sizes) * slope  # with ties, and subnormal numbers
+            for n in (sizes.size, 1001, 1):
+                assert_same_bits(
+                    fa.leaky_relu(sizes[-n:], slope), exact[-n:].astype(dtype)
+                )
+
+
+@pytest.mark.parametrize("bits", [0x7F800001, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFF8000])
+def test_a_nan_parameter_of_any_bits_stays_nan_in_bfloat16(bits: int) -> None:
+    dtype = pytest.importorskip("ml_dtypes").bfloat16
+    nan = np.array(bits, np.uint32).view(np.float32)
+    x = np.full(100, -1, dtype)
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(np.float32(fa.leaky_relu(x, nan))).all()
+        assert np.isnan(np.float32(fa.threshold(x, 0.0, nan))).all()
+
+
 def test_baseline_is_within_two_ulp_in_float32(c_call: Call, select: Any) -> None:
     """It rounds an fma through double, which is one ULP off where that meets a tie."""
     expected = _on(select, AVAILABLE[0], c_call, np.float32)
@@ -330,6 +356,6 @@ def test_the_compiler_vectorises_every_kernel(isa: str, tmp_path: Path) -> None:
     assert not scalar, f"not vectorised with {WIDTHS[isa]} bytes on {isa}: {scalar}"
     conversions = (ROOT / "csrc" / "conversions.h").read_text().splitlines()
     loops = {i + 2 for i, line in enumerate(conversions) if "FA_INDEPENDENT" in line}
-    assert len(loops) == 2, "bfloat16 to float32 and back"
+    assert len(loops) == 4, "bfloat16 to float32 and back, in order and in pairs"
     vectorised = _vectorised_lines(report.read_text(), "conversions.h", WIDTHS[isa])
     assert loops <= vectorised
