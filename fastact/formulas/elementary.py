@@ -336,25 +336,34 @@ def exp_full_range(x: Value) -> Value:
     x = clamp_low(clamp_high(x, by_dtype(89.0, 710.0)), lowest_exponent())
     negative = x < 0
     magic = where(negative, _biased_magic(lift()), _biased_magic(-2))
-    return _times_exp(1.0, x, None, magic) * where(negative, lower(), 4.0)
+    r, n_bits = _reduce_to_value(x, None, magic)
+    power = _power(n_bits)
+    scaled = fma(_expm1_of_reduced(r), power, power)
+    return scaled * where(negative, lower(), 4.0)
 
 
-def expm1_sum(x: Value, x_low: Value | None = None) -> Pair:
-    """e^(x + x_low) - 1 for any x whose e^x is small, in fewer operations than `expm1`.
+def expm1_value(factor: Real, x: Value, x_low: Value | None = None) -> Value:
+    """factor (e^(x + x_low) - 1), rounded twice, for an x >= lowest_of_expm1().
 
-    The low part may be a fifth of the high one.
+    factor 2^n is exact, and the sum of factor (2^n - 1) and factor 2^n expm1(r) does
+    not cancel.
     """
+    if x_low is None:
+        r, n_bits = _reduce_to_value(x, None, _biased_magic(0))
+        power = factor * _power(n_bits)
+        return fma(power, _expm1_of_reduced(r), power - factor)
+    # What the quotient has lost may not be rounded as a part of r.
     r, n, n_bits = _reduce_exactly(x, _biased_magic(0))
-    power = _normal_or_zero(n, _power(n_bits))
-    whole = power - 1.0
-    high = fma(power, r, whole)
-    square, square_low = two_product(r, r)
-    series = polynomial(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
-    # The rest's share of e^r is rest e^r, nearly rest (1 + r). Near 0 the rounding error
-    # of r^2 would be the largest beside the last sum's.
+    power = factor * _power(n_bits)
     rest = _rest_of_reduced(n, x_low)
-    curve = fma(square, series, fma(square_low, 0.5, fma(rest, r, rest)))
-    return Pair(high, fma(power, curve, fma(power, r, whole - high)))
+    series = _horner(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
+    tail = fma(r * r, series, fma(rest, r, rest))
+    return fma(power, r, fma(power, tail, power - factor))
+
+
+def lowest_of_expm1() -> float:
+    """Where e^x no longer counts beside 1."""
+    return float(by_dtype(-30.0, -60.0))
 
 
 def tanh_of_half_size(b: Value) -> Value:
