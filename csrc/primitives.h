@@ -26,6 +26,15 @@ typedef uint64_t fa_bits_f64;
 #define FA_INDEPENDENT _Pragma("GCC ivdep") _Pragma("GCC unroll 1")
 #endif
 
+/* Hides from the compiler that a variable is a constant. */
+#if defined(__x86_64__)
+#define FA_OPAQUE(variable) __asm__("" : "+x"(variable))
+#elif defined(__aarch64__)
+#define FA_OPAQUE(variable) __asm__("" : "+w"(variable))
+#else
+#define FA_OPAQUE(variable) (void)0
+#endif
+
 #if defined(__FMA__) || defined(__aarch64__) || defined(FA_HAVE_FMA)
 FA_INLINE fa_f32 fa_fma_f32(fa_f32 a, fa_f32 b, fa_f32 c) { return __builtin_fmaf(a, b, c); }
 FA_INLINE fa_f64 fa_fma_f64(fa_f64 a, fa_f64 b, fa_f64 c) { return __builtin_fma(a, b, c); }

@@ -271,13 +271,41 @@ def unlift(a: Pair) -> Pair:
     return Pair(a.high * lower(), a.low * lower())
 
 
-def exp_value(x: Real, x_low: Real | None = None, *, shift: int = 0) -> Value:
-    """e^(x + x_low) 2^shift as one number, to about 1 ULP, in fewer operations.
+def exp_value(
+    x: Real, x_low: Real | None = None, *, factor: Real = 1.0, shift: int = 0
+) -> Value:
+    """factor e^(x + x_low) 2^shift as one number, to about 1 ULP, in fewer operations.
 
     For a result that is a normal number.
     """
     r, n_bits = _reduce_to_value(real(x), x_low, _biased_magic(shift))
-    return (1.0 + _expm1_of_reduced(r)) * _power(n_bits)
+    power = factor * _power(n_bits)  # exact
+    return fma(_expm1_of_reduced(r), power, power)
+
+
+def one_plus_exp_lowered(x: Value, x_low: Value | None = None) -> Pair:
+    """1 + e^(x + x_low) over 2^lift(), for a clamped x; its high part to 0.8 ULP.
+
+    With e^r = c + (e^r - c) it is (c 2^n + 1) + 2^n (e^r - c). For c = 1 the first sum
+    would lose the 1 at n = 24 (53), where it is half a ULP; just below 1 it is exact
+    for 0 <= n <= 24, and what it loses beyond is small beside the result's ULP.
+    """
+    r, n_bits = _reduce_to_value(x, x_low, _biased_magic(-lift()))
+    power = _power(n_bits)
+    epsilon = by_dtype(2.0**-23, 2.0**-52)
+    curve = _horner(r, (epsilon, 1.0, *by_dtype(EXP_FLOAT32, EXP_FLOAT64)))
+    whole = fma(power, 1.0 - epsilon, lower())
+    high = fma(curve, power, whole)
+    return Pair(high, fma(curve, power, whole - high))
+
+
+def _horner(x: Value, coefficients: Sequence[str | float]) -> Value:
+    """Polynomial from the constant term up in the fewest operations; see `polynomial`."""
+    *rest, last = coefficients
+    result = real(last)
+    for coefficient in reversed(rest):
+        result = fma(result, x, real(coefficient))
+    return result
 
 
 def times_exp(
@@ -308,36 +336,47 @@ def exp_full_range(x: Value) -> Value:
     x = clamp_low(clamp_high(x, by_dtype(89.0, 710.0)), lowest_exponent())
     negative = x < 0
     magic = where(negative, _biased_magic(lift()), _biased_magic(-2))
-    return _times_exp(1.0, x, None, magic) * where(negative, lower(), 4.0)
+    r, n_bits = _reduce_to_value(x, None, magic)
+    power = _power(n_bits)
+    scaled = fma(_expm1_of_reduced(r), power, power)
+    return scaled * where(negative, lower(), 4.0)
 
 
-def expm1_sum(x: Value, x_low: Value | None = None) -> Pair:
-    """e^(x + x_low) - 1 for any x whose e^x is small, in fewer operations than `expm1`.
+def expm1_value(factor: Real, x: Value, x_low: Value | None = None) -> Value:
+    """factor (e^(x + x_low) - 1), rounded twice, for an x >= lowest_of_expm1().
 
-    The low part may be a fifth of the high one.
+    factor 2^n is exact, and the sum of factor (2^n - 1) and factor 2^n expm1(r) does
+    not cancel.
     """
+    if x_low is None:
+        r, n_bits = _reduce_to_value(x, None, _biased_magic(0))
+        power = factor * _power(n_bits)
+        return fma(power, _expm1_of_reduced(r), power - factor)
+    # What the quotient has lost may not be rounded as a part of r.
     r, n, n_bits = _reduce_exactly(x, _biased_magic(0))
-    power = _normal_or_zero(n, _power(n_bits))
-    whole = power - 1.0
-    high = fma(power, r, whole)
-    square, square_low = two_product(r, r)
-    series = polynomial(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
-    # The rest's share of e^r is rest e^r, nearly rest (1 + r). Near 0 the rounding error
-    # of r^2 would be the largest beside the last sum's.
+    power = factor * _power(n_bits)
     rest = _rest_of_reduced(n, x_low)
-    curve = fma(square, series, fma(square_low, 0.5, fma(rest, r, rest)))
-    return Pair(high, fma(power, curve, fma(power, r, whole - high)))
+    series = _horner(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
+    tail = fma(r * r, series, fma(rest, r, rest))
+    return fma(power, r, fma(power, tail, power - factor))
 
 
-def half_of_one_minus_exp(a: Value) -> Value:
-    """(1 - e^(-2a)) / 2 as one number, to about 1 ULP, for a >= 0 and a normal e^(-2a).
+def lowest_of_expm1() -> float:
+    """Where e^x no longer counts beside 1."""
+    return float(by_dtype(-30.0, -60.0))
 
-    Half of everything, so that the factor -2 of the exponent costs nothing: with
-    -2a = n ln 2 - 2h, it is 2^n (-expm1(-2h) / 2) + (1 - 2^n) / 2.
+
+def tanh_of_half_size(b: Value) -> Value:
+    """tanh(b / 2) for b >= 0 and a normal e^-b, to about 1.5 ULP.
+
+    The quotient of 1 - e^-b = (1 - 2^n) - 2^n expm1(r) and 1 + e^-b, -b = n ln 2 + r,
+    neither of which cancels. The low part of ln 2, 0.03 ULP in float32 and 0.2 in
+    float64, counts only where n is small: where it is large, the power is not.
     """
-    power, h, series = _reduce_half(a)
-    curve = fma(h * h, series, h)
-    return fma(power, curve, fma(power, -0.5, 0.5))
+    r, n, n_bits = _reduce_exactly(-b, _biased_magic(0))
+    r = by_dtype(r, fma(-n, split(LN2)[1], r))
+    power, curve = _power(n_bits), _expm1_of_reduced(r)
+    return fma(-power, curve, 1.0 - power) / fma(power, curve, 1.0 + power)
 
 
 def half_of_one_minus_exp_pair(a: Value, a_low: Value | None) -> Pair:
@@ -412,7 +451,9 @@ def _rest_of_reduced(n: Value, x_low: Value | None) -> Value:
 
 
 def _expm1_of_reduced(r: Value) -> Value:
-    return fma(r * r, polynomial(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64)), r)
+    # Eleven steps of Horner's, one after the other, would take longer than Estrin's.
+    series = by_dtype(_horner(r, EXP_FLOAT32), polynomial(r, EXP_FLOAT64))
+    return fma(r * r, series, r)
 
 
 def expm1(reduced: Reduced) -> Pair:

@@ -7,7 +7,6 @@ from .elementary import (
     add_same_sign,
     constant_pair,
     distance_to,
-    divide_by_one_plus,
     exp_lifted,
     exp_value,
     exp_value_lifted_where,
@@ -19,12 +18,12 @@ from .elementary import (
     lowest_exponent,
     multiply,
     one_plus,
+    one_plus_exp_lowered,
     over_one_plus,
     quotient,
     reduce_exp,
     times_pair,
     total,
-    two_product,
     unlift,
 )
 from .language import (
@@ -35,7 +34,6 @@ from .language import (
     copysign,
     fma,
     power_of_two,
-    real,
     where,
 )
 
@@ -43,26 +41,37 @@ from .language import (
 def exp_of_minus_abs(z: Value, z_low: Value | None = None) -> Value:
     """e^-|z + z_low|, lifted."""
     rest = None if z_low is None else where(z < 0, z_low, -z_low)
-    return exp_value(clamp_low(-abs(z), lowest_exponent()), rest, shift=lift())
+    return exp_value(-clamp_high(abs(z), -lowest_exponent()), rest, shift=lift())
 
 
 def logistic(z: Value, z_low: Value | None = None) -> Value:
-    """1 / (1 + e^-(z + z_low)), accurate in both tails.
+    """1 / (1 + e^-(z + z_low)), rounded twice: 1 + e^-z and the quotient.
 
-    With e = e^-|z| it is 1 / (1 + e) on the right and e / (1 + e) on the left.
+    Both are lowered, so that e^-z stays finite where the result is subnormal.
     """
-    lifted = exp_of_minus_abs(z, z_low)
-    numerator = where(z < 0, lifted, power_of_two(lift()))
-    return divide_by_one_plus(numerator, lifted * lower()) * lower()
+    highest = by_dtype(30.0, 60.0)  # from here on it is 1
+    clamped = clamp_low(clamp_high(z, highest), lowest_exponent())
+    low = None if z_low is None else -z_low
+    return lower() / one_plus_exp_lowered(-clamped, low).high
 
 
-def logistic_slope_lifted(z: Value, z_low: Value | None = None) -> Value:
-    """e / (1 + e)^2 of e = e^-|z + z_low|, lifted."""
-    lifted = exp_of_minus_abs(z, z_low)
-    reciprocal, missing = over_one_plus(real(1.0), lifted * lower())
-    high, low = two_product(lifted, reciprocal)
-    rest = fma(low, reciprocal, (high + high) * missing)
-    return fma(high, reciprocal, rest)
+def logistic_slope(
+    z: Value, z_low: Value | None = None, *, factor: float = 1.0
+) -> Value:
+    """A power of two times y (1 - y), y being the logistic function of -|z + z_low|.
+
+    With what its denominator has lost, y would be (1 - lost) y, and the slope
+    y - y (y + lost (1 - 2y)). A constant in the place of 1 - 2y, which lies between 0
+    and 1, leaves at most half of the error where y is small, and adds no more than the
+    error would be where y is 1/2 and hardly depends on it.
+    """
+    rest = None if z_low is None else where(z < 0, -z_low, z_low)
+    size = clamp_high(abs(z), -lowest_exponent())
+    denominator = one_plus_exp_lowered(size, rest)
+    multiple = (factor * lower()) / denominator.high
+    y = multiple * (1 / factor)
+    lost = y * denominator.low  # lowered
+    return fma(-multiple, fma(lost, power_of_two(lift() - 1), y), multiple)
 
 
 def logistic_slope_times_lifted(

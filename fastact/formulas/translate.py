@@ -48,6 +48,19 @@ def operation_count(outputs: Iterable[Value]) -> int:
     return sum(value.operation not in free for value in ordered(outputs))
 
 
+def clamp_bounds(outputs: Iterable[Value]) -> list[Value]:
+    """The constants that values are clamped to."""
+    found = {}
+    for value in ordered(outputs):
+        if value.operation == "where":
+            condition, bound, x = value.arguments
+            ordering = condition.operation in ("lt", "gt")
+            clamps = condition.arguments[0] is x and condition.arguments[1] is bound
+            if ordering and clamps and bound.constant is not None:
+                found[id(bound)] = bound
+    return list(found.values())
+
+
 class _Printer(ABC):
     """What the printers share: names of temporaries and the walk over the graph."""
 
@@ -99,7 +112,15 @@ class CPrinter(_Printer):
 
     end = ";"
 
+    def __init__(self, precision: Precision, bounds: Iterable[Value] = ()) -> None:
+        super().__init__(precision)
+        self.bounds = {id(bound): f"bound{i}" for i, bound in enumerate(bounds)}
+
     def literal(self, value: Value) -> str:
+        return self.bounds.get(id(value)) or self.number(value)
+
+    def number(self, value: Value) -> str:
+        """A constant's digits."""
         if value.kind != "real":
             return str(int(value.constant))
         number: float = value.constant
@@ -185,8 +206,16 @@ class NumbaPrinter(_Printer):
 def c_kernel(kernel: Kernel, precision: Precision) -> str:
     """One kernel as C: a loop over whole blocks, and the function that adds the tail."""
     _, outputs = kernel.record(precision)
-    printer = CPrinter(precision)
+    bounds = clamp_bounds(outputs)
+    printer = CPrinter(precision, bounds)
     body = "".join(f"            {line}\n" for line in printer.statements(outputs))
+    # gcc makes a clamp one instruction, and not a comparison and a blend, only where it
+    # does not know the bound.
+    opaque = "".join(
+        f"    fa_{precision} {printer.literal(bound)} = {printer.number(bound)};\n"
+        f"    FA_OPAQUE({printer.literal(bound)});\n"
+        for bound in bounds
+    )
     used = [name for name in kernel.inputs if name in printer.names.values()]
     arrays = [*kernel.inputs, *(f"out_{name}" for name in kernel.outputs)]
     real = f"fa_{precision}"
@@ -216,7 +245,7 @@ def c_kernel(kernel: Kernel, precision: Precision) -> str:
 static FA_NOINLINE void
 {name}_blocks(size_t n, {declared})
 {{
-    for (; n > 0; n -= FA_BLOCK({precision}){step}) {{
+{opaque}    for (; n > 0; n -= FA_BLOCK({precision}){step}) {{
         FA_INDEPENDENT
         for (int i = 0; i < FA_BLOCK({precision}); i++) {{
 {loads}{body}{stores}        }}

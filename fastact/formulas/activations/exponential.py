@@ -6,15 +6,15 @@ from ..elementary import (
     Pair,
     constant_pair,
     exp_full_range,
-    exp_lifted,
     exp_value,
     expm1,
-    expm1_sum,
+    expm1_value,
     fast_two_sum,
     lift,
     line,
     lower,
     lowest_exponent,
+    lowest_of_expm1,
     multiply,
     pair,
     reduce_exp,
@@ -36,7 +36,6 @@ from ..language import (
     fma,
     nan_from,
     real,
-    split,
     where,
 )
 
@@ -46,30 +45,23 @@ def expm1_below_zero(x: Value) -> Pair:
     return expm1(reduce_exp(clamp_low(clamp_high(x, 0.0), lowest_exponent())))
 
 
-def times_sum(factor: Real, a: Pair) -> Value:
-    """A factor times a sum whose low part need not be small, rounded once."""
-    if real(factor).constant == 1:
-        return total(a)
-    high, low = fast_two_sum(*a)
-    return fma(factor, high, factor * low)
-
-
-def exp_below_zero(x: Value, factor: Pair) -> Value:
-    """factor * e^min(x, 0)."""
-    exponent = clamp_low(clamp_high(x, 0.0), lowest_exponent())
-    lifted = exp_lifted(reduce_exp(exponent))
-    if factor.high.constant is not None:
-        return total(multiply(factor, lifted)) * lower()
+def exp_below_zero(x: Value, factor: Real) -> Value:
+    """factor * e^x for x <= 0."""
+    factor = real(factor)
+    exponent = clamp_low(x, lowest_exponent())
+    if factor.constant is not None:
+        return exp_value(exponent, factor=factor, shift=lift()) * lower()
     # A large factor is lowered first, or the product would overflow; and it must not
     # bring back what has been clamped.
-    large = abs(factor.high) > 1
+    large = abs(factor) > 1
     first, last = where(large, lower(), 1.0), where(large, 1.0, lower())
-    lowered = Pair(factor.high * first, factor.low * first)
-    return where(x < lowest_exponent(), 0.0, total(multiply(lowered, lifted)) * last)
+    lifted = exp_value(exponent, factor=factor * first, shift=lift())
+    return where(x < lowest_exponent(), 0.0, lifted * last)
 
 
 @activation(
     formula="x for x > 0, else alpha (exp(x) - 1)",
+    backward_bound=2.0,
     source="Clevert, Unterthiner and Hochreiter 2015, arXiv:1511.07289",
     kinks={"0": "alpha"},
     from_output_requires={"alpha": ">= 0"},
@@ -78,13 +70,12 @@ def exp_below_zero(x: Value, factor: Pair) -> Value:
 )
 def elu(x: Value, alpha: Real = 1.0) -> Value:
     """Exponential linear unit."""
-    curve = expm1_sum(clamp_low(clamp_high(x, 0.0), lowest_exponent()))
-    return where(x > 0, x, times_sum(alpha, curve))
+    return where(x > 0, x, expm1_value(alpha, clamp_low(x, lowest_of_expm1())))
 
 
 @elu.derivative
 def elu_derivative(x: Value, alpha: Real) -> Value:
-    return where(x > 0, 1.0, exp_below_zero(x, pair(alpha)))
+    return where(x > 0, 1.0, exp_below_zero(x, alpha))
 
 
 @elu.derivative_from_output
@@ -105,6 +96,7 @@ SELU_LAMBDA_ALPHA = "1.75809934084737685994021752081231934206024581"
     formula="lambda x for x > 0, else lambda alpha (exp(x) - 1); lambda = 1.0507009873554"
     "805, alpha = 1.6732632423543772",
     bound=2.0,
+    backward_bound=2.0,
     source="Klambauer et al. 2017, arXiv:1706.02515",
     kinks={"0": "1.75809934084737685994021752081231934206024581"},
     plain="1.0507009873554805 * np.where("
@@ -114,16 +106,13 @@ SELU_LAMBDA_ALPHA = "1.75809934084737685994021752081231934206024581"
 )
 def selu(x: Value) -> Value:
     """Self-normalising exponential linear unit."""
-    high, low = split(SELU_LAMBDA)
-    # The low part's product must stay finite: inf - inf would be NaN.
-    right = fma(high, x, low * clamp_high(x, by_dtype(1e38, 1e308)))
-    negative = multiply(constant_pair(SELU_LAMBDA_ALPHA), expm1_below_zero(x))
-    return where(x > 0, right, total(negative))
+    negative = expm1_value(real(SELU_LAMBDA_ALPHA), clamp_low(x, lowest_of_expm1()))
+    return where(x > 0, real(SELU_LAMBDA) * x, negative)
 
 
 @selu.derivative
 def selu_derivative(x: Value) -> Value:
-    negative = exp_below_zero(x, constant_pair(SELU_LAMBDA_ALPHA))
+    negative = exp_below_zero(x, real(SELU_LAMBDA_ALPHA))
     return where(x > 0, real(SELU_LAMBDA), negative)
 
 
@@ -135,6 +124,8 @@ def selu_derivative_from_output(y: Value) -> Value:
 
 @activation(
     formula="exp(x)",
+    bound=2.0,
+    backward_bound=2.0,
     source="",
     aliases=("exponential",),
     plain="np.exp(x)",
@@ -155,15 +146,18 @@ def exp_derivative_from_output(y: Value) -> Value:
     return y
 
 
-def ratio(x: Value, divisor: Real) -> tuple[Value, Value | None]:
-    """x / divisor, clamped for exponentials, and what its rounding lost.
+def ratio(
+    x: Value, divisor: Real, lowest: float | None = None
+) -> tuple[Value, Value | None]:
+    """x / divisor below zero, clamped for exponentials, and what its rounding lost.
 
     For the constant 1 it has lost nothing.
     """
     quotient = x / divisor
-    # As low as e^x may be lifted: a large factor must not bring back what is clamped.
-    lowest = by_dtype(-130.0, -795.0)
-    clamped = clamp_low(clamp_high(quotient, 0.0), lowest)
+    if lowest is None:
+        # As low as e^x may be lifted: a large factor must not bring back what is clamped.
+        lowest = float(by_dtype(-130.0, -795.0))
+    clamped = clamp_low(quotient, lowest)
     if real(divisor).constant == 1:
         return clamped, None
     # What has been clamped, an infinity perhaps, has nothing to add.
@@ -187,8 +181,8 @@ def linear_limit() -> float:
 )
 def celu(x: Value, alpha: Real = 1.0) -> Value:
     """Continuously differentiable exponential linear unit."""
-    curve = expm1_sum(*ratio(x, alpha))
-    return where(x / alpha > linear_limit(), x, times_sum(alpha, curve))
+    curve = expm1_value(alpha, *ratio(x, alpha, lowest_of_expm1()))
+    return where(x / alpha > linear_limit(), x, curve)
 
 
 @celu.derivative
@@ -226,8 +220,8 @@ def celu_by_alpha(x: Value, alpha: Real) -> Value:
 )
 def pelu(x: Value, a: Real = 1.0, b: Real = 1.0) -> Value:
     """Parametric exponential linear unit."""
-    curve = expm1_sum(*ratio(x, b))
-    return where(x / b > linear_limit(), real(a) / b * x, times_sum(a, curve))
+    curve = expm1_value(a, *ratio(x, b, lowest_of_expm1()))
+    return where(x / b > linear_limit(), real(a) / b * x, curve)
 
 
 @pelu.derivative

@@ -45,7 +45,7 @@ from ..language import (
 from ..logistic import (
     SILU_ROOT,
     exp_of_minus_abs,
-    logistic_slope_lifted,
+    logistic_slope,
     one_minus_right,
     silu_slope,
     times_logistic,
@@ -99,7 +99,7 @@ def swish_derivative(x: Value, beta: Real) -> Value:
 def swish_by_beta(x: Value, beta: Real) -> Value:
     z, z_low = exact_product(beta, x)
     # x^2 grows much more slowly than e^-|z| falls, but inf * 0 would be NaN.
-    slope = x * logistic_slope_lifted(z, z_low) * lower() * x
+    slope = x * logistic_slope(z, z_low) * x
     return where(abs(z) > -lowest_exponent(), 0.0, slope)
 
 

@@ -10,12 +10,10 @@ from ..elementary import (
     LOG1P_FLOAT64,
     Pair,
     clamp_size,
-    divide_by_one_plus,
     exact_product,
     exact_quotient,
     fast_two_sum,
     finite_times_pair,
-    half_of_one_minus_exp,
     half_of_one_minus_exp_pair,
     lift,
     lower,
@@ -23,6 +21,7 @@ from ..elementary import (
     pair,
     quotient,
     scale,
+    tanh_of_half_size,
     two_product,
     two_sum,
 )
@@ -50,7 +49,11 @@ from ..language import (
     subtract_integers,
     where,
 )
-from ..logistic import logistic, logistic_slope_lifted, logistic_slope_times_lifted
+from ..logistic import (
+    logistic,
+    logistic_slope,
+    logistic_slope_times_lifted,
+)
 
 
 @activation(
@@ -69,7 +72,7 @@ def sigmoid(x: Value) -> Value:
 
 @sigmoid.derivative
 def sigmoid_derivative(x: Value) -> Value:
-    return logistic_slope_lifted(x) * lower()
+    return logistic_slope(x)
 
 
 @sigmoid.derivative_from_output
@@ -87,14 +90,13 @@ def sigmoid_derivative_from_output(y: Value) -> Value:
 )
 def tanh(x: Value) -> Value:
     """Hyperbolic tangent."""
-    # tanh(a) = m / (1 - m), m = -expm1(-2a) / 2; beyond 25 it is 1 to any precision here
-    m = half_of_one_minus_exp(clamp_high(abs(x), 25.0))
-    return copysign(divide_by_one_plus(m, -m), x)
+    # beyond 25 it is 1 to any precision here
+    return copysign(tanh_of_half_size(clamp_high(abs(x + x), 50.0)), x)
 
 
 @tanh.derivative
 def tanh_derivative(x: Value) -> Value:
-    return logistic_slope_lifted(x + x) * (4.0 * lower())
+    return logistic_slope(x + x, factor=4.0)
 
 
 @tanh.derivative_from_output
@@ -169,7 +171,7 @@ def scaled_tanh_by_alpha(x: Value, alpha: Real, beta: Real) -> Value:
 def scaled_tanh_by_beta(x: Value, alpha: Real, beta: Real) -> Value:
     z, z_low = exact_product(beta, x)
     z, z_low = twice(z, z_low)
-    slope = x * logistic_slope_lifted(z, z_low) * (4.0 * lower())
+    slope = x * logistic_slope(z, z_low, factor=4.0)
     # x grows much more slowly than e^-|z| falls, but inf * 0 would be NaN.
     return where(abs(z) > -lowest_exponent(), 0.0, alpha * slope)
 
@@ -192,7 +194,7 @@ def softcap(x: Value, cap: Real) -> Value:
 @softcap.derivative
 def softcap_derivative(x: Value, cap: Real) -> Value:
     z = twice(*exact_quotient(pair(x), cap))
-    return logistic_slope_lifted(*z) * (4.0 * lower())
+    return logistic_slope(*z, factor=4.0)
 
 
 @softcap.derivative_from_output
@@ -212,7 +214,7 @@ def softcap_by_cap(x: Value, cap: Real) -> Value:
     z, z_low = exact_quotient(pair(x), cap)
     z = clamp_size(z, -lowest_exponent())
     w, w_low = z + z, z_low + z_low
-    s = logistic_slope_lifted(w, w_low) * lower()
+    s = logistic_slope(w, w_low)
     series = polynomial(w * w, by_dtype(SINH_FLOAT32, SINH_FLOAT64))
     high, low = tanh_of_sum(z, z_low)
     far = fma(z * -4.0, s, high) + fma(z_low * -4.0, s, low)
@@ -317,7 +319,7 @@ def logit_derivative(x: Value) -> Value:
 @logit.derivative_from_output
 def logit_derivative_from_output(y: Value) -> Value:
     # 2 + e^y + e^-y = (1 + e)^2 / e, e = e^-|y|
-    return power_of_two(lift()) / logistic_slope_lifted(y)
+    return power_of_two(lift()) / logistic_slope(y, factor=2.0 ** lift())
 
 
 @activation(
