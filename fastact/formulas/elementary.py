@@ -358,6 +358,12 @@ def half_of_one_minus_exp(a: Value) -> Value:
     return fma(power, curve, fma(power, -0.5, 0.5))
 
 
+def exp_of_minus_double(a: Value) -> Value:
+    """e^(-2a) for a >= 0 and a normal e^(-2a), accurate beside 1 if not by itself."""
+    power, h, series = _reduce_half(a)
+    return fma(fma(h * h, series, h), -2.0 * power, power)
+
+
 def half_of_one_minus_exp_pair(a: Value, a_low: Value | None) -> Pair:
     """(1 - e^(-2 (a + a_low))) / 2 as a sum, to about a quarter of an ULP.
 
