@@ -92,6 +92,12 @@ def exp_target(r: mpf) -> tuple[mpf, mpf]:
     return (mp.expm1(r) - r) / r**2, r**2 / abs(mp.expm1(r))
 
 
+def log1p_float32_target(u: mpf) -> tuple[mpf, mpf]:
+    if u == 0:
+        return mpf(-1) / 2, mpf(0)
+    return (mp.log1p(u) - u) / u**2, u**2 / mp.log1p(u)
+
+
 def log1p_target(z: mpf) -> tuple[mpf, mpf]:
     if z == 0:
         return mpf(1) / 3, mpf(0)
@@ -365,12 +371,12 @@ FITS = {
         fixed=[mpf(1) / 2, None],
     ),
     "log1p": Fit(
-        what="log1p(u) = 2 (s + s^3 P(s^2)), s = u/(2+u), u in [0, 1]; "
-        "error relative to log1p(u)",
-        target=dict.fromkeys(DIGITS, log1p_target),
-        interval=dict.fromkeys(DIGITS, (mpf(0), mpf(1) / 9)),
-        bits={"float32": 28, "float64": 57},
-        start={"float32": 1, "float64": 5},
+        what="log1p(u) = u + u^2 P(u), in float64 2 (s + s^3 P(s^2)), s = u/(2+u), "
+        "u in [0, 1]; error relative to log1p(u)",
+        target={"float32": log1p_float32_target, "float64": log1p_target},
+        interval={"float32": (mpf(0), mpf(1)), "float64": (mpf(0), mpf(1) / 9)},
+        bits={"float32": 27, "float64": 57},
+        start={"float32": 7, "float64": 5},
     ),
     "erf": Fit(
         what="erf(t) = 1 - exp(-2t (1/sqrt(pi) + t P(t))), 0 <= t <= 4 (6 in float64); "

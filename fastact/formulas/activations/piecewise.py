@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from ..elementary import fast_two_sum, line, slope_times, slope_where, two_sum
+from ..elementary import (
+    constant_pair,
+    fast_two_sum,
+    line,
+    rounded_product,
+    scale,
+    slope_times,
+    slope_where,
+    two_sum,
+)
 from ..entry import activation
 from ..language import (
     INFINITY,
@@ -232,8 +241,7 @@ def prelu_by_weight(x: Value, weight: Real) -> Value:
 )
 def hardswish(x: Value) -> Value:
     """Piecewise quadratic approximation of silu."""
-    shifted = fast_two_sum(3.0, clamp_low(clamp_high(x, 3.0), -3.0))
-    inner = fma(x, shifted.high, x * shifted.low) / 6.0
+    inner = rounded_product(constant_pair("1/6"), scale(x, fast_two_sum(3.0, x)))
     return where(x >= 3, x, where(x <= -3, -0.0, inner))
 
 

@@ -8,6 +8,7 @@ from ..elementary import (
     add_same_sign,
     around_root,
     divide_by_one_plus,
+    exp_of_minus_double,
     exp_value,
     fast_two_sum,
     fma_exact,
@@ -32,6 +33,7 @@ from ..language import (
     clamp_low,
     copysign,
     fma,
+    horner,
     nan_from,
     polynomial,
     power_of_two,
@@ -271,13 +273,13 @@ def logcosh(x: Value) -> Value:
     """Logarithm of the hyperbolic cosine: half a parabola, then |x| - log(2)."""
     a = abs(x)
     square = a * a
-    series = polynomial(square, by_dtype(LOGCOSH_FLOAT32, LOGCOSH_FLOAT64))
+    scheme = by_dtype(horner, polynomial)
+    series = scheme(square, by_dtype(LOGCOSH_FLOAT32, LOGCOSH_FLOAT64))
     near = fma(square, square * series, 0.5 * square)
     # a - log(2) + log(1 + e^-2a)
-    u = exp_value(-2.0 * clamp_high(a, 25.0))
-    series = polynomial(u, by_dtype(LOGCOSH_TAIL_FLOAT32, LOGCOSH_TAIL_FLOAT64))
-    ln2_high, ln2_low = split(LN2)
-    return where(a <= 1, near, (a - ln2_high) + fma(u, series, -ln2_low))
+    u = exp_of_minus_double(clamp_high(a, 25.0))
+    series = scheme(u, by_dtype(LOGCOSH_TAIL_FLOAT32, LOGCOSH_TAIL_FLOAT64))
+    return where(a <= 1, near, fma(u, series, a - real(LN2)))
 
 
 @logcosh.derivative

@@ -21,7 +21,7 @@ from ..language import (
     real,
     where,
 )
-from ..logistic import half_softplus_tail, logistic, softplus_tail
+from ..logistic import logistic, softplus_tail, softplus_tail_pair
 
 
 @activation(
@@ -44,8 +44,8 @@ def softplus(x: Value, beta: Real = 1.0) -> Value:
     tiny = abs(real(beta)) < power_of_two(-60)
     first, last = where(tiny, lower(), 1.0), where(tiny, 1.0, lower())
     first = where(z < lowest_exponent(), 0.0, first)
-    half = half_softplus_tail(z, z_low)
-    tail, tail_low = 2.0 * first * half.high, 2.0 * first * half.low
+    high, low = softplus_tail_pair(z, z_low)
+    tail, tail_low = first * high, first * low
     ratio = tail / beta
     lost = (fma(-ratio, beta, tail) + tail_low) / beta
     lost = where(lost == lost, lost, 0.0)  # inf - inf is NaN
