@@ -410,3 +410,15 @@ def polynomial(x: Real, coefficients: Sequence[str | float]) -> Value:
         if len(terms) > 1:
             power = power * power
     return terms[0]
+
+
+def horner(x: Real, coefficients: Sequence[str | Real]) -> Value:
+    """Polynomial with coefficients from the constant term up, by Horner's scheme.
+
+    No powers of x: fewer operations than `polynomial`, one after the other. For long
+    polynomials beside which a kernel has other work that does not wait for them.
+    """
+    *others, last = [real(coefficient) for coefficient in coefficients]
+    for term in reversed(others):
+        last = fma(last, x, term)
+    return last
