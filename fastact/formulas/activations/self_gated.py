@@ -66,8 +66,8 @@ from ..logistic import (
 )
 def silu(x: Value) -> Value:
     """Sigmoid linear unit."""
-    x = clamp_low(x, lowest_exponent())
-    return times_logistic(x, x)
+    # Its exponential is the one in the derivative: a kernel of both computes it once.
+    return times_logistic(clamp_low(x, lowest_exponent()), x)
 
 
 @silu.derivative
