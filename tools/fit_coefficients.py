@@ -3,8 +3,8 @@
     python tools/fit_coefficients.py [name ...]
 
 Names: roots, exp, log1p, gelu_tail, gelu_slope, erf, logcosh, logcosh_tail, tanhshrink,
-sine, telu_slope, dish_slope (these when no name is given), and gelu_k, which surveys how
-the choice of k changes the gelu fits.
+sine, telu_slope, dish_slope, silu_slope (these when no name is given), and gelu_k,
+which surveys how the choice of k changes the gelu fits.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
 nothing at run time imports it.
 
@@ -190,6 +190,29 @@ def near_root_target(slope: Callable[[mpf], mpf], root: mpf) -> Target:
         # The quotient loses -log10|d| digits; the middle of a grid may be 1e-90.
         at_root = abs(d) < mpf(10) ** -40
         f = mp.diff(slope, root) if at_root else slope(root + d) / d
+        return f, 1 / f
+
+    return target
+
+
+SILU_ROOT = mp.findroot(lambda a: 1 - a / (1 + mp.exp(-a)), mpf("1.278"))
+# Where the constant term happens to lie close to a number of the dtype.
+SILU_MIDDLE = {"float32": mpf(57) / 64, "float64": mpf(25) / 32}
+SILU_EDGE = mpf(63) / 32  # the kernels stop at 39/20, before the error is largest
+
+
+def silu_slope(a: mpf) -> mpf:
+    e = mp.exp(-a)
+    return e * (1 + e - a) / (1 + e) ** 2
+
+
+def silu_slope_target(middle: mpf) -> Target:
+    def target(v: mpf) -> tuple[mpf, mpf]:
+        a = middle - v
+        if abs(a - SILU_ROOT) < mpf(10) ** -40:
+            f = -mp.diff(silu_slope, SILU_ROOT)
+        else:
+            f = silu_slope(a) / (SILU_ROOT - a)
         return f, 1 / f
 
     return target
@@ -448,6 +471,15 @@ FITS = {
         interval=dict.fromkeys(DIGITS, (-(mpf(2) ** -10), mpf(2) ** -10)),
         bits={"float32": 25.4, "float64": 54.5},
         start={"float32": 1, "float64": 3},
+    ),
+    "silu_slope": Fit(
+        what="silu'(-a) = (r - a) P(k - a), r its root, 0 <= a <= 63/32; "
+        "relative error",
+        target={d: silu_slope_target(k) for d, k in SILU_MIDDLE.items()},
+        interval={d: (k - SILU_EDGE, k) for d, k in SILU_MIDDLE.items()},
+        bits={"float32": 26, "float64": 56},
+        start={"float32": 10, "float64": 21},
+        k=SILU_MIDDLE,
     ),
 }
 

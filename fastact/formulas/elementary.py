@@ -326,6 +326,17 @@ def exp_value_in_order(x: Real, x_low: Real | None = None, *, shift: int = 0) ->
     return fma(fma(r * r, series, r), power, power)
 
 
+def exp_factors(
+    x: Real, x_low: Real | None = None, *, shift: int = 0
+) -> tuple[Value, Value]:
+    """2^n 2^shift and p with e^(x + x_low) = 2^n (1 + p), for a normal 2^n 2^shift.
+
+    For a factor f, (f 2^n) p + f 2^n by fma spares the sum 1 + p its rounding.
+    """
+    r, n_bits = _reduce_to_value(real(x), x_low, _biased_magic(shift))
+    return _power(n_bits), _expm1_of_reduced(r)
+
+
 def times_exp(
     factor: Real, x: Value, x_low: Value | None = None, *, shift: int = 0
 ) -> Value:

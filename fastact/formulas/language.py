@@ -412,14 +412,13 @@ def polynomial(x: Real, coefficients: Sequence[str | float]) -> Value:
     return terms[0]
 
 
-def horner(x: Real, coefficients: Sequence[str | float]) -> Value:
-    """Polynomial by Horner's scheme: one operation per coefficient, each after the last.
+def horner(x: Real, coefficients: Sequence[str | Real]) -> Value:
+    """Polynomial with coefficients from the constant term up, by Horner's scheme.
 
-    It takes fewer instructions than Estrin's, and is faster where a processor can look
-    far enough ahead to work on several elements meanwhile.
+    No powers of x: fewer operations than `polynomial`, one after the other. For long
+    polynomials beside which a kernel has other work that does not wait for them.
     """
-    x = real(x)
-    total = real(coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        total = fma(total, x, real(coefficient))
-    return total
+    *others, last = [real(coefficient) for coefficient in coefficients]
+    for term in reversed(others):
+        last = fma(last, x, term)
+    return last

@@ -7,11 +7,14 @@ from .elementary import (
     add_same_sign,
     constant_pair,
     distance_to,
+    exp_factors,
     exp_lifted,
     exp_value,
     exp_value_in_order,
     exp_value_lifted_where,
     expm1,
+    fast_two_sum,
+    fma_exact,
     lift,
     log1p_lifted,
     log1p_lifted_pair,
@@ -34,7 +37,10 @@ from .language import (
     clamp_low,
     copysign,
     fma,
+    horner,
     power_of_two,
+    real,
+    split,
     where,
 )
 
@@ -136,31 +142,101 @@ def times_logistic_of_any(x: Value, z: Value, z_low: Value) -> Value:
     return where(z <= lowest, copysign(0.0, x), product)
 
 
-SILU_ROOT = "1.27846454276107379510935873902298015543947749"
 SILU_EXP_AT_ROOT = "0.278464542761073795109358739022980155439477489"
+SILU_ROOT = "1.27846454276107379510935873902298015543947749"
+# g(a) = e (1 + e - a) / (1 + e)^2, e = e^-a, is (SILU_ROOT - a) SILU_SLOPE(k - a)
+# for 0 <= a <= 63/32, k = 57/64 in float32 and 25/32 in float64
+SILU_SLOPE_AT_ROOT = "0.2178117057198000987797029240732552198181"
+SILU_SLOPE_FLOAT32 = (
+    "2.76493549e-01",
+    "1.52938783e-01",
+    "-4.42602579e-03",
+    "-2.42314991e-02",
+    "-4.27683955e-03",
+    "2.35189591e-03",
+    "9.76306677e-04",
+    "-1.03522383e-04",
+    "-1.24294980e-04",
+    "-7.14621865e-06",
+    "7.08953894e-06",
+)
+SILU_SLOPE_FLOAT64 = (
+    "2.9313600028697434e-01",
+    "1.5108038012472380e-01",
+    "-1.2651055041553758e-02",
+    "-2.5797020732014248e-02",
+    "-2.8225548275027951e-03",
+    "2.9608511995697731e-03",
+    "8.6032517526200933e-04",
+    "-2.2050498044591716e-04",
+    "-1.3905472622474299e-04",
+    "3.0512216400929812e-06",
+    "1.6430150633791526e-05",
+    "2.3001348356137521e-06",
+    "-1.4619268550455884e-06",
+    "-4.8633230073895511e-07",
+    "8.2218979084192739e-08",
+    "6.5598167381103747e-08",
+    "1.6509050749768531e-09",
+    "-6.6567635434124523e-09",
+    "-1.3036085538420748e-09",
+    "4.0386097120095238e-10",
+    "1.9959844887193597e-10",
+    "2.4403874182021644e-11",
+)
 
 
-def silu_slope(z: Value, z_low: Value | None = None) -> Value:
+def silu_slope(z: Value) -> Value:
     """Derivative of z / (1 + e^-z), accurate around its root too.
 
-    With a = |z| and e = e^-a, left of zero it is e (1 + e - a) / (1 + e)^2, and right of
-    zero 1 minus that. At the root, a = r, 1 + e = a, so e^-r = r - 1, and
+    With a = |z| and e = e^-a it is g(a) = e (1 + e - a) / (1 + e)^2 left of zero and
+    1 - g(a) right of it. Near zero and its root g is a polynomial. Beyond, with
+    t = 1 - a and s = e / (1 + e), it is e (t - s (t - a + a s)): s is small, and its
+    rounding errors count that much less.
+    """
+    a = abs(z)
+    root, root_low = split(SILU_ROOT)
+    distance, rest = fast_two_sum(root, -a)  # exact for root < a < 2 root, too
+    series = by_dtype(SILU_SLOPE_FLOAT32, SILU_SLOPE_FLOAT64)
+    first, *others = [real(c) * power_of_two(lift()) for c in series]
+    v = by_dtype(57 / 64, 25 / 32) - a
+    chord = fma_exact(v, horner(v, others), first)
+    root_low = root_low * real(SILU_SLOPE_AT_ROOT) * power_of_two(lift())
+    rest = fma(rest, chord.high, root_low)
+    if by_dtype(False, True):  # float32 is within 2 ULP without
+        rest = fma(distance, chord.low, rest)
+    near = fma(distance, chord.high, rest)
+
+    exponent = clamp_low(-a, lowest_exponent())
+    power, p = exp_factors(exponent, shift=lift())
+    e = fma(power, p, power) * lower()
+    s = e / (1.0 + e)
+    rest = fma(-exponent, s, fma(exponent, 2.0, 1.0))
+    factor = fma(-s, rest, 1.0 + exponent) * power
+    far = fma(factor, p, factor)
+
+    return one_minus_right(z < 0, where(a > 39 / 20, far, near))
+
+
+def silu_slope_of_sum(z: Value, z_low: Value) -> Value:
+    """`silu_slope` at z + z_low, in double-word arithmetic.
+
+    At the root, a = r, 1 + e = a, so e^-r = r - 1, and
     1 + e - a = (r - 1) expm1(r - a) + (r - a): two terms of one sign.
     """
-    negative = z < 0
-    size_low = None if z_low is None else where(negative, -z_low, z_low)
     size = clamp_high(abs(z), -lowest_exponent())
-    distance = distance_to(SILU_ROOT, size, size_low)
+    distance = distance_to(SILU_ROOT, size, where(z < 0, -z_low, z_low))
     reduced = reduce_exp(*distance)
     at_root = constant_pair(SILU_EXP_AT_ROOT)
     lifted = multiply(at_root, exp_lifted(reduced))
     factor = add_same_sign(multiply(at_root, expm1(reduced)), distance)
     base = one_plus(unlift(lifted))
     left = total(quotient(multiply(lifted, factor), multiply(base, base)))
-    return one_minus_right(negative, left)
+    return one_minus_right(z < 0, left)
 
 
 def one_minus_right(negative: Value, left_lifted: Value) -> Value:
     """g(|x|) left of zero and 1 - g(|x|) right of it, from a lifted g."""
-    signed = where(negative, left_lifted, -left_lifted)
-    return fma(signed, lower(), where(negative, 0.0, 1.0))
+    sign = where(negative, lower(), -lower())
+    zero_or_one = fma(sign, -power_of_two(lift() - 1), 0.5)
+    return fma(left_lifted, sign, zero_or_one)

@@ -48,6 +48,7 @@ from ..logistic import (
     logistic_slope,
     one_minus_right,
     silu_slope,
+    silu_slope_of_sum,
     times_logistic,
     times_logistic_of_any,
 )
@@ -56,6 +57,7 @@ from ..logistic import (
 @activation(
     formula="x / (1 + exp(-x))",
     bound=2.0,
+    backward_bound=2.0,
     source="Elfwing, Uchibe and Doya 2017, arXiv:1702.03118",
     aliases=("swish_1", "swish1", "sil"),
     derivative_roots=("-" + SILU_ROOT,),
@@ -64,8 +66,8 @@ from ..logistic import (
 )
 def silu(x: Value) -> Value:
     """Sigmoid linear unit."""
-    x = clamp_low(x, lowest_exponent())
-    return times_logistic(x, x)
+    # Its exponential is the one in the derivative: a kernel of both computes it once.
+    return times_logistic(clamp_low(x, lowest_exponent()), x)
 
 
 @silu.derivative
@@ -76,6 +78,7 @@ def silu_derivative(x: Value) -> Value:
 @activation(
     formula="x / (1 + exp(-beta x))",
     bound=2.0,
+    backward_bound=2.0,
     source="Ramachandran, Zoph and Le 2017, arXiv:1710.05941",
     derivative_roots=("-" + SILU_ROOT,),
     plain="x / (1 + np.exp(-beta * x))",
@@ -92,7 +95,8 @@ def swish(x: Value, beta: Real = 1.0) -> Value:
 
 @swish.derivative
 def swish_derivative(x: Value, beta: Real) -> Value:
-    return silu_slope(*exact_product(beta, x))
+    z, z_low = exact_product(beta, x)
+    return silu_slope(z) if z_low is None else silu_slope_of_sum(z, z_low)
 
 
 @swish.parameter_derivative("beta")
@@ -134,7 +138,7 @@ def quick_gelu(x: Value) -> Value:
 @quick_gelu.derivative
 def quick_gelu_derivative(x: Value) -> Value:
     _, exponent = quick_gelu_exponent(x)
-    return silu_slope(*exponent)
+    return silu_slope_of_sum(*exponent)
 
 
 # ---------------------------------------------------------------- mish
