@@ -410,3 +410,15 @@ def polynomial(x: Real, coefficients: Sequence[str | float]) -> Value:
         if len(terms) > 1:
             power = power * power
     return terms[0]
+
+
+def horner(x: Real, coefficients: Sequence[Real | str]) -> Value:
+    """Polynomial with coefficients from the constant term up, by Horner's scheme.
+
+    It has fewer operations than `polynomial`, and takes no longer where the processor
+    has other elements' operations to do in the meantime.
+    """
+    *others, result = (real(coefficient) for coefficient in coefficients)
+    for coefficient in reversed(others):
+        result = fma(result, x, coefficient)
+    return result

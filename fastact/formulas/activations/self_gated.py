@@ -9,25 +9,28 @@ from ..elementary import (
     constant_pair,
     distance_to,
     exact_product,
+    exp_factors_of_product,
     exp_lifted,
     expm1,
     fma_exact,
     half_of_one_minus_exp_pair,
+    lift,
     lower,
     lowest_exponent,
     multiply,
+    near_root,
     one_plus,
     over_one_plus,
     pair,
     quotient,
     reduce_exp,
     scale,
-    scale_constant,
     select,
+    split_at,
+    sum_over_one_plus,
     tanh_of_size,
     times_pair,
     total,
-    two_product,
     two_sum,
     unlift,
 )
@@ -39,14 +42,13 @@ from ..language import (
     clamp_high,
     clamp_low,
     fma,
-    split,
+    real,
     where,
 )
 from ..logistic import (
     SILU_ROOT,
     exp_of_minus_abs,
     logistic_slope_lifted,
-    one_minus_right,
     silu_slope,
     times_logistic,
     times_logistic_of_any,
@@ -218,12 +220,47 @@ def mish_derivative(x: Value) -> Value:
     return slope_of_x * where(negative, lower(), 1.0)
 
 
+# The exponent v(x) = 2 sqrt(2/pi) (x + 0.044715 x^3) is
+# GELU_TANH_UNIT x (GELU_TANH_LINEAR + GELU_TANH_CUBIC x^2), two of them exact and of
+# few bits: 0.044715 = 8943 / 200000.
+GELU_TANH_LINEAR = 200000 / 2**17
+GELU_TANH_CUBIC = 8943 / 2**17
+GELU_TANH_UNIT = "1.04580325153553167925889219935438600529735485"
 GELU_TANH_C1 = "1.59576912160573071175978423973752747390343452"  # 2 sqrt(2/pi)
-GELU_TANH_C3 = "0.0713548162726002487763387522798635409955920748"  # 0.044715 C1
+GELU_TANH_3_C3 = "0.214064448817800746329016256839590622986776224"  # 3 0.044715 C1
 GELU_TANH_ROOT = "0.752461422071016258487954443288916090605392178"
-GELU_TANH_EXP_AT_ROOT = "0.291955211914767134594976833278125805842226171"
-GELU_TANH_CHORD = "1.63617008954872919046907026376825292728031743"  # C1 + C3 r^2
-GELU_TANH_SLOPE = "1.71697202543472614788764231182970383403408325"  # C1 + 3 C3 r^2
+# gelu_tanh'(x) = d GELU_TANH_SLOPE(d), d = x + GELU_TANH_ROOT, for -1.2 <= x <= 0
+GELU_TANH_SLOPE_FLOAT32 = (
+    "4.30400103e-01",
+    "3.87518525e-01",
+    "-1.57842785e-02",
+    "-1.13947749e-01",
+    "-1.65914018e-02",
+    "1.97075289e-02",
+    "5.06857643e-03",
+    "-2.42420356e-03",
+    "-4.60692769e-04",
+)
+GELU_TANH_SLOPE_FLOAT64 = (
+    "4.3040009102485849e-01",
+    "3.8751844613578906e-01",
+    "-1.5782853521844564e-02",
+    "-1.1394448308099211e-01",
+    "-1.6619328343339325e-02",
+    "1.9682309461674454e-02",
+    "5.2610592638275061e-03",
+    "-2.4227318922487189e-03",
+    "-9.2744214793801698e-04",
+    "2.6392827686663885e-04",
+    "1.2425308876666701e-04",
+    "-3.4961206589253984e-05",
+    "-1.5952406430479403e-05",
+    "5.9412956623397364e-06",
+    "2.4246343254265124e-06",
+    "-1.0426279109272675e-06",
+    "-3.8100109266228609e-07",
+    "1.8529790810112513e-07",
+)
 
 
 def gelu_tanh_limit() -> float:
@@ -231,9 +268,20 @@ def gelu_tanh_limit() -> float:
     return float(by_dtype(11.0, 22.0))
 
 
+def gelu_tanh_exponential(a: Value) -> tuple[Value, Value]:
+    """p and a power of two with exp(-v(a)) 2^lift() = power (1 + p)."""
+    square = a * a
+    v = fma(GELU_TANH_CUBIC, square, GELU_TANH_LINEAR)
+    # The difference is exact: v has bits for all of LINEAR's few.
+    v_low = fma(GELU_TANH_CUBIC, square, GELU_TANH_LINEAR - v)
+    v_low = fma(GELU_TANH_CUBIC, fma(a, a, -square), v_low)
+    return exp_factors_of_product(GELU_TANH_UNIT, a, Pair(v, v_low), shift=lift())
+
+
 @activation(
     formula="x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2",
     bound=2.0,
+    backward_bound=2.0,
     source="Hendrycks and Gimpel 2016, arXiv:1606.08415",
     aliases=("gelu_new", "gelu_pytorch_tanh", "gelu_approx", "approxgelu"),
     derivative_roots=("-" + GELU_TANH_ROOT,),
@@ -246,37 +294,42 @@ def gelu_tanh_limit() -> float:
 )
 def gelu_tanh(x: Value) -> Value:
     """Gaussian error linear unit, tanh form."""
-    limit = gelu_tanh_limit()
-    x = clamp_low(x, -limit)
-    bounded = clamp_high(x, limit)
-    cubic = scale_constant(GELU_TANH_C3, two_product(bounded, bounded))
-    factor = add_same_sign(constant_pair(GELU_TANH_C1), cubic)
-    return times_logistic(x, *scale(bounded, factor))
+    # max(x, 0) - a e / (1 + e), a = |x|, e = exp(-v(a))
+    a = clamp_high(abs(x), gelu_tanh_limit())
+    p, power = gelu_tanh_exponential(a)
+    e = fma(p, power, power) * lower()
+    scaled = power * a
+    left = sum_over_one_plus(scaled, p * scaled, e)
+    return fma(-left, lower(), clamp_low(x, 0.0))
 
 
 @gelu_tanh.derivative
 def gelu_tanh_derivative(x: Value) -> Value:
-    """Derivative, accurate around its root too.
+    """Derivative; around its root a polynomial.
 
     With a = |x|, e = exp(-v(a)), w = a v'(a), left of zero it is
-    e (1 + e - w) / (1 + e)^2, and right of zero 1 minus that. At the root a = r,
-    1 + e = w. With d = r - a and t = a (a + r), v(r) - v(a) = d (CHORD + C3 t) and
-    1 + e - w = e^-v(r) expm1(v(r) - v(a)) + d (SLOPE + 3 C3 t): two terms of one sign.
+    e (1 + e - w) / (1 + e)^2, and right of zero 1 minus that.
     """
     a = clamp_high(abs(x), gelu_tanh_limit())
-    distance = distance_to(GELU_TANH_ROOT, a)
-    root_high, root_low = split(GELU_TANH_ROOT)
-    high, low = two_sum(root_high, a)
-    t = scale_constant(GELU_TANH_C3, scale(a, Pair(high, low + root_low)))
-    chord = add_same_sign(constant_pair(GELU_TANH_CHORD), t)
-    slope = add_same_sign(constant_pair(GELU_TANH_SLOPE), scale(3.0, t))
-    reduced = reduce_exp(*multiply(distance, chord))
-    at_root = constant_pair(GELU_TANH_EXP_AT_ROOT)
-    lifted = multiply(at_root, exp_lifted(reduced))
-    factor = add_same_sign(multiply(at_root, expm1(reduced)), multiply(distance, slope))
-    base = one_plus(unlift(lifted))
-    left = total(quotient(multiply(lifted, factor), multiply(base, base)))
-    return one_minus_right(x < 0, left)
+    p, power = gelu_tanh_exponential(a)
+    lifted = fma(p, power, power)
+    e = lifted * lower()
+    # v'(a) is a pair, and c1 has so few bits that the difference is exact.
+    c3 = real(GELU_TANH_3_C3)
+    c1, c1_low = split_at(GELU_TANH_C1, by_dtype(15, 44))
+    square = a * a
+    v = fma(c3, square, c1)
+    v_low = fma(c3, fma(a, a, -square), fma(c3, square, c1 - v) + c1_low)
+    w = a * v
+    w_low = fma(a, v_low, fma(a, v, -w))
+    factor = 1.0 - w
+    factor_low = (1.0 - (factor + w)) - w_low
+    scaled = power * factor
+    low = fma(lifted, factor_low + e, p * scaled)
+    left = sum_over_one_plus(scaled, low, e * (e + 2.0)) * lower()
+    series = by_dtype(GELU_TANH_SLOPE_FLOAT32, GELU_TANH_SLOPE_FLOAT64)
+    middle = near_root("-" + GELU_TANH_ROOT, x, series, 0.75)
+    return where(x < -1.0625, left, where(x >= 0, 1.0 - left, middle))
 
 
 TELU_ROOT = "1.0788600584646240566506673701720774760725540318078"
