@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from ..elementary import (
     Pair,
-    add_same_sign,
     around_root,
     constant_pair,
-    distance_to,
     exact_product,
+    exp_factors,
     exp_factors_of_product,
     exp_lifted,
-    expm1,
-    fma_exact,
     half_of_one_minus_exp_pair,
     lift,
     lower,
@@ -21,8 +18,6 @@ from ..elementary import (
     near_root,
     one_plus,
     over_one_plus,
-    pair,
-    quotient,
     reduce_exp,
     scale,
     select,
@@ -41,13 +36,14 @@ from ..language import (
     by_dtype,
     clamp_high,
     clamp_low,
+    copysign,
     fma,
+    power_of_two,
     real,
     where,
 )
 from ..logistic import (
     SILU_ROOT,
-    exp_of_minus_abs,
     logistic_slope_lifted,
     silu_slope,
     times_logistic,
@@ -142,9 +138,22 @@ def quick_gelu_derivative(x: Value) -> Value:
 # ---------------------------------------------------------------- mish
 
 
+def mish_exponential(x: Value) -> tuple[Value, Value, Value, Value]:
+    """x, p, and a power of two, with what lowers it: e^x = lower power (1 + p).
+
+    x is bounded where the function is zero, and where it is x, its derivative 1, to any
+    precision here. The power lifts e^x to a normal number, and e^4x to no infinity.
+    """
+    x = clamp_low(clamp_high(x, by_dtype(15.0, 40.0)), lowest_exponent())
+    shift = int(by_dtype(40, 128))
+    p, power = exp_factors(x, shift=shift)
+    return x, p, power, power_of_two(-shift)
+
+
 @activation(
     formula="x tanh(log(1 + exp(x)))",
     bound=2.0,
+    backward_bound=2.0,
     source="Misra 2019, arXiv:1908.08681",
     derivative_roots=("-1.19243121451549521213758834042073940560068641",),
     plain="x * np.tanh(np.logaddexp(x, 0))",
@@ -153,71 +162,88 @@ def quick_gelu_derivative(x: Value) -> Value:
 )
 def mish(x: Value) -> Value:
     """Mish."""
-    # tanh(log(1 + e^x)) = n / (n + 2), n = e^x (e^x + 2); right of zero divided by
-    # e^2x: n = 1 + 2e, and n / (n + 2e^2), e = e^-x. Each sum keeps its rounding error.
-    negative = x < 0
-    x = clamp_low(x, lowest_exponent())
-    lifted = exp_of_minus_abs(x)
-    e = lifted * lower()
-    unlift_left = where(negative, lower(), 1.0)
-    n = fma_exact(
-        where(negative, lifted, e),
-        where(negative, e, 2.0),
-        where(negative, lifted + lifted, 1.0),
-    )
-    base = fma_exact(
-        where(negative, n.high, e + e),
-        where(negative, lower(), e),
-        where(negative, 2.0, n.high),
-    )
-    base_low = fma(n.low, unlift_left, base.low)
-    return times_pair(x, quotient(n, Pair(base.high, base_low))) * unlift_left
+    # With e = e^x and D = e^2 + 2e + 2 it is x (1 - e (e + 1) / D) e on the left, and
+    # x (1 - 2 / D) on the right. D is a polynomial in the small p.
+    bounded, p, power, lower = mish_exponential(x)
+    whole = power * lower
+    rest = p * whole
+    e = whole + rest
+    plus_one = whole + 1.0
+    base = fma(rest, fma(plus_one, 2.0, rest), fma(plus_one, plus_one, 1.0))
+    left = x < -0.35
+    ratio = where(left, fma(e, e, e), 2.0) / base
+    p = where(left, p, 0.0)
+    scaled = where(left, power * bounded, bounded)
+    product = fma(scaled, fma(-ratio, p + 1.0, p), where(left, scaled, x))
+    # The sum has lost the sign of a zero.
+    return copysign(product * where(left, lower, 1.0), x)
 
 
 MISH_ROOT = "1.19243121451549521213758834042073940560068641"
-MISH_EXP_AT_ROOT = "0.303482535281528928821436743539643058364490752"
-MISH_A = "3.93444037185296393522630131155355812359426681"  # 3e^2 + 8e + 6 - 4r there
-MISH_B = "4.91044760584458678646431023061892917509347226"  # 3e + 4 there
+# mish'(x) = d MISH_SLOPE(d), d = x + MISH_ROOT, for -1.375 <= x <= 0.125
+MISH_SLOPE_FLOAT32 = (
+    "2.66947925e-01",
+    "2.04731271e-01",
+    "4.19071577e-02",
+    "-2.02684496e-02",
+    "-1.58212632e-02",
+    "-3.44083854e-03",
+    "1.47545466e-03",
+    "1.51603977e-04",
+    "1.22999516e-03",
+    "-6.24664535e-04",
+    "7.11909743e-05",
+)
+MISH_SLOPE_FLOAT64 = (
+    "2.6694791404953450e-01",
+    "2.0473126408010536e-01",
+    "4.1907821043622902e-02",
+    "-2.0271822716555948e-02",
+    "-1.5821126563982255e-02",
+    "-3.3606849316049209e-03",
+    "1.0924056854767796e-03",
+    "9.8981778070680003e-04",
+    "2.5412631149402434e-04",
+    "-4.1942927093425283e-05",
+    "-5.5849473676283215e-05",
+    "-1.7460414991399547e-05",
+    "1.7982166367440852e-06",
+    "7.3327257476244725e-07",
+    "4.5955085977580158e-06",
+    "-3.8629759126716420e-06",
+    "2.8080397616442454e-06",
+    "-1.5440319395109206e-06",
+    "4.3801208328397974e-07",
+    "-4.8161412885384570e-08",
+)
 
 
 @mish.derivative
 def mish_derivative(x: Value) -> Value:
-    """Derivative, accurate around its root too.
+    """Derivative; around its root a polynomial.
 
-    Left of zero, with a = -x, e = e^-a and n = e (e + 2), it is e K / (n + 2)^2,
-    K = (e + 2) (n + 2) - 4 a (1 + e). K is 0 at a = r. With h = e - e^-r and d = r - a,
-    K = h (A + B h + h^2) + 4 d (1 + e): two terms of one sign.
-    Right of zero, with e = e^-x, T = 1 + 2e and D = T + 2e^2, it is
-    (T D + 4 x e^2 (1 + e)) / D^2: no term is negative.
+    With e = e^x and D = e^2 / 2 + e + 1 it is e K / D^2 on the left,
+    K = 1 + x + e (3/2 + x + e + e^2 / 4), where 1 + x is exact, and on the right
+    1 - J / D^2, J = 1 + e (1 - x) + e^2 (1/2 - x). Between them it is the polynomial.
     """
-    negative = x < 0
-    size = clamp_high(abs(x), -lowest_exponent())
-    distance = distance_to(MISH_ROOT, size)
-    reduced = reduce_exp(*distance)
-    at_root = constant_pair(MISH_EXP_AT_ROOT)
-    lifted = multiply(at_root, exp_lifted(reduced))
-    e = unlift(lifted)
-    one_plus_e = one_plus(e)
-
-    h = multiply(at_root, expm1(reduced))
-    slope = add_same_sign(
-        constant_pair(MISH_A),
-        multiply(h, add_same_sign(constant_pair(MISH_B), h)),
+    bounded, p, power, lower = mish_exponential(x)
+    lifted = fma(p, power, power)
+    e = lifted * lower
+    inner = fma(e, 0.25, 1.0)
+    curve = fma(e, inner, bounded + 1.5)
+    k = fma(e, curve, bounded + 1.0)
+    k_low = fma(e, curve, (bounded + 1.0) - k)
+    minus_j = fma(e, fma(e, bounded - 0.5, bounded - 1.0), -1.0)
+    scaled = power * k
+    right = x > 0.125
+    quotient = sum_over_one_plus(
+        where(right, minus_j, scaled),
+        where(right, 0.0, fma(p, scaled, lifted * k_low)),
+        e * fma(e, fma(e, inner, 2.0), 2.0),
     )
-    k = add_same_sign(multiply(h, slope), multiply(scale(4.0, distance), one_plus_e))
-    left_top = multiply(lifted, k)
-    left_base = add_same_sign(multiply(e, add_same_sign(pair(2.0), e)), pair(2.0))
-
-    t = add_same_sign(pair(1.0), scale(2.0, e))
-    square = multiply(e, e)
-    right_base = add_same_sign(t, scale(2.0, square))
-    rising = multiply(scale(4.0 * size, square), one_plus_e)
-    right_top = add_same_sign(multiply(t, right_base), rising)
-
-    base = select(negative, left_base, right_base)
-    top = select(negative, left_top, right_top)
-    slope_of_x = total(quotient(top, multiply(base, base)))
-    return slope_of_x * where(negative, lower(), 1.0)
+    series = by_dtype(MISH_SLOPE_FLOAT32, MISH_SLOPE_FLOAT64)
+    middle = near_root("-" + MISH_ROOT, x, series, 0.55)
+    return where(x < -1.375, quotient * lower, where(right, 1.0 + quotient, middle))
 
 
 # The exponent v(x) = 2 sqrt(2/pi) (x + 0.044715 x^3) is
