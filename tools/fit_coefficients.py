@@ -3,8 +3,8 @@
     python tools/fit_coefficients.py [name ...]
 
 Names: roots, exp, log1p, gelu_tail, gelu_slope, erf, logcosh, logcosh_tail, tanhshrink,
-sine, telu_slope, dish_slope, silu_slope (these when no name is given), and gelu_k,
-which surveys how the choice of k changes the gelu fits.
+sine, telu_slope, dish_slope, silu_slope, gelu_tanh_slope, mish_slope (these when no name
+is given), and gelu_k, which surveys how the choice of k changes the gelu fits.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
 nothing at run time imports it.
 
@@ -181,6 +181,19 @@ def dish_slope(x: mpf) -> mpf:
     return (1 + s) * (1 + s - s * s) / 2
 
 
+def gelu_tanh_slope(x: mpf) -> mpf:
+    c, k = mp.sqrt(2 / mp.pi), mpf("0.044715")
+    t = mp.tanh(c * (x + k * x**3))
+    return ((1 + t) + x * (1 - t * t) * c * (1 + 3 * k * x * x)) / 2
+
+
+def mish_slope(x: mpf) -> mpf:
+    t = mp.tanh(mp.log1p(mp.exp(x)))
+    return t + x * (1 - t * t) / (1 + mp.exp(-x))
+
+
+GELU_TANH_ROOT = mp.findroot(gelu_tanh_slope, mpf("-0.7525"))
+MISH_ROOT = mp.findroot(mish_slope, mpf("-1.1924"))
 TELU_ROOT = mp.findroot(telu_slope, mpf("-1.08"))
 DISH_ROOT = mp.findroot(dish_slope, mpf("-0.79"))
 
@@ -481,6 +494,24 @@ FITS = {
         start={"float32": 10, "float64": 21},
         k=SILU_MIDDLE,
     ),
+    "gelu_tanh_slope": Fit(
+        what="gelu_tanh'(r + d) = d P(d), r its root, -1.2 <= r + d <= 0; "
+        "relative error",
+        target=dict.fromkeys(DIGITS, near_root_target(gelu_tanh_slope, GELU_TANH_ROOT)),
+        interval=dict.fromkeys(DIGITS, (mpf("-0.4476"), mpf("0.7526"))),
+        bits={"float32": 24.6, "float64": 53.3},
+        start={"float32": 8, "float64": 17},
+    ),
+    "mish_slope": Fit(
+        what="mish'(r + d) = d P(d), r its root, -1.375 <= r + d <= 0.125; "
+        "relative error",
+        target=dict.fromkeys(DIGITS, near_root_target(mish_slope, MISH_ROOT)),
+        interval=dict.fromkeys(
+            DIGITS, (mpf("-1.375") - MISH_ROOT, mpf("0.125") - MISH_ROOT)
+        ),
+        bits={"float32": 24.4, "float64": 53},
+        start={"float32": 9, "float64": 18},
+    ),
 }
 
 
@@ -563,21 +594,11 @@ def roots() -> None:
     def silu(a: mpf) -> mpf:  # f'(x) = sigma(x) (1 + x sigma(-x))
         return 1 - a / (1 + mp.exp(-a))
 
-    def gelu_tanh(a: mpf) -> mpf:
-        c = mp.sqrt(2 / mp.pi)
-        k = mpf("0.044715")
-        t = mp.tanh(c * (-a - k * a**3))
-        return (1 + t) - a * (1 - t * t) * c * (1 + 3 * k * a * a)
-
-    def mish(a: mpf) -> mpf:
-        t = mp.tanh(mp.log1p(mp.exp(-a)))
-        return t - a * (1 - t * t) / (1 + mp.exp(a))
-
     print("roots: a > 0 with f'(-a) = 0")
     print(f"  silu      {mp.nstr(mp.findroot(silu, mpf('1.278')), 40)}")
     print(f"  gelu      {mp.nstr(GELU_ROOT, 40)}")
-    print(f"  gelu_tanh {mp.nstr(mp.findroot(gelu_tanh, mpf('0.7525')), 40)}")
-    print(f"  mish      {mp.nstr(mp.findroot(mish, mpf('1.1924')), 40)}")
+    print(f"  gelu_tanh {mp.nstr(-GELU_TANH_ROOT, 40)}")
+    print(f"  mish      {mp.nstr(-MISH_ROOT, 40)}")
     print(flush=True)
 
 

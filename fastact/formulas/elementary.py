@@ -195,6 +195,17 @@ def divide_by_one_plus(numerator: Value, e: Value) -> Value:
     return fma(remainder, reciprocal, high)
 
 
+def sum_over_one_plus(high: Value, low: Value, e: Value) -> Value:
+    """(high + low) / (1 + e), nearly rounded once, for e >= 0.
+
+    The low part may be nearly as large as the high one, and e a few times 1.
+    """
+    reciprocal = 1.0 / (1.0 + e)
+    nearly = (high + low) * reciprocal
+    remainder = (high - nearly) + fma(-nearly, e, low)
+    return fma(remainder, reciprocal, nearly)
+
+
 def _over_one_plus(numerator: Value, e: Value) -> tuple[Value, Value, Value]:
     reciprocal = 1.0 / (1.0 + e)
     high = numerator * reciprocal
@@ -345,6 +356,37 @@ def times_exp(
     For a result that is a normal number.
     """
     return _times_exp(factor, x, x_low, _biased_magic(shift))
+
+
+def exp_factors(x: Value, *, shift: int = 0) -> tuple[Value, Value]:
+    """p and a power of two with e^x 2^shift = power (1 + p).
+
+    A product with e^x is an `fma` then, and is rounded once: the power scales exactly.
+    """
+    r, n_bits = _reduce_to_value(x, None, _biased_magic(shift))
+    series = horner(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
+    return fma(r * r, series, r), _power(n_bits)
+
+
+def exp_factors_of_product(
+    unit: str, a: Value, b: Pair, *, shift: int = 0
+) -> tuple[Value, Value]:
+    """p and a power of two with e^(-unit a b) 2^shift = power (1 + p).
+
+    -a b = n ln(2) / unit + r, so that the unit multiplies coefficients alone.
+    """
+    ln2 = Fraction(LN2) / Fraction(unit)
+    # So few bits that a product with any n is exact
+    ln2_high, ln2_low = split_at(str(ln2), by_dtype(16, 42))
+    magic = _biased_magic(shift)
+    shifted = fma(a * b.high, real(str(-1 / ln2)), magic)
+    n = shifted - magic
+    rest = fma(-a, b.low, -n * ln2_low)
+    r = fma(-a, b.high, -n * ln2_high) + rest
+    series = by_dtype(EXP_FLOAT32, EXP_FLOAT64)
+    scaled = [Fraction(c) * Fraction(unit) ** (i + 2) for i, c in enumerate(series)]
+    terms = [str(c) for c in (Fraction(unit) - 1, *scaled)]
+    return fma(r, horner(r, terms), r), _power(bits(shifted))
 
 
 def exp_value_lifted_where(
@@ -534,6 +576,13 @@ def log1p_lifted_pair(u: Value) -> Pair:
     return Pair(double_s, fma(double_s * square, series, missing))
 
 
+def split_at(decimal: str, places: int) -> tuple[Value, Value]:
+    """A constant as a multiple of 2^-places, of few bits, and the rest."""
+    exact = Fraction(decimal)
+    high = Fraction(round(exact * 2**places), 2**places)
+    return real(str(high)), real(str(exact - high))
+
+
 def split_in_three(decimal: str) -> tuple[Value, Value, Value]:
     """A constant to three times the precision."""
     high, middle = split(decimal)
@@ -587,15 +636,30 @@ def distance_to(root: str, a: Value, a_low: Value | None = None) -> Pair:
     return fast_two_sum(high, low)
 
 
+def near_root(
+    root: str, x: Value, slope: Sequence[str], beyond: float | None = None
+) -> Value:
+    """(x - root) SLOPE(x - root).
+
+    From half the root to twice the root x - root_high is exact (Sterbenz). For an x
+    nearer to zero what it loses is made up for, given about the derivative there.
+    """
+    root_high, root_low = split(root)
+    d = x - root_high
+    # d times the first coefficient is by far the largest term, and is rounded only once
+    first, *others = (real(c) for c in slope)
+    rest = -root_low * first
+    if beyond is not None:
+        rest = fma(x - (d + root_high), beyond, rest)
+    return fma(d, first, fma(d, d * horner(d, others), rest))
+
+
 def around_root(
     root: str, x: Value, slope: Sequence[str], elsewhere: Value, radius: float
 ) -> Value:
-    """(x - root) SLOPE(x - root) within the radius of a root, another value elsewhere."""
-    d, d_low = distance_to(root, x)
-    # d times the first coefficient is by far the largest term, and is rounded only once
-    first, *others = slope
-    rest = fma(d, -d * polynomial(-d, others), d_low * real(first))
-    return where(abs(d) <= radius, -fma(d, real(first), rest), elsewhere)
+    """`near_root` within the radius of a root, another value elsewhere."""
+    near = abs(x - split(root)[0]) <= radius
+    return where(near, near_root(root, x, slope), elsewhere)
 
 
 def scale_constant(decimal: str, a: Pair) -> Pair:

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from ..elementary import (
     Pair,
-    add_same_sign,
     around_root,
     constant_pair,
-    distance_to,
     exact_product,
+    exp_factors,
+    exp_factors_of_product,
     exp_lifted,
-    expm1,
-    fma_exact,
     half_of_one_minus_exp_pair,
+    lift,
     lower,
     lowest_exponent,
     multiply,
+    near_root,
     one_plus,
     over_one_plus,
-    pair,
-    quotient,
     reduce_exp,
     scale,
-    scale_constant,
     select,
+    split_at,
+    sum_over_one_plus,
     tanh_of_size,
     times_pair,
     total,
-    two_product,
     two_sum,
     unlift,
 )
@@ -38,15 +36,15 @@ from ..language import (
     by_dtype,
     clamp_high,
     clamp_low,
+    copysign,
     fma,
-    split,
+    power_of_two,
+    real,
     where,
 )
 from ..logistic import (
     SILU_ROOT,
-    exp_of_minus_abs,
     logistic_slope,
-    one_minus_right,
     silu_slope,
     silu_slope_of_sum,
     times_logistic,
@@ -144,9 +142,22 @@ def quick_gelu_derivative(x: Value) -> Value:
 # ---------------------------------------------------------------- mish
 
 
+def mish_exponential(x: Value) -> tuple[Value, Value, Value, Value]:
+    """x, p, and a power of two, with what lowers it: e^x = lower power (1 + p).
+
+    x is bounded where the function is zero, and where it is x, its derivative 1, to any
+    precision here. The power lifts e^x to a normal number, and e^4x to no infinity.
+    """
+    x = clamp_low(clamp_high(x, by_dtype(15.0, 40.0)), lowest_exponent())
+    shift = int(by_dtype(40, 128))
+    p, power = exp_factors(x, shift=shift)
+    return x, p, power, power_of_two(-shift)
+
+
 @activation(
     formula="x tanh(log(1 + exp(x)))",
     bound=2.0,
+    backward_bound=2.0,
     source="Misra 2019, arXiv:1908.08681",
     derivative_roots=("-1.19243121451549521213758834042073940560068641",),
     plain="x * np.tanh(np.logaddexp(x, 0))",
@@ -155,79 +166,131 @@ def quick_gelu_derivative(x: Value) -> Value:
 )
 def mish(x: Value) -> Value:
     """Mish."""
-    # tanh(log(1 + e^x)) = n / (n + 2), n = e^x (e^x + 2); right of zero divided by
-    # e^2x: n = 1 + 2e, and n / (n + 2e^2), e = e^-x. Each sum keeps its rounding error.
-    negative = x < 0
-    x = clamp_low(x, lowest_exponent())
-    lifted = exp_of_minus_abs(x)
-    e = lifted * lower()
-    unlift_left = where(negative, lower(), 1.0)
-    n = fma_exact(
-        where(negative, lifted, e),
-        where(negative, e, 2.0),
-        where(negative, lifted + lifted, 1.0),
-    )
-    base = fma_exact(
-        where(negative, n.high, e + e),
-        where(negative, lower(), e),
-        where(negative, 2.0, n.high),
-    )
-    base_low = fma(n.low, unlift_left, base.low)
-    return times_pair(x, quotient(n, Pair(base.high, base_low))) * unlift_left
+    # With e = e^x and D = e^2 + 2e + 2 it is x (1 - e (e + 1) / D) e on the left, and
+    # x (1 - 2 / D) on the right. D is a polynomial in the small p.
+    bounded, p, power, lower = mish_exponential(x)
+    whole = power * lower
+    rest = p * whole
+    e = whole + rest
+    plus_one = whole + 1.0
+    base = fma(rest, fma(plus_one, 2.0, rest), fma(plus_one, plus_one, 1.0))
+    left = x < -0.35
+    ratio = where(left, fma(e, e, e), 2.0) / base
+    p = where(left, p, 0.0)
+    scaled = where(left, power * bounded, bounded)
+    product = fma(scaled, fma(-ratio, p + 1.0, p), where(left, scaled, x))
+    # The sum has lost the sign of a zero.
+    return copysign(product * where(left, lower, 1.0), x)
 
 
 MISH_ROOT = "1.19243121451549521213758834042073940560068641"
-MISH_EXP_AT_ROOT = "0.303482535281528928821436743539643058364490752"
-MISH_A = "3.93444037185296393522630131155355812359426681"  # 3e^2 + 8e + 6 - 4r there
-MISH_B = "4.91044760584458678646431023061892917509347226"  # 3e + 4 there
+# mish'(x) = d MISH_SLOPE(d), d = x + MISH_ROOT, for -1.375 <= x <= 0.125
+MISH_SLOPE_FLOAT32 = (
+    "2.66947925e-01",
+    "2.04731271e-01",
+    "4.19071577e-02",
+    "-2.02684496e-02",
+    "-1.58212632e-02",
+    "-3.44083854e-03",
+    "1.47545466e-03",
+    "1.51603977e-04",
+    "1.22999516e-03",
+    "-6.24664535e-04",
+    "7.11909743e-05",
+)
+MISH_SLOPE_FLOAT64 = (
+    "2.6694791404953450e-01",
+    "2.0473126408010536e-01",
+    "4.1907821043622902e-02",
+    "-2.0271822716555948e-02",
+    "-1.5821126563982255e-02",
+    "-3.3606849316049209e-03",
+    "1.0924056854767796e-03",
+    "9.8981778070680003e-04",
+    "2.5412631149402434e-04",
+    "-4.1942927093425283e-05",
+    "-5.5849473676283215e-05",
+    "-1.7460414991399547e-05",
+    "1.7982166367440852e-06",
+    "7.3327257476244725e-07",
+    "4.5955085977580158e-06",
+    "-3.8629759126716420e-06",
+    "2.8080397616442454e-06",
+    "-1.5440319395109206e-06",
+    "4.3801208328397974e-07",
+    "-4.8161412885384570e-08",
+)
 
 
 @mish.derivative
 def mish_derivative(x: Value) -> Value:
-    """Derivative, accurate around its root too.
+    """Derivative; around its root a polynomial.
 
-    Left of zero, with a = -x, e = e^-a and n = e (e + 2), it is e K / (n + 2)^2,
-    K = (e + 2) (n + 2) - 4 a (1 + e). K is 0 at a = r. With h = e - e^-r and d = r - a,
-    K = h (A + B h + h^2) + 4 d (1 + e): two terms of one sign.
-    Right of zero, with e = e^-x, T = 1 + 2e and D = T + 2e^2, it is
-    (T D + 4 x e^2 (1 + e)) / D^2: no term is negative.
+    With e = e^x and D = e^2 / 2 + e + 1 it is e K / D^2 on the left,
+    K = 1 + x + e (3/2 + x + e + e^2 / 4), where 1 + x is exact, and on the right
+    1 - J / D^2, J = 1 + e (1 - x) + e^2 (1/2 - x). Between them it is the polynomial.
     """
-    negative = x < 0
-    size = clamp_high(abs(x), -lowest_exponent())
-    distance = distance_to(MISH_ROOT, size)
-    reduced = reduce_exp(*distance)
-    at_root = constant_pair(MISH_EXP_AT_ROOT)
-    lifted = multiply(at_root, exp_lifted(reduced))
-    e = unlift(lifted)
-    one_plus_e = one_plus(e)
-
-    h = multiply(at_root, expm1(reduced))
-    slope = add_same_sign(
-        constant_pair(MISH_A),
-        multiply(h, add_same_sign(constant_pair(MISH_B), h)),
+    bounded, p, power, lower = mish_exponential(x)
+    lifted = fma(p, power, power)
+    e = lifted * lower
+    inner = fma(e, 0.25, 1.0)
+    curve = fma(e, inner, bounded + 1.5)
+    k = fma(e, curve, bounded + 1.0)
+    k_low = fma(e, curve, (bounded + 1.0) - k)
+    minus_j = fma(e, fma(e, bounded - 0.5, bounded - 1.0), -1.0)
+    scaled = power * k
+    right = x > 0.125
+    quotient = sum_over_one_plus(
+        where(right, minus_j, scaled),
+        where(right, 0.0, fma(p, scaled, lifted * k_low)),
+        e * fma(e, fma(e, inner, 2.0), 2.0),
     )
-    k = add_same_sign(multiply(h, slope), multiply(scale(4.0, distance), one_plus_e))
-    left_top = multiply(lifted, k)
-    left_base = add_same_sign(multiply(e, add_same_sign(pair(2.0), e)), pair(2.0))
-
-    t = add_same_sign(pair(1.0), scale(2.0, e))
-    square = multiply(e, e)
-    right_base = add_same_sign(t, scale(2.0, square))
-    rising = multiply(scale(4.0 * size, square), one_plus_e)
-    right_top = add_same_sign(multiply(t, right_base), rising)
-
-    base = select(negative, left_base, right_base)
-    top = select(negative, left_top, right_top)
-    slope_of_x = total(quotient(top, multiply(base, base)))
-    return slope_of_x * where(negative, lower(), 1.0)
+    series = by_dtype(MISH_SLOPE_FLOAT32, MISH_SLOPE_FLOAT64)
+    middle = near_root("-" + MISH_ROOT, x, series, 0.55)
+    return where(x < -1.375, quotient * lower, where(right, 1.0 + quotient, middle))
 
 
+# The exponent v(x) = 2 sqrt(2/pi) (x + 0.044715 x^3) is
+# GELU_TANH_UNIT x (GELU_TANH_LINEAR + GELU_TANH_CUBIC x^2), two of them exact and of
+# few bits: 0.044715 = 8943 / 200000.
+GELU_TANH_LINEAR = 200000 / 2**17
+GELU_TANH_CUBIC = 8943 / 2**17
+GELU_TANH_UNIT = "1.04580325153553167925889219935438600529735485"
 GELU_TANH_C1 = "1.59576912160573071175978423973752747390343452"  # 2 sqrt(2/pi)
-GELU_TANH_C3 = "0.0713548162726002487763387522798635409955920748"  # 0.044715 C1
+GELU_TANH_3_C3 = "0.214064448817800746329016256839590622986776224"  # 3 0.044715 C1
 GELU_TANH_ROOT = "0.752461422071016258487954443288916090605392178"
-GELU_TANH_EXP_AT_ROOT = "0.291955211914767134594976833278125805842226171"
-GELU_TANH_CHORD = "1.63617008954872919046907026376825292728031743"  # C1 + C3 r^2
-GELU_TANH_SLOPE = "1.71697202543472614788764231182970383403408325"  # C1 + 3 C3 r^2
+# gelu_tanh'(x) = d GELU_TANH_SLOPE(d), d = x + GELU_TANH_ROOT, for -1.2 <= x <= 0
+GELU_TANH_SLOPE_FLOAT32 = (
+    "4.30400103e-01",
+    "3.87518525e-01",
+    "-1.57842785e-02",
+    "-1.13947749e-01",
+    "-1.65914018e-02",
+    "1.97075289e-02",
+    "5.06857643e-03",
+    "-2.42420356e-03",
+    "-4.60692769e-04",
+)
+GELU_TANH_SLOPE_FLOAT64 = (
+    "4.3040009102485849e-01",
+    "3.8751844613578906e-01",
+    "-1.5782853521844564e-02",
+    "-1.1394448308099211e-01",
+    "-1.6619328343339325e-02",
+    "1.9682309461674454e-02",
+    "5.2610592638275061e-03",
+    "-2.4227318922487189e-03",
+    "-9.2744214793801698e-04",
+    "2.6392827686663885e-04",
+    "1.2425308876666701e-04",
+    "-3.4961206589253984e-05",
+    "-1.5952406430479403e-05",
+    "5.9412956623397364e-06",
+    "2.4246343254265124e-06",
+    "-1.0426279109272675e-06",
+    "-3.8100109266228609e-07",
+    "1.8529790810112513e-07",
+)
 
 
 def gelu_tanh_limit() -> float:
@@ -235,9 +298,20 @@ def gelu_tanh_limit() -> float:
     return float(by_dtype(11.0, 22.0))
 
 
+def gelu_tanh_exponential(a: Value) -> tuple[Value, Value]:
+    """p and a power of two with exp(-v(a)) 2^lift() = power (1 + p)."""
+    square = a * a
+    v = fma(GELU_TANH_CUBIC, square, GELU_TANH_LINEAR)
+    # The difference is exact: v has bits for all of LINEAR's few.
+    v_low = fma(GELU_TANH_CUBIC, square, GELU_TANH_LINEAR - v)
+    v_low = fma(GELU_TANH_CUBIC, fma(a, a, -square), v_low)
+    return exp_factors_of_product(GELU_TANH_UNIT, a, Pair(v, v_low), shift=lift())
+
+
 @activation(
     formula="x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2",
     bound=2.0,
+    backward_bound=2.0,
     source="Hendrycks and Gimpel 2016, arXiv:1606.08415",
     aliases=("gelu_new", "gelu_pytorch_tanh", "gelu_approx", "approxgelu"),
     derivative_roots=("-" + GELU_TANH_ROOT,),
@@ -250,37 +324,42 @@ def gelu_tanh_limit() -> float:
 )
 def gelu_tanh(x: Value) -> Value:
     """Gaussian error linear unit, tanh form."""
-    limit = gelu_tanh_limit()
-    x = clamp_low(x, -limit)
-    bounded = clamp_high(x, limit)
-    cubic = scale_constant(GELU_TANH_C3, two_product(bounded, bounded))
-    factor = add_same_sign(constant_pair(GELU_TANH_C1), cubic)
-    return times_logistic(x, *scale(bounded, factor))
+    # max(x, 0) - a e / (1 + e), a = |x|, e = exp(-v(a))
+    a = clamp_high(abs(x), gelu_tanh_limit())
+    p, power = gelu_tanh_exponential(a)
+    e = fma(p, power, power) * lower()
+    scaled = power * a
+    left = sum_over_one_plus(scaled, p * scaled, e)
+    return fma(-left, lower(), clamp_low(x, 0.0))
 
 
 @gelu_tanh.derivative
 def gelu_tanh_derivative(x: Value) -> Value:
-    """Derivative, accurate around its root too.
+    """Derivative; around its root a polynomial.
 
     With a = |x|, e = exp(-v(a)), w = a v'(a), left of zero it is
-    e (1 + e - w) / (1 + e)^2, and right of zero 1 minus that. At the root a = r,
-    1 + e = w. With d = r - a and t = a (a + r), v(r) - v(a) = d (CHORD + C3 t) and
-    1 + e - w = e^-v(r) expm1(v(r) - v(a)) + d (SLOPE + 3 C3 t): two terms of one sign.
+    e (1 + e - w) / (1 + e)^2, and right of zero 1 minus that.
     """
     a = clamp_high(abs(x), gelu_tanh_limit())
-    distance = distance_to(GELU_TANH_ROOT, a)
-    root_high, root_low = split(GELU_TANH_ROOT)
-    high, low = two_sum(root_high, a)
-    t = scale_constant(GELU_TANH_C3, scale(a, Pair(high, low + root_low)))
-    chord = add_same_sign(constant_pair(GELU_TANH_CHORD), t)
-    slope = add_same_sign(constant_pair(GELU_TANH_SLOPE), scale(3.0, t))
-    reduced = reduce_exp(*multiply(distance, chord))
-    at_root = constant_pair(GELU_TANH_EXP_AT_ROOT)
-    lifted = multiply(at_root, exp_lifted(reduced))
-    factor = add_same_sign(multiply(at_root, expm1(reduced)), multiply(distance, slope))
-    base = one_plus(unlift(lifted))
-    left = total(quotient(multiply(lifted, factor), multiply(base, base)))
-    return one_minus_right(x < 0, left)
+    p, power = gelu_tanh_exponential(a)
+    lifted = fma(p, power, power)
+    e = lifted * lower()
+    # v'(a) is a pair, and c1 has so few bits that the difference is exact.
+    c3 = real(GELU_TANH_3_C3)
+    c1, c1_low = split_at(GELU_TANH_C1, by_dtype(15, 44))
+    square = a * a
+    v = fma(c3, square, c1)
+    v_low = fma(c3, fma(a, a, -square), fma(c3, square, c1 - v) + c1_low)
+    w = a * v
+    w_low = fma(a, v_low, fma(a, v, -w))
+    factor = 1.0 - w
+    factor_low = (1.0 - (factor + w)) - w_low
+    scaled = power * factor
+    low = fma(lifted, factor_low + e, p * scaled)
+    left = sum_over_one_plus(scaled, low, e * (e + 2.0)) * lower()
+    series = by_dtype(GELU_TANH_SLOPE_FLOAT32, GELU_TANH_SLOPE_FLOAT64)
+    middle = near_root("-" + GELU_TANH_ROOT, x, series, 0.75)
+    return where(x < -1.0625, left, where(x >= 0, 1.0 - left, middle))
 
 
 TELU_ROOT = "1.0788600584646240566506673701720774760725540318078"
