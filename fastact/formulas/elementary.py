@@ -26,6 +26,7 @@ from .language import (
     clamp_low,
     fma,
     from_bits,
+    horner,
     nan_from,
     polynomial,
     power_of_two,
@@ -288,6 +289,26 @@ def times_exp(
     For a result that is a normal number.
     """
     return _times_exp(factor, x, x_low, _biased_magic(shift))
+
+
+def exp_of_half_square(a: Value, a_low: Value | None = None) -> tuple[Value, Value]:
+    """2^n, lifted, and expm1(r), where -(a + a_low)^2 / 2 = n ln 2 + r.
+
+    n times the high part of 2 ln 2 is exact, and fma adds it to the exact square of a.
+    """
+    places = by_dtype(15, 41)
+    two_ln2 = 2 * Fraction(LN2)
+    high = Fraction(round(two_ln2 * 2**places), 2**places)
+    magic = _biased_magic(lift())
+    shifted = fma(a * a, real(f"{Fraction(LOG2_E) / -2}"), magic)
+    n = shifted - magic
+    h = fma(n, real(f"{two_ln2 - high}"), fma(a, a, n * float(high)))
+    if a_low is not None:
+        h = fma(a + a, a_low, h)
+    # r = -h / 2
+    series = by_dtype(EXP_FLOAT32, EXP_FLOAT64)
+    halved = [f"{Fraction(c) / (-2) ** i}" for i, c in enumerate(series, 2)]
+    return _power(bits(shifted)), h * horner(h, ["-0.5", *halved])
 
 
 def exp_value_lifted_where(

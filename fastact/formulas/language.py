@@ -410,3 +410,14 @@ def polynomial(x: Real, coefficients: Sequence[str | float]) -> Value:
         if len(terms) > 1:
             power = power * power
     return terms[0]
+
+
+def horner(x: Real, coefficients: Sequence[str | float]) -> Value:
+    """Polynomial by Horner's scheme, which needs the fewest instructions.
+
+    Long kernels have enough other work to do while its steps wait for each other.
+    """
+    value, *others = [real(coefficient) for coefficient in reversed(coefficients)]
+    for coefficient in others:
+        value = fma(value, x, coefficient)
+    return value
