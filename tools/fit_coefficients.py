@@ -2,9 +2,10 @@
 
     python tools/fit_coefficients.py [name ...]
 
-Names: roots, exp, log1p, gelu_tail, gelu_slope, erf, logcosh, logcosh_tail, tanhshrink,
-sine, telu_slope, dish_slope, silu_slope, gelu_tanh_slope, mish_slope (these when no name
-is given), and gelu_k, which surveys how the choice of k changes the gelu fits.
+Names: roots, exp, log1p, gelu_tail, gelu_forward, gelu_slope, erf, logcosh,
+logcosh_tail, tanhshrink, sine, telu_slope, dish_slope, silu_slope, gelu_tanh_slope,
+mish_slope (these when no name is given), and gelu_k, which surveys how the choice of k
+changes the gelu fits.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
 nothing at run time imports it.
 
@@ -83,6 +84,8 @@ GELU_ROOT = mp.findroot(lambda a: mills(a) - a * INV_SQRT_2PI, mpf("0.7518"))
 # best compromise for which *both* constant terms happen to lie close to a
 # number of the dtype (see gelu_k).
 GELU_K = {"float32": mpf(191) / 128, "float64": mpf(121) / 64}
+# Where what t lacks is added to it; in float64 it is the same fit as gelu_tail.
+GELU_FORWARD_K = {"float32": mpf(11) / 4, "float64": GELU_K["float64"]}
 GELU_LARGEST_A = {"float32": mpf("14.5"), "float64": mpf(39)}
 
 
@@ -430,6 +433,15 @@ FITS = {
         bits={"float32": 26.5, "float64": 56},
         start={"float32": 9, "float64": 24},
         k=GELU_K,
+    ),
+    "gelu_forward": Fit(
+        what="(1 - Phi(a)) exp(a^2/2) = P(t)/(a + k), t = (a - k)/(a + k); "
+        "relative error",
+        target={d: gelu_tail_target(k) for d, k in GELU_FORWARD_K.items()},
+        interval={d: gelu_interval(k, d) for d, k in GELU_FORWARD_K.items()},
+        bits={"float32": 26.5, "float64": 56},
+        start={"float32": 9, "float64": 24},
+        k=GELU_FORWARD_K,
     ),
     "gelu_slope": Fit(
         what="((1 - Phi(a)) exp(a^2/2) - a/sqrt(2 pi)) / (r0 - a) = P(t), r0 the "

@@ -310,31 +310,10 @@ def one_plus_exp_lowered(x: Value, x_low: Value | None = None) -> Pair:
     r, n_bits = _reduce_to_value(x, x_low, _biased_magic(-lift()))
     power = _power(n_bits)
     epsilon = by_dtype(2.0**-23, 2.0**-52)
-    curve = _horner(r, (epsilon, 1.0, *by_dtype(EXP_FLOAT32, EXP_FLOAT64)))
+    curve = horner(r, (epsilon, 1.0, *by_dtype(EXP_FLOAT32, EXP_FLOAT64)))
     whole = fma(power, 1.0 - epsilon, lower())
     high = fma(curve, power, whole)
     return Pair(high, fma(curve, power, whole - high))
-
-
-def _horner(x: Value, coefficients: Sequence[str | float]) -> Value:
-    """Polynomial from the constant term up in the fewest operations; see `polynomial`."""
-    *rest, last = coefficients
-    result = real(last)
-    for coefficient in reversed(rest):
-        result = fma(result, x, real(coefficient))
-    return result
-
-
-def exp_value_in_order(x: Real, x_low: Real | None = None, *, shift: int = 0) -> Value:
-    """`exp_value` in still fewer operations, most of which wait for the one before.
-
-    With float64's eleven coefficients that wait would cost more than it saves.
-    """
-    r, n_bits = _reduce_to_value(real(x), x_low, _biased_magic(shift))
-    scheme = by_dtype(horner, polynomial)
-    series = scheme(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
-    power = _power(n_bits)
-    return fma(fma(r * r, series, r), power, power)
 
 
 def exp_factors(
@@ -358,16 +337,6 @@ def times_exp(
     return _times_exp(factor, x, x_low, _biased_magic(shift))
 
 
-def exp_factors(x: Value, *, shift: int = 0) -> tuple[Value, Value]:
-    """p and a power of two with e^x 2^shift = power (1 + p).
-
-    A product with e^x is an `fma` then, and is rounded once: the power scales exactly.
-    """
-    r, n_bits = _reduce_to_value(x, None, _biased_magic(shift))
-    series = horner(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
-    return fma(r * r, series, r), _power(n_bits)
-
-
 def exp_factors_of_product(
     unit: str, a: Value, b: Pair, *, shift: int = 0
 ) -> tuple[Value, Value]:
@@ -387,6 +356,26 @@ def exp_factors_of_product(
     scaled = [Fraction(c) * Fraction(unit) ** (i + 2) for i, c in enumerate(series)]
     terms = [str(c) for c in (Fraction(unit) - 1, *scaled)]
     return fma(r, horner(r, terms), r), _power(bits(shifted))
+
+
+def exp_of_half_square(a: Value, a_low: Value | None = None) -> tuple[Value, Value]:
+    """2^n, lifted, and expm1(r), where -(a + a_low)^2 / 2 = n ln 2 + r.
+
+    n times the high part of 2 ln 2 is exact, and fma adds it to the exact square of a.
+    """
+    places = by_dtype(15, 41)
+    two_ln2 = 2 * Fraction(LN2)
+    high = Fraction(round(two_ln2 * 2**places), 2**places)
+    magic = _biased_magic(lift())
+    shifted = fma(a * a, real(f"{Fraction(LOG2_E) / -2}"), magic)
+    n = shifted - magic
+    h = fma(n, real(f"{two_ln2 - high}"), fma(a, a, n * float(high)))
+    if a_low is not None:
+        h = fma(a + a, a_low, h)
+    # r = -h / 2
+    series = by_dtype(EXP_FLOAT32, EXP_FLOAT64)
+    halved = [f"{Fraction(c) / (-2) ** i}" for i, c in enumerate(series, 2)]
+    return _power(bits(shifted)), h * horner(h, ["-0.5", *halved])
 
 
 def exp_value_lifted_where(
@@ -427,7 +416,7 @@ def expm1_value(factor: Real, x: Value, x_low: Value | None = None) -> Value:
     r, n, n_bits = _reduce_exactly(x, _biased_magic(0))
     power = factor * _power(n_bits)
     rest = _rest_of_reduced(n, x_low)
-    series = _horner(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
+    series = horner(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
     tail = fma(r * r, series, fma(rest, r, rest))
     return fma(power, r, fma(power, tail, power - factor))
 
@@ -529,7 +518,7 @@ def _rest_of_reduced(n: Value, x_low: Value | None) -> Value:
 
 def _expm1_of_reduced(r: Value) -> Value:
     # Eleven steps of Horner's, one after the other, would take longer than Estrin's.
-    series = by_dtype(_horner(r, EXP_FLOAT32), polynomial(r, EXP_FLOAT64))
+    series = by_dtype(horner(r, EXP_FLOAT32), polynomial(r, EXP_FLOAT64))
     return fma(r * r, series, r)
 
 

@@ -10,7 +10,6 @@ from .elementary import (
     exp_factors,
     exp_lifted,
     exp_value,
-    exp_value_in_order,
     exp_value_lifted_where,
     expm1,
     fast_two_sum,
@@ -110,7 +109,7 @@ def _exp_of_minus_abs_in_order(z: Value, z_low: Value | None) -> Value:
         return exp_of_minus_abs(z, z_low)
     rest = None if z_low is None else where(z < 0, z_low, -z_low)
     size = clamp_high(abs(z), -lowest_exponent())
-    return exp_value_in_order(-size, rest, shift=lift())
+    return exp_value(-size, rest, shift=lift())
 
 
 def times_logistic(x: Value, z: Value, z_low: Value | None = None) -> Value:

@@ -9,6 +9,8 @@ from ..elementary import (
     distance_to,
     exact_quotient,
     exp_lifted,
+    exp_of_half_square,
+    fast_two_sum,
     fma_exact,
     half_of_one_minus_exp_pair,
     lift,
@@ -32,6 +34,7 @@ from ..language import (
     clamp_high,
     copysign,
     fma,
+    horner,
     polynomial,
     real,
     split,
@@ -57,6 +60,21 @@ GELU_TAIL_FLOAT32 = (
     "2.29429614e-04",
     "4.70274885e-04",
     "1.55510963e-04",
+)
+# The same with another k, which takes fewer terms and makes more of t's rounding error.
+GELU_FORWARD_K_FLOAT32 = 2.75
+GELU_FORWARD_FLOAT32 = (
+    "7.18986034e-01",
+    "-4.74354118e-01",
+    "1.82334378e-01",
+    "-1.65660661e-02",
+    "-1.64449587e-02",
+    "3.21123237e-03",
+    "2.50288961e-03",
+    "-3.05428868e-04",
+    "-4.54652793e-04",
+    "-2.10534581e-05",
+    "4.08831038e-05",
 )
 GELU_TAIL_FLOAT64 = (
     "6.6258097317189624e-01",
@@ -223,15 +241,30 @@ def gelu_polynomial(t: Value, coefficients: tuple[str, ...]) -> Pair:
     return fma_exact(polynomial(t, others), t, real(constant))
 
 
-def normal_tail_lifted(
-    a: Value, a_low: Value | None = None, *, factor: Value | None = None
-) -> Value:
-    """1 - Phi(a + a_low), times the factor, lifted; Phi is the distribution function."""
+def normal_tail_lifted(a: Value, a_low: Value | None = None) -> Value:
+    """1 - Phi(a + a_low), lifted; Phi is the distribution function."""
     t, reciprocal = gelu_variable(a, a_low)
     series = gelu_polynomial(t, by_dtype(GELU_TAIL_FLOAT32, GELU_TAIL_FLOAT64))
-    scaled = reciprocal if factor is None else scale(factor, reciprocal)
-    product = multiply(normal_density_lifted(a, a_low), scaled)
+    product = multiply(normal_density_lifted(a, a_low), reciprocal)
     return rounded_product(product, series)
+
+
+def gelu_tail_lifted(a: Value) -> Value:
+    """a (1 - Phi(a)), lifted, in fewer operations than by `normal_tail_lifted`."""
+    k = by_dtype(GELU_FORWARD_K_FLOAT32, GELU_K_FLOAT64)
+    base = a + k
+    base_low = a - (base - k)  # exact
+    reciprocal = 1.0 / base
+    ratio = a * reciprocal
+    remainder = fma(-ratio, base_low, fma(-ratio, base, a))
+    ratio_low = remainder * reciprocal
+    t = fma(2.0, ratio_low, fma(2.0, ratio, -1.0))
+    constant, *others = by_dtype(GELU_FORWARD_FLOAT32, GELU_TAIL_FLOAT64)
+    scheme = by_dtype(horner, polynomial)  # 28 steps that wait for each other cost time
+    high, low = fma_exact(scheme(t, others), t, real(constant))
+    power, change = exp_of_half_square(a)
+    product = fast_two_sum(high, fma(high, change, low))
+    return rounded_product(Pair(ratio, ratio_low), product) * power
 
 
 @activation(
@@ -251,8 +284,9 @@ def gelu(x: Value) -> Value:
     """Gaussian error linear unit."""
     # max(x, 0) - a (1 - Phi(a)), a = |x|
     a = clamp_high(abs(x), normal_limit())
-    below = normal_tail_lifted(a, factor=a)
-    return fma(-below, lower(), where(x >= 0, x, 0.0))
+    below = gelu_tail_lifted(a)
+    # -0.0, so that the result is, too, where a tiny a / (a + k) is zero
+    return fma(-below, lower(), where(x < 0, -0.0, x))
 
 
 @gelu.derivative

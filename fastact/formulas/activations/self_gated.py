@@ -150,7 +150,7 @@ def mish_exponential(x: Value) -> tuple[Value, Value, Value, Value]:
     """
     x = clamp_low(clamp_high(x, by_dtype(15.0, 40.0)), lowest_exponent())
     shift = int(by_dtype(40, 128))
-    p, power = exp_factors(x, shift=shift)
+    power, p = exp_factors(x, shift=shift)
     return x, p, power, power_of_two(-shift)
 
 
