@@ -651,11 +651,6 @@ def around_root(
     return where(near, near_root(root, x, slope), elsewhere)
 
 
-def scale_constant(decimal: str, a: Pair) -> Pair:
-    """A constant, to twice the precision, times a pair."""
-    return multiply(constant_pair(decimal), a)
-
-
 def times_pair(x: Value, a: Pair) -> Value:
     """x a, rounded once; infinite for an infinite x (inf a.low may be inf or NaN)."""
     return fma(x, a.high, clamp_size(x, by_dtype(1e30, 1e300)) * a.low)
