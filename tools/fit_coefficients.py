@@ -2,7 +2,7 @@
 
     python tools/fit_coefficients.py [name ...]
 
-Names: roots, exp, log1p, gelu_tail, gelu_forward, gelu_slope, erf, logcosh,
+Names: roots, exp, log1p, artanh, gelu_tail, gelu_forward, gelu_slope, erf, logcosh,
 logcosh_tail, tanhshrink, sine, telu_slope, dish_slope, silu_slope, gelu_tanh_slope,
 mish_slope (these when no name is given), and gelu_k, which surveys how the choice of k
 changes the gelu fits.
@@ -22,7 +22,7 @@ Sources
     "Efficient polynomial L-infinity approximations", ARITH-18 (2007); L. Babai,
     "On Lovasz' lattice reduction and the nearest lattice point problem",
     Combinatorica 6 (1986).
-  The s = u/(2+u) form of log1p: fdlibm, e_log.c and s_log1p.c.
+  log1p as 2 artanh(u/(2+u)): fdlibm, e_log.c and s_log1p.c.
   erfcx as a polynomial in (a - k)/(a + k): M. M. Shepherd, J. G. Laframboise,
     "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < oo",
     Math. Comp. 36 (1981).
@@ -95,17 +95,17 @@ def exp_target(r: mpf) -> tuple[mpf, mpf]:
     return (mp.expm1(r) - r) / r**2, r**2 / abs(mp.expm1(r))
 
 
-def log1p_float32_target(u: mpf) -> tuple[mpf, mpf]:
+def log1p_target(u: mpf) -> tuple[mpf, mpf]:
     if u == 0:
         return mpf(-1) / 2, mpf(0)
     return (mp.log1p(u) - u) / u**2, u**2 / mp.log1p(u)
 
 
-def log1p_target(z: mpf) -> tuple[mpf, mpf]:
+def artanh_target(z: mpf) -> tuple[mpf, mpf]:
     if z == 0:
         return mpf(1) / 3, mpf(0)
     s = mp.sqrt(z)
-    ratio = mp.atanh(s) / s  # log1p(u) = 2 s ratio
+    ratio = mp.atanh(s) / s
     return (ratio - 1) / z, z / ratio
 
 
@@ -410,12 +410,18 @@ FITS = {
         fixed=[mpf(1) / 2, None],
     ),
     "log1p": Fit(
-        what="log1p(u) = u + u^2 P(u), in float64 2 (s + s^3 P(s^2)), s = u/(2+u), "
-        "u in [0, 1]; error relative to log1p(u)",
-        target={"float32": log1p_float32_target, "float64": log1p_target},
-        interval={"float32": (mpf(0), mpf(1)), "float64": (mpf(0), mpf(1) / 9)},
-        bits={"float32": 27, "float64": 57},
-        start={"float32": 7, "float64": 5},
+        what="log1p(u) = u + u^2 P(u), u in [0, 1]; error relative to log1p(u)",
+        target={"float32": log1p_target},
+        interval={"float32": (mpf(0), mpf(1))},
+        bits={"float32": 27},
+        start={"float32": 7},
+    ),
+    "artanh": Fit(
+        what="artanh(s) = s + s^3 P(s^2), |s| <= 1/3; error relative to artanh(s)",
+        target=dict.fromkeys(DIGITS, artanh_target),
+        interval=dict.fromkeys(DIGITS, (mpf(0), mpf(1) / 9)),
+        bits={"float32": 28, "float64": 57},
+        start={"float32": 1, "float64": 5},
     ),
     "erf": Fit(
         what="erf(t) = 1 - exp(-2t (1/sqrt(pi) + t P(t))), 0 <= t <= 4 (6 in float64); "
@@ -655,7 +661,7 @@ def main(names: list[str]) -> None:
         if name in others:
             others[name]()
         else:
-            for dtype in DIGITS:
+            for dtype in FITS[name].target:
                 fit(name, dtype)
 
 

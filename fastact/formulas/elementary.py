@@ -63,8 +63,7 @@ EXP_FLOAT64 = (
     "2.5110000987810989e-08",
     "2.0954697580267195e-09",
 )
-# log1p(u) = u + u^2 LOG1P(u) for 0 <= u <= 1; with 53 digits a quotient is faster:
-# 2 (s + s^3 LOG1P(s^2)), s = u / (2 + u)
+# log1p(u) = u + u^2 LOG1P(u) for 0 <= u <= 1
 LOG1P_FLOAT32 = (
     "-4.99999315e-01",
     "3.33304793e-01",
@@ -76,7 +75,16 @@ LOG1P_FLOAT32 = (
     "2.01787148e-02",
     "-3.31307552e-03",
 )
-LOG1P_FLOAT64 = (
+# artanh(s) = s + s^3 ARTANH(s^2) for |s| <= 1/3; with 53 digits it makes the faster
+# logarithm: log1p(u) = 2 artanh(u / (2 + u))
+ARTANH_FLOAT32 = (
+    "3.33333373e-01",
+    "1.99994758e-01",
+    "1.43075451e-01",
+    "1.07227288e-01",
+    "1.21194057e-01",
+)
+ARTANH_FLOAT64 = (
     "3.3333333333333154e-01",
     "2.0000000000077839e-01",
     "1.4285714274029759e-01",
@@ -561,7 +569,7 @@ def log1p_lifted_pair(u: Value) -> Pair:
     double_s, missing = over_one_plus(u, u * (0.5 * lower()))
     s = double_s * (0.5 * lower())
     square = s * s
-    series = polynomial(square, LOG1P_FLOAT64)
+    series = polynomial(square, ARTANH_FLOAT64)
     return Pair(double_s, fma(double_s * square, series, missing))
 
 
@@ -628,7 +636,7 @@ def distance_to(root: str, a: Value, a_low: Value | None = None) -> Pair:
 def near_root(
     root: str, x: Value, slope: Sequence[str], beyond: float | None = None
 ) -> Value:
-    """(x - root) SLOPE(x - root).
+    """(x - root) SLOPE(x - root), in fewer operations than `around_root` takes.
 
     From half the root to twice the root x - root_high is exact (Sterbenz). For an x
     nearer to zero what it loses is made up for, given about the derivative there.
@@ -646,9 +654,12 @@ def near_root(
 def around_root(
     root: str, x: Value, slope: Sequence[str], elsewhere: Value, radius: float
 ) -> Value:
-    """`near_root` within the radius of a root, another value elsewhere."""
-    near = abs(x - split(root)[0]) <= radius
-    return where(near, near_root(root, x, slope), elsewhere)
+    """(x - root) SLOPE(x - root) within the radius of a root, another value elsewhere."""
+    d, d_low = distance_to(root, x)
+    # d times the first coefficient is by far the largest term, and is rounded only once
+    first, *others = slope
+    rest = fma(d, -d * polynomial(-d, others), d_low * real(first))
+    return where(abs(d) <= radius, -fma(d, real(first), rest), elsewhere)
 
 
 def times_pair(x: Value, a: Pair) -> Value:

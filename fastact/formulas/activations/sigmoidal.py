@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from ..elementary import (
+    ARTANH_FLOAT32,
+    ARTANH_FLOAT64,
     LN2,
-    LOG1P_FLOAT32,
-    LOG1P_FLOAT64,
     Pair,
     clamp_size,
     exact_product,
@@ -304,7 +304,7 @@ def log_odds(p: Value) -> Value:
     k = exponent - where(far, magic + bias + far_shift, magic + bias)
     s = fma(p, 1.0 + c, -c) / fma(p, 1.0 - c, c)
     square = s * s
-    series = polynomial(square, by_dtype(LOG1P_FLOAT32, LOG1P_FLOAT64))
+    series = polynomial(square, by_dtype(ARTANH_FLOAT32, ARTANH_FLOAT64))
     log_of_rest = 2.0 * fma(s * square, series, s)
     ln2_high, ln2_low = split(LN2)
     return fma(k, ln2_high, fma(k, ln2_low, log_of_rest))
