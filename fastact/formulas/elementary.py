@@ -348,7 +348,7 @@ def times_exp(
 def exp_factors_of_product(
     unit: str, a: Value, b: Pair, *, shift: int = 0
 ) -> tuple[Value, Value]:
-    """p and a power of two with e^(-unit a b) 2^shift = power (1 + p).
+    """2^n 2^shift and p with e^(-unit a b) = 2^n (1 + p).
 
     -a b = n ln(2) / unit + r, so that the unit multiplies coefficients alone.
     """
@@ -363,11 +363,11 @@ def exp_factors_of_product(
     series = by_dtype(EXP_FLOAT32, EXP_FLOAT64)
     scaled = [Fraction(c) * Fraction(unit) ** (i + 2) for i, c in enumerate(series)]
     terms = [str(c) for c in (Fraction(unit) - 1, *scaled)]
-    return fma(r, horner(r, terms), r), _power(bits(shifted))
+    return _power(bits(shifted)), fma(r, horner(r, terms), r)
 
 
-def exp_of_half_square(a: Value, a_low: Value | None = None) -> tuple[Value, Value]:
-    """2^n, lifted, and expm1(r), where -(a + a_low)^2 / 2 = n ln 2 + r.
+def exp_of_half_square(a: Value) -> tuple[Value, Value]:
+    """2^n, lifted, and expm1(r), where -a^2 / 2 = n ln 2 + r.
 
     n times the high part of 2 ln 2 is exact, and fma adds it to the exact square of a.
     """
@@ -378,8 +378,6 @@ def exp_of_half_square(a: Value, a_low: Value | None = None) -> tuple[Value, Val
     shifted = fma(a * a, real(f"{Fraction(LOG2_E) / -2}"), magic)
     n = shifted - magic
     h = fma(n, real(f"{two_ln2 - high}"), fma(a, a, n * float(high)))
-    if a_low is not None:
-        h = fma(a + a, a_low, h)
     # r = -h / 2
     series = by_dtype(EXP_FLOAT32, EXP_FLOAT64)
     halved = [f"{Fraction(c) / (-2) ** i}" for i, c in enumerate(series, 2)]

@@ -95,21 +95,12 @@ def logistic_slope_times_lifted(
 
 def softplus_tail(z: Value, z_low: Value | None = None) -> Value:
     """log(1 + e^-|z + z_low|), lifted."""
-    return log1p_lifted(_exp_of_minus_abs_in_order(z, z_low))
+    return log1p_lifted(exp_of_minus_abs(z, z_low))
 
 
 def softplus_tail_pair(z: Value, z_low: Value | None) -> Pair:
     """log(1 + e^-|z + z_low|) as a sum, lifted."""
-    return log1p_lifted_pair(_exp_of_minus_abs_in_order(z, z_low))
-
-
-def _exp_of_minus_abs_in_order(z: Value, z_low: Value | None) -> Value:
-    """e^-|z + z_low|, lifted; in float64 the one that `logistic` has computed too."""
-    if by_dtype(False, True):
-        return exp_of_minus_abs(z, z_low)
-    rest = None if z_low is None else where(z < 0, z_low, -z_low)
-    size = clamp_high(abs(z), -lowest_exponent())
-    return exp_value(-size, rest, shift=lift())
+    return log1p_lifted_pair(exp_of_minus_abs(z, z_low))
 
 
 def times_logistic(x: Value, z: Value, z_low: Value | None = None) -> Value:

@@ -299,7 +299,7 @@ def gelu_tanh_limit() -> float:
 
 
 def gelu_tanh_exponential(a: Value) -> tuple[Value, Value]:
-    """p and a power of two with exp(-v(a)) 2^lift() = power (1 + p)."""
+    """2^n, lifted, and p with exp(-v(a)) = 2^n (1 + p)."""
     square = a * a
     v = fma(GELU_TANH_CUBIC, square, GELU_TANH_LINEAR)
     # The difference is exact: v has bits for all of LINEAR's few.
@@ -326,7 +326,7 @@ def gelu_tanh(x: Value) -> Value:
     """Gaussian error linear unit, tanh form."""
     # max(x, 0) - a e / (1 + e), a = |x|, e = exp(-v(a))
     a = clamp_high(abs(x), gelu_tanh_limit())
-    p, power = gelu_tanh_exponential(a)
+    power, p = gelu_tanh_exponential(a)
     e = fma(p, power, power) * lower()
     scaled = power * a
     left = sum_over_one_plus(scaled, p * scaled, e)
@@ -341,7 +341,7 @@ def gelu_tanh_derivative(x: Value) -> Value:
     e (1 + e - w) / (1 + e)^2, and right of zero 1 minus that.
     """
     a = clamp_high(abs(x), gelu_tanh_limit())
-    p, power = gelu_tanh_exponential(a)
+    power, p = gelu_tanh_exponential(a)
     lifted = fma(p, power, power)
     e = lifted * lower()
     # v'(a) is a pair, and c1 has so few bits that the difference is exact.
