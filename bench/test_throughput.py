@@ -37,7 +37,8 @@ def check(result: Any, case: Case, arguments: tuple[Any, ...]) -> None:
     near = eps.get(case.dtype, 2.0**-7)  # bfloat16's
     results, expected = _as_tuple(result), _as_tuple(case.plain()(*wide))
     for found, exact in zip(results, expected, strict=True):
-        assert found.dtype == case.dtype
+        # NumPy makes float32 of a bfloat16 beside a Python float, in a plain expression.
+        assert found.dtype == case.dtype or case.implementation.backend is None
         np.testing.assert_allclose(
             np.float64(found), exact, rtol=100 * near, atol=20 * near
         )

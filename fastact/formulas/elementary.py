@@ -408,17 +408,19 @@ def exp_full_range(x: Value) -> Value:
     return scaled * where(negative, lower(), 4.0)
 
 
-def expm1_value(factor: Real, x: Value, x_low: Value | None = None) -> Value:
-    """factor (e^(x + x_low) - 1), rounded twice, for an x >= lowest_of_expm1().
+def expm1_value(factor: Real, x: Value) -> Value:
+    """factor (e^x - 1), rounded twice, for an x >= lowest_of_expm1().
 
     factor 2^n is exact, and the sum of factor (2^n - 1) and factor 2^n expm1(r) does
     not cancel.
     """
-    if x_low is None:
-        r, n_bits = _reduce_to_value(x, None, _biased_magic(0))
-        power = factor * _power(n_bits)
-        return fma(power, _expm1_of_reduced(r), power - factor)
-    # What the quotient has lost may not be rounded as a part of r.
+    r, n_bits = _reduce_to_value(x, None, _biased_magic(0))
+    power = factor * _power(n_bits)
+    return fma(power, _expm1_of_reduced(r), power - factor)
+
+
+def expm1_value_of_sum(factor: Real, x: Value, x_low: Value | None) -> Value:
+    """The same of x + x_low: what x lacks may not be rounded as a part of r."""
     r, n, n_bits = _reduce_exactly(x, _biased_magic(0))
     power = factor * _power(n_bits)
     rest = _rest_of_reduced(n, x_low)

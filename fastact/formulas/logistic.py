@@ -208,14 +208,15 @@ def silu_slope(z: Value) -> Value:
     return one_minus_right(z < 0, where(a > 39 / 20, far, near))
 
 
-def silu_slope_of_sum(z: Value, z_low: Value) -> Value:
+def silu_slope_of_sum(z: Value, z_low: Value | None) -> Value:
     """`silu_slope` at z + z_low, in double-word arithmetic.
 
     At the root, a = r, 1 + e = a, so e^-r = r - 1, and
     1 + e - a = (r - 1) expm1(r - a) + (r - a): two terms of one sign.
     """
     size = clamp_high(abs(z), -lowest_exponent())
-    distance = distance_to(SILU_ROOT, size, where(z < 0, -z_low, z_low))
+    rest = None if z_low is None else where(z < 0, -z_low, z_low)
+    distance = distance_to(SILU_ROOT, size, rest)
     reduced = reduce_exp(*distance)
     at_root = constant_pair(SILU_EXP_AT_ROOT)
     lifted = multiply(at_root, exp_lifted(reduced))

@@ -9,6 +9,7 @@ from ..elementary import (
     exp_value,
     expm1,
     expm1_value,
+    expm1_value_of_sum,
     fast_two_sum,
     lift,
     line,
@@ -36,6 +37,7 @@ from ..language import (
     fma,
     nan_from,
     real,
+    split,
     where,
 )
 
@@ -106,8 +108,16 @@ SELU_LAMBDA_ALPHA = "1.75809934084737685994021752081231934206024581"
 )
 def selu(x: Value) -> Value:
     """Self-normalising exponential linear unit."""
-    negative = expm1_value(real(SELU_LAMBDA_ALPHA), clamp_low(x, lowest_of_expm1()))
-    return where(x > 0, real(SELU_LAMBDA) * x, negative)
+    high, low = split(SELU_LAMBDA)
+    # With lambda as one number the largest results would be infinite. The low part's
+    # product must stay finite: inf - inf would be NaN.
+    right = fma(high, x, low * clamp_high(x, by_dtype(1e38, 1e308)))
+    if by_dtype(True, False):
+        factor = real(SELU_LAMBDA_ALPHA)
+        left = expm1_value(factor, clamp_low(x, lowest_of_expm1()))
+    else:  # the factor's rounding error would be too much
+        left = total(multiply(constant_pair(SELU_LAMBDA_ALPHA), expm1_below_zero(x)))
+    return where(x > 0, right, left)
 
 
 @selu.derivative
@@ -172,6 +182,7 @@ def linear_limit() -> float:
 
 @activation(
     formula="x for x > 0, else alpha (exp(x / alpha) - 1)",
+    bound=2.0,
     backward_bound=2.0,
     source="Barron 2017, arXiv:1704.07483",
     requires={"alpha": "> 0"},
@@ -181,7 +192,7 @@ def linear_limit() -> float:
 )
 def celu(x: Value, alpha: Real = 1.0) -> Value:
     """Continuously differentiable exponential linear unit."""
-    curve = expm1_value(alpha, *ratio(x, alpha, lowest_of_expm1()))
+    curve = expm1_value_of_sum(alpha, *ratio(x, alpha, lowest_of_expm1()))
     return where(x / alpha > linear_limit(), x, curve)
 
 
@@ -211,6 +222,7 @@ def celu_by_alpha(x: Value, alpha: Real) -> Value:
 
 @activation(
     formula="a x / b for x > 0, else a (exp(x / b) - 1)",
+    bound=2.0,
     backward_bound=2.0,
     source="Trottier, Giguere and Chaib-draa 2016, arXiv:1605.09332",
     requires={"a": "> 0", "b": "> 0"},
@@ -220,7 +232,7 @@ def celu_by_alpha(x: Value, alpha: Real) -> Value:
 )
 def pelu(x: Value, a: Real = 1.0, b: Real = 1.0) -> Value:
     """Parametric exponential linear unit."""
-    curve = expm1_value(a, *ratio(x, b, lowest_of_expm1()))
+    curve = expm1_value_of_sum(a, *ratio(x, b, lowest_of_expm1()))
     return where(x / b > linear_limit(), real(a) / b * x, curve)
 
 

@@ -230,7 +230,6 @@ def prelu_by_weight(x: Value, weight: Real) -> Value:
 
 @activation(
     formula="x clip(x/6 + 1/2, 0, 1)",
-    bound=2.0,
     source="Howard et al. 2019, arXiv:1905.02244",
     aliases=("hard_silu", "hardsilu"),
     kinks={"-3": "0", "3": "1"},
