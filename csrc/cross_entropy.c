@@ -192,6 +192,7 @@ write_number(char *place, char type, double value)
 /* The buffers of a task; NULL where the array itself is used. */
 typedef struct {
     char *logits, *targets, *converted, *output;
+    char *scratch; /* what kernels for columns need */
 } buffers;
 
 /* Rows as a kernel gets them, in an array or in a tile. */
@@ -258,9 +259,9 @@ run_tile(job *j, const buffers *b, size_t first, size_t rows)
         const fa_targets targets = {probabilities, p.pitch, labels + r, call->smoothing};
         if (call->backward)
             loss->backward(n, width, x.first + row * x.row_step, x.pitch, &targets, numbers + r,
-                           dx.first + row * dx.row_step, dx.pitch);
+                           dx.first + row * dx.row_step, dx.pitch, b->scratch);
         else
-            loss->forward(n, width, x.first + row * x.row_step, x.pitch, &targets, numbers + r);
+            loss->forward(n, width, x.first + row * x.row_step, x.pitch, &targets, numbers + r, b->scratch);
     }
     for (size_t r = 0; r < rows; r++) {
         if (!call->backward) {
@@ -283,7 +284,7 @@ run_rows(void *context, size_t begin, size_t end)
     job *j = context;
     const fa_cross_entropy *call = j->call;
     const char kernel = fa_kernel_type(j->logits.type), target_kernel = fa_kernel_type(j->targets.type);
-    const size_t tile_rows = fa_rows_per_tile(call->n, true), tile_bytes = tile_rows * call->n * sizeof(double);
+    const size_t tile_rows = fa_rows_per_tile(call->n), tile_bytes = tile_rows * call->n * sizeof(double);
     const bool converts = !call->has_labels && target_kernel != kernel;
     const bool staged[] = {
         !is_ready(j, &j->logits, kernel, tile_rows),
@@ -291,16 +292,18 @@ run_rows(void *context, size_t begin, size_t end)
         converts,
         call->backward && !is_ready(j, &j->output, kernel, tile_rows),
     };
-    char *memory[4];
+    const size_t scratch_bytes = FA_TILE_ROWS * FA_SCRATCH_OF_ROW + FA_SCRATCH_MORE;
+    char *memory[5];
     bool failed = false;
-    for (int k = 0; k < 4; k++) {
-        memory[k] = staged[k] ? malloc(tile_bytes + 1) : NULL;
-        failed |= staged[k] && memory[k] == NULL;
+    for (int k = 0; k < 5; k++) {
+        const bool needed = k == 4 ? j->columns : staged[k];
+        memory[k] = needed ? malloc(k == 4 ? scratch_bytes : tile_bytes + 1) : NULL;
+        failed |= needed && memory[k] == NULL;
     }
     if (failed) {
         __atomic_store_n(&j->out_of_memory, 1, __ATOMIC_RELAXED);
     } else {
-        const buffers b = {memory[0], memory[1], memory[2], memory[3]};
+        const buffers b = {memory[0], memory[1], memory[2], memory[3], memory[4]};
         const fa_environment environment = fa_enter();
         for (size_t row = begin, rows; row < end; row += rows) {
             rows = rows_left(j, row) < end - row ? rows_left(j, row) : end - row;
@@ -309,7 +312,7 @@ run_rows(void *context, size_t begin, size_t end)
         }
         fa_leave(environment);
     }
-    for (int k = 0; k < 4; k++)
+    for (int k = 0; k < 5; k++)
         free(memory[k]);
 }
 

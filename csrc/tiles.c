@@ -7,9 +7,14 @@
 #include <xmmintrin.h>
 #endif
 
-/* A tile of FA_TILE_ROWS stays in the second-level cache up to CACHED_ELEMENTS. Beyond, what is not staged is read in
-   runs as long as the kernels take them; and buffers are never beyond MAX_ELEMENTS. */
-enum { CACHED_ELEMENTS = 1 << 16, MAX_ELEMENTS = 1 << 21 };
+enum {
+    MAX_ELEMENTS = 1 << 21, /* of a buffer */
+    CACHE_LINE = 64,
+    WIDE_TILE = 2048,
+    SHORT_COLUMN = 128,       /* of which a narrow tile stays in cache, */
+    MIDDLE_COLUMN = 512,      /* or else only if */
+    FEW_SETS = 2048,          /* its lines are not this many bytes apart: then few of the cache's sets hold them */
+};
 
 char
 fa_kernel_type(char type)
@@ -18,12 +23,24 @@ fa_kernel_type(char type)
 }
 
 size_t
-fa_rows_per_tile(size_t n, bool staged)
+fa_rows_per_tile(size_t n)
 {
     const size_t most = MAX_ELEMENTS / (n ? n : 1);
-    if (!staged)
-        return n * FA_TILE_ROWS <= CACHED_ELEMENTS ? FA_TILE_ROWS : FA_MAX_COLUMNS;
     return most < 1 ? 1 : most < FA_TILE_ROWS ? most : FA_TILE_ROWS;
+}
+
+/* A narrow tile that is still in cache when it is gone through again is the fastest. Where it is not, what counts is
+   that memory is read in long runs: pieces of lines leave most of what the processor fetches ahead unused. */
+size_t
+fa_rows_per_wide_tile(size_t n, ptrdiff_t pitch, size_t size, size_t rows)
+{
+    const bool collides = pitch % FEW_SETS == 0, is_whole = labs(pitch) == (ptrdiff_t)(rows * size);
+    const bool is_narrow = n <= SHORT_COLUMN || (!collides && (n <= MIDDLE_COLUMN || (!is_whole && rows < WIDE_TILE / 2)));
+    if (is_narrow)
+        return rows < FA_TILE_ROWS ? rows : FA_TILE_ROWS;
+    const size_t tiles = (rows + WIDE_TILE - 1) / WIDE_TILE, width = (rows + tiles - 1) / tiles;
+    const size_t rounded = (width + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    return rounded < rows ? rounded : rows;
 }
 
 /* to[j][i] = from[i][j]; the steps are bytes from row to row. */
@@ -82,7 +99,6 @@ transpose(size_t rows, size_t columns, const char *from, ptrdiff_t from_step, ch
 static inline void
 prefetch_lines(size_t lines, const char *first, ptrdiff_t line_step, size_t bytes)
 {
-    enum { CACHE_LINE = 64 };
     for (size_t k = 0; k < lines; k++, first += line_step)
         for (size_t at = 0; at < bytes; at += CACHE_LINE)
             __builtin_prefetch(first + at);
