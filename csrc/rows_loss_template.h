@@ -131,9 +131,9 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
         const double rest = (1 - weight) + others[r];
         at_labels[r] = factors[r] * ((smoothing - everywhere) - rest / (1 + others[r]));
     }
-    for (size_t i = 0; i < n; i += block) {
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
         T *dxs = dx + (ptrdiff_t)i * dx_pitch;
-        const size_t count = ROW(least)(block, n - i) * width;
         if (probabilities == NULL) {
             FA_INDEPENDENT
             for (size_t k = 0; k < count; k++)

@@ -9,7 +9,6 @@
 
 enum {
     MAX_ELEMENTS = 1 << 21, /* of a buffer */
-    CACHE_LINE = 64,
     WIDE_TILE = 2048,
     SHORT_COLUMN = 128,       /* of which a narrow tile stays in cache, */
     MIDDLE_COLUMN = 512,      /* or else only if */
@@ -39,7 +38,7 @@ fa_rows_per_wide_tile(size_t n, ptrdiff_t pitch, size_t size, size_t rows)
     if (is_narrow)
         return rows < FA_TILE_ROWS ? rows : FA_TILE_ROWS;
     const size_t tiles = (rows + WIDE_TILE - 1) / WIDE_TILE, width = (rows + tiles - 1) / tiles;
-    const size_t rounded = (width + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    const size_t rounded = (width + FA_TILE_ROWS - 1) / FA_TILE_ROWS * FA_TILE_ROWS;
     return rounded < rows ? rounded : rows;
 }
 
@@ -99,6 +98,7 @@ transpose(size_t rows, size_t columns, const char *from, ptrdiff_t from_step, ch
 static inline void
 prefetch_lines(size_t lines, const char *first, ptrdiff_t line_step, size_t bytes)
 {
+    enum { CACHE_LINE = 64 };
     for (size_t k = 0; k < lines; k++, first += line_step)
         for (size_t at = 0; at < bytes; at += CACHE_LINE)
             __builtin_prefetch(first + at);
