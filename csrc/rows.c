@@ -205,7 +205,7 @@ run_rows(void *context, size_t begin, size_t end)
     char *tiles[MAX_ARRAYS] = {NULL}, *scratch[MAX_ARRAYS] = {NULL};
     bool staged[MAX_ARRAYS];
     const size_t scratch_rows = is_zero(j) ? 0 : tile_rows;
-    char *kept = j->columns ? allocate(scratch_rows * FA_SCRATCH_OF_ROW + FA_SCRATCH_MORE) : NULL; /* by kernels */
+    char *kernel_scratch = j->columns ? allocate(scratch_rows * FA_SCRATCH_OF_ROW + FA_SCRATCH_MORE) : NULL;
     for (int k = 0; k <= last; k++) {
         staged[k] = is_staged(j, k, tile_rows);
         if (staged[k])
@@ -225,7 +225,7 @@ run_rows(void *context, size_t begin, size_t end)
                 move_tile(j, k, row, rows, tiles[k], true);
         }
         if (j->columns) {
-            run_kernel(j, j->n, rows, places, pitches, j->common_scale, kept);
+            run_kernel(j, j->n, rows, places, pitches, j->common_scale, kernel_scratch);
         } else {
             for (size_t r = 0; r < rows; r++) {
                 char *row_places[MAX_ARRAYS];
@@ -243,7 +243,7 @@ run_rows(void *context, size_t begin, size_t end)
         free(tiles[k]);
         free(scratch[k]);
     }
-    free(kept);
+    free(kernel_scratch);
 }
 
 /* Whether all rows are whole and have one scale. */
@@ -266,7 +266,7 @@ has_across(const fa_row_loop *loop)
     return loop->from_output ? kernel->backward != NULL : kernel->forward != NULL;
 }
 
-/* What threads take at a time: whole lines, and wide tiles as wide as they can be. */
+/* How many rows threads take at a time: whole lines, and wide tiles as wide as they can be. */
 static size_t
 grain(const job *j, size_t rows)
 {

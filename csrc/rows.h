@@ -1,12 +1,19 @@
 /* Softmax and its like, for both precisions and both forms of a tile; part of kernels.c. */
 #include "generated/rows.inc"
 
-enum { LANES = 16, WEIGHED = 512, AT_ONCE = 4, ROWS_AHEAD = 8 };
-/* Wider tiles have loops long enough for themselves, and columns of that width are foreseen. */
-enum { FLAT_WIDTH = 64, FORESEEN_WIDTH = 256 };
+enum {
+    LANES = 16,
+    WEIGHED = 512,        /* elements that are weighed, and then summed while in the first-level cache */
+    AT_ONCE = 4,          /* elements of a lane that tiles of columns take at a time */
+    ROWS_AHEAD = 8,       /* that are fetched */
+    FLAT_WIDTH = 64,      /* of tiles whose loops are too short by themselves */
+    FORESEEN_WIDTH = 256, /* of tiles; beyond, the processor foresees their lines */
+};
 
-/* Room for what a kernel keeps of one row, on the stack; or of a tile's rows, in the scratch memory that its caller
-   gives it. A function that is called gets what its caller has not taken. */
+#define KEEPS_LOSSES (sizeof(T) == sizeof(double))
+
+/* Room for what a kernel keeps of one row is on the stack; of a tile's rows, it is in the scratch memory that the caller
+   gives. Functions give those that they call what they have not taken themselves. */
 FA_INLINE void *
 take(char **scratch, size_t bytes)
 {
@@ -19,7 +26,6 @@ take(char **scratch, size_t bytes)
     ROOM(double, name##_sum, LANES, LANES * width); \
     ROOM(double, name##_lost, LANES, KEEPS_LOSSES ? LANES * width : 0); \
     const ROW(lanes) name = {name##_sum, name##_lost}
-#define KEEPS_LOSSES (sizeof(T) == sizeof(double))
 
 #define FORM row
 #define ONE_ROW 1

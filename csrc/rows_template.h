@@ -96,7 +96,7 @@ ROW(totals)(const ROW(lanes) *l, size_t n, size_t width, double *totals)
         totals[r] = KEEPS_LOSSES && isfinite(l->sum[r]) ? l->sum[r] + l->lost[r] : l->sum[r];
 }
 
-/* Room for that many elements is enough for any block. */
+/* Room for this many elements is enough for any block. */
 FA_INLINE size_t
 ROW(repeated)(size_t width)
 {
@@ -157,8 +157,9 @@ ROW(least)(size_t a, size_t b)
 
 typedef double ROW(term)(T a, T b);
 
-/* Add term(a, b) of every element to the lanes of the rows, and another_term(a, b) to other lanes unless it is NULL. The
-   sums of a wide tile are too large for the first-level cache: columns take AT_ONCE elements of a lane at a time. */
+/* Add term(a, b) of every element to the lanes of the rows, and other_term(a, b) to other lanes unless it is NULL. The
+   sums of a wide tile are too large for the first-level cache: columns take AT_ONCE elements of a lane at a time. They
+   are written out, here and below, as gcc makes slower code of a loop over them. */
 FA_INLINE void
 ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch,
                const ROW(lanes) *sums, ROW(term) *term, const ROW(lanes) *others, ROW(term) *other_term)
@@ -281,7 +282,7 @@ ROW(weigh)(size_t count, const T *x, const T *extremes, double scale, T *y)
     }
 }
 
-/* Add weights to lanes, and count those that are 1; `at_once` weights of each lane, `next` apart. */
+/* Add weights to lanes, and count those that are 1; of each lane one weight, or AT_ONCE that are `next` apart. */
 FA_INLINE void
 ROW(add_weights)(size_t count, const T *weights, size_t next, int at_once, T *ones, const ROW(lanes) *sums, size_t lane)
 {
@@ -309,7 +310,7 @@ ROW(add_weights)(size_t count, const T *weights, size_t next, int at_once, T *on
 
 /* Weights exp(scale * (x - extreme)), into y unless it is NULL. `others` becomes their sum less 1, for the extreme
    itself has the weight 1: log1p of that keeps its digits where one element has nearly all the weight. NaN where the
-   row holds a NaN, or infinities that win, or nothing but losing ones. `extremes` must have room for a block. */
+   row holds a NaN, or infinities that win, or nothing but losing ones. `extremes` must have room to be repeated. */
 FA_INLINE void
 ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes, double scale, T *y, ptrdiff_t y_pitch,
              double *others, char *scratch)
@@ -317,7 +318,7 @@ ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes,
     const size_t used = ROW(used_lanes)(n, width);
     SUMS(sums);
     ROOM(T, ones, LANES, LANES * width);
-    T block[WEIGHED]; /* weighed and summed while in the first-level cache */
+    T block[WEIGHED];
     ROW(clear)(&sums, used);
     for (size_t k = 0; k < used; k++)
         ones[k] = 0;

@@ -7,13 +7,15 @@
 #include <xmmintrin.h>
 #endif
 
-enum {
-    MAX_ELEMENTS = 1 << 21, /* of a buffer */
-    WIDE_TILE = 2048,
-    SHORT_COLUMN = 128,       /* of which a narrow tile stays in cache, */
-    MIDDLE_COLUMN = 512,      /* or else only if */
-    FEW_SETS = 2048,          /* its lines are not this many bytes apart: then few of the cache's sets hold them */
-};
+enum { MAX_ELEMENTS = 1 << 21 }; /* of a buffer */
+
+/* A tile of FA_TILE_ROWS stays in cache between the passes over it if its columns have up to SHORT_COLUMN elements; or
+   up to MIDDLE_COLUMN, unless they lie a multiple of FEW_SETS bytes apart, so that few of the cache's sets take all. */
+enum { SHORT_COLUMN = 128, MIDDLE_COLUMN = 512, FEW_SETS = 2048 };
+
+/* What does not stay in cache is best read in long runs, or without gaps: in between, what the processor fetches ahead
+   is of no use, and all the more of it the wider a tile is. */
+enum { LONG_RUN = 1024, WIDE_TILE = 2048 };
 
 char
 fa_kernel_type(char type)
@@ -28,18 +30,16 @@ fa_rows_per_tile(size_t n)
     return most < 1 ? 1 : most < FA_TILE_ROWS ? most : FA_TILE_ROWS;
 }
 
-/* A narrow tile that is still in cache when it is gone through again is the fastest. Where it is not, what counts is
-   that memory is read in long runs: pieces of lines leave most of what the processor fetches ahead unused. */
 size_t
 fa_rows_per_wide_tile(size_t n, ptrdiff_t pitch, size_t size, size_t rows)
 {
-    const bool collides = pitch % FEW_SETS == 0, is_whole = labs(pitch) == (ptrdiff_t)(rows * size);
-    const bool is_narrow = n <= SHORT_COLUMN || (!collides && (n <= MIDDLE_COLUMN || (!is_whole && rows < WIDE_TILE / 2)));
-    if (is_narrow)
+    const bool collides = pitch % FEW_SETS == 0, has_gaps = pitch != (ptrdiff_t)(rows * size);
+    const bool stays = n <= (collides ? SHORT_COLUMN : MIDDLE_COLUMN);
+    if (stays || (!collides && has_gaps && rows < LONG_RUN))
         return rows < FA_TILE_ROWS ? rows : FA_TILE_ROWS;
-    const size_t tiles = (rows + WIDE_TILE - 1) / WIDE_TILE, width = (rows + tiles - 1) / tiles;
-    const size_t rounded = (width + FA_TILE_ROWS - 1) / FA_TILE_ROWS * FA_TILE_ROWS;
-    return rounded < rows ? rounded : rows;
+    const size_t tiles = (rows + WIDE_TILE - 1) / WIDE_TILE, even = (rows + tiles - 1) / tiles;
+    const size_t width = (even + FA_TILE_ROWS - 1) / FA_TILE_ROWS * FA_TILE_ROWS;
+    return width < rows ? width : rows;
 }
 
 /* to[j][i] = from[i][j]; the steps are bytes from row to row. */

@@ -21,7 +21,8 @@ char fa_kernel_type(char type);
 enum { FA_TILE_ROWS = 64 };
 size_t fa_rows_per_tile(size_t n);
 
-/* If none is: of `rows` rows that lie side by side, elements of a row being `pitch` bytes apart, and `size` long. */
+/* The same if none is staged, out of `rows` rows that lie side by side. Elements have `size` bytes, and those of a row
+   lie `pitch` bytes apart. A multiple of FA_TILE_ROWS, or all rows. */
 size_t fa_rows_per_wide_tile(size_t n, ptrdiff_t pitch, size_t size, size_t rows);
 
 /* rows x n elements between an array and a tile, which holds rows one after another, or columns: interleaved rows. */
