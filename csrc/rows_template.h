@@ -159,14 +159,15 @@ typedef double ROW(term)(T a, T b);
 
 /* Add term(a, b) of every element to the lanes of the rows, and other_term(a, b) to other lanes unless it is NULL. The
    sums of a wide tile are too large for the first-level cache: columns take AT_ONCE elements of a lane at a time. They
-   are written out, here and below, as gcc makes slower code of a loop over them. */
+   are written out, here and below, as gcc makes slower code of a loop over them. Of doubles, it is one by one: gcc's code
+   for several is slower. */
 FA_INLINE void
 ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch,
                const ROW(lanes) *sums, ROW(term) *term, const ROW(lanes) *others, ROW(term) *other_term)
 {
     const ptrdiff_t a_next = LANES * a_pitch, b_next = LANES * b_pitch; /* the next elements of a lane */
     size_t i = 0;
-    for (size_t lane = 0; !ONE_ROW && i + AT_ONCE * LANES <= n;) {
+    for (size_t lane = 0; !ONE_ROW && !KEEPS_LOSSES && i + AT_ONCE * LANES <= n;) {
         const T *as = a + (ptrdiff_t)(i + lane) * a_pitch, *bs = b + (ptrdiff_t)(i + lane) * b_pitch;
         const size_t first_lane = lane * width;
         lane = lane + step == LANES ? 0 : lane + step;
@@ -199,9 +200,10 @@ ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitc
         const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++) {
-            ROW(add)(sums, first_lane + k, term(as[k], bs[k]));
+            const T p = as[k], q = bs[k];
+            ROW(add)(sums, first_lane + k, term(p, q));
             if (other_term != NULL)
-                ROW(add)(others, first_lane + k, other_term(as[k], bs[k]));
+                ROW(add)(others, first_lane + k, other_term(p, q));
         }
     }
 }
