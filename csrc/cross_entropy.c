@@ -189,9 +189,13 @@ write_number(char *place, char type, double value)
     fa_scatter(1, place, 0, type, kernel == 'd' ? (const void *)&value : (const void *)&narrow, kernel);
 }
 
-/* The buffers of a task; NULL where the array itself is used. */
+/* The memory of a task. */
 typedef struct {
-    char *logits, *targets, *converted, *output;
+    char *logits, *targets, *converted, *output; /* tiles; NULL where the array itself is used */
+    char *scratch;                               /* what kernels for columns need */
+    size_t *labels;                              /* of a tile's rows */
+    double *numbers;                             /* the rows' factors, or losses */
+    bool *counts;
 } buffers;
 
 /* Rows as a kernel gets them, in an array or in a tile. */
@@ -232,9 +236,9 @@ run_tile(job *j, const buffers *b, size_t first, size_t rows)
         fa_move_tile(&given, rows, n, b->targets, j->columns, true);
     if (b->converted != NULL)
         convert(rows * n, b->targets, b->converted, kernel);
-    size_t labels[FA_TILE_ROWS];
-    bool counts[FA_TILE_ROWS];
-    double numbers[FA_TILE_ROWS]; /* the rows' factors, or losses */
+    size_t *labels = b->labels;
+    double *numbers = b->numbers;
+    bool *counts = b->counts;
     for (size_t r = 0; r < rows; r++) {
         labels[r] = 0;
         counts[r] = n > 0;
@@ -258,9 +262,9 @@ run_tile(job *j, const buffers *b, size_t first, size_t rows)
         const fa_targets targets = {probabilities, p.pitch, labels + r, call->smoothing};
         if (call->backward)
             loss->backward(n, width, x.first + row * x.row_step, x.pitch, &targets, numbers + r,
-                           dx.first + row * dx.row_step, dx.pitch);
+                           dx.first + row * dx.row_step, dx.pitch, b->scratch);
         else
-            loss->forward(n, width, x.first + row * x.row_step, x.pitch, &targets, numbers + r);
+            loss->forward(n, width, x.first + row * x.row_step, x.pitch, &targets, numbers + r, b->scratch);
     }
     for (size_t r = 0; r < rows; r++) {
         if (!call->backward) {
@@ -277,30 +281,53 @@ run_tile(job *j, const buffers *b, size_t first, size_t rows)
         fa_move_tile(&output, rows, n, b->output, j->columns, false);
 }
 
+/* Which of the arrays go through buffers, in the order of `buffers`, if tiles have `rows` rows. */
+enum { STAGED = 4 };
+static bool
+find_staged(const job *j, size_t rows, bool *staged)
+{
+    const char kernel = fa_kernel_type(j->logits.type);
+    const bool has_labels = j->call->has_labels, converts = !has_labels && fa_kernel_type(j->targets.type) != kernel;
+    staged[0] = !is_ready(j, &j->logits, kernel, rows);
+    staged[1] = converts || (!has_labels && !is_ready(j, &j->targets, kernel, rows));
+    staged[2] = converts;
+    staged[3] = j->call->backward && !is_ready(j, &j->output, kernel, rows);
+    return staged[0] || staged[1] || staged[3];
+}
+
+static size_t
+rows_of_a_tile(const job *j, size_t rows)
+{
+    bool staged[STAGED];
+    const size_t run = j->shape[j->dimensions - 1], most = run < rows ? run : rows;
+    const size_t size = fa_type_size(fa_kernel_type(j->logits.type));
+    const size_t wide = fa_rows_per_wide_tile(j->call->n, j->logits.step, size, most);
+    return j->columns && !find_staged(j, wide, staged) ? wide : fa_rows_per_tile(j->call->n);
+}
+
 static void
 run_rows(void *context, size_t begin, size_t end)
 {
     job *j = context;
     const fa_cross_entropy *call = j->call;
-    const char kernel = fa_kernel_type(j->logits.type), target_kernel = fa_kernel_type(j->targets.type);
-    const size_t tile_rows = fa_rows_per_tile(call->n, true), tile_bytes = tile_rows * call->n * sizeof(double);
-    const bool converts = !call->has_labels && target_kernel != kernel;
-    const bool staged[] = {
-        !is_ready(j, &j->logits, kernel, tile_rows),
-        converts || (!call->has_labels && !is_ready(j, &j->targets, kernel, tile_rows)),
-        converts,
-        call->backward && !is_ready(j, &j->output, kernel, tile_rows),
+    const size_t tile_rows = rows_of_a_tile(j, end - begin), tile_bytes = tile_rows * call->n * sizeof(double);
+    bool staged[STAGED], failed = false;
+    find_staged(j, tile_rows, staged);
+    buffers b = {
+        .scratch = malloc(j->columns ? tile_rows * FA_SCRATCH_OF_ROW + FA_SCRATCH_MORE : 1),
+        .labels = malloc(tile_rows * sizeof *b.labels),
+        .numbers = malloc(tile_rows * sizeof *b.numbers),
+        .counts = malloc(tile_rows * sizeof *b.counts),
     };
-    char *memory[4];
-    bool failed = false;
-    for (int k = 0; k < 4; k++) {
-        memory[k] = staged[k] ? malloc(tile_bytes + 1) : NULL;
-        failed |= staged[k] && memory[k] == NULL;
+    char **tiles[STAGED] = {&b.logits, &b.targets, &b.converted, &b.output};
+    for (int k = 0; k < STAGED; k++) {
+        *tiles[k] = staged[k] ? malloc(tile_bytes + 1) : NULL;
+        failed |= staged[k] && *tiles[k] == NULL;
     }
+    failed |= b.scratch == NULL || b.labels == NULL || b.numbers == NULL || b.counts == NULL;
     if (failed) {
         __atomic_store_n(&j->out_of_memory, 1, __ATOMIC_RELAXED);
     } else {
-        const buffers b = {memory[0], memory[1], memory[2], memory[3]};
         const fa_environment environment = fa_enter();
         for (size_t row = begin, rows; row < end; row += rows) {
             rows = rows_left(j, row) < end - row ? rows_left(j, row) : end - row;
@@ -309,8 +336,12 @@ run_rows(void *context, size_t begin, size_t end)
         }
         fa_leave(environment);
     }
-    for (int k = 0; k < 4; k++)
-        free(memory[k]);
+    for (int k = 0; k < STAGED; k++)
+        free(*tiles[k]);
+    free(b.scratch);
+    free(b.labels);
+    free(b.numbers);
+    free(b.counts);
 }
 
 int
@@ -330,7 +361,12 @@ fa_softmax_cross_entropy(fa_cross_entropy *call)
     j.group_sums = call->backward ? NULL : calloc(groups, sizeof *j.group_sums);
     if (!call->backward && j.group_sums == NULL)
         return -1;
-    const size_t grain = j.columns ? FA_TILE_ROWS : j.group_rows; /* tiles of columns are no narrower for threads */
+    /* Tiles of columns are no narrower for threads, and wide ones as wide as they can be; groups are not split. */
+    const size_t threads = (size_t)fa_get_num_threads();
+    const size_t share = (j.rows / threads / FA_TILE_ROWS + 1) * FA_TILE_ROWS;
+    const size_t tile_rows = rows_of_a_tile(&j, share);
+    const size_t whole_tile_rows = (tile_rows + FA_TILE_ROWS - 1) / FA_TILE_ROWS * FA_TILE_ROWS;
+    const size_t grain = j.columns ? whole_tile_rows : j.group_rows;
     if (j.rows * call->n >= ELEMENTS_WORTH_THREADS)
         fa_parallel_for(run_rows, &j, j.rows, grain);
     else

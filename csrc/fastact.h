@@ -108,15 +108,20 @@ int fa_softmax_cross_entropy(fa_cross_entropy *call);
 
 /* cffi: end */
 
-enum { FA_ROW_FUNCTIONS = FA_MAXOUT + 1, FA_MAX_COLUMNS = 256 };
+enum { FA_ROW_FUNCTIONS = FA_MAXOUT + 1 };
+
+/* Kernels for tiles of rows take memory for their own use: FA_SCRATCH_OF_ROW bytes for each row and FA_SCRATCH_MORE. */
+enum { FA_SCRATCH_ALIGNMENT = 64, FA_SCRATCH_OF_ROW = 1024, FA_SCRATCH_MORE = 16 * FA_SCRATCH_ALIGNMENT };
 
 /* One row function on a tile of `width` interleaved rows: element i of row r of an array stands at i * pitch + r. */
 typedef struct {
-    void (*forward)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, double scale, void *y, ptrdiff_t y_pitch);
+    void (*forward)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, double scale, void *y, ptrdiff_t y_pitch,
+                    char *scratch);
     /* What the gradient is computed from, other than dy; NULL: from x itself. */
-    void (*prepare)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, double scale, void *y, ptrdiff_t y_pitch);
+    void (*prepare)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, double scale, void *y, ptrdiff_t y_pitch,
+                    char *scratch);
     void (*backward)(size_t n, size_t width, const void *dy, ptrdiff_t dy_pitch, const void *y, ptrdiff_t y_pitch,
-                     double scale, void *dx, ptrdiff_t dx_pitch);
+                     double scale, void *dx, ptrdiff_t dx_pitch, char *scratch);
 } fa_row_kernel;
 
 /* What softmax of a tile of rows is compared with: (1 - smoothing) of the probabilities, or of 1 for each row's label
@@ -132,9 +137,9 @@ typedef struct {
    dx may be x. */
 typedef struct {
     void (*forward)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, const fa_targets *targets,
-                    double *losses);
+                    double *losses, char *scratch);
     void (*backward)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, const fa_targets *targets,
-                     const double *factors, void *dx, ptrdiff_t dx_pitch);
+                     const double *factors, void *dx, ptrdiff_t dx_pitch, char *scratch);
 } fa_loss_kernel;
 
 /* Between a 16-bit type and float32, rounding to nearest even. */
@@ -147,7 +152,7 @@ typedef struct {
 typedef struct {
     const char *name;
     const fa_function *kernels;   /* in the order of fa_kernels */
-    /* By function; for width 1, and for 1 to FA_MAX_COLUMNS (NULL where there is no such form). */
+    /* By function; for width 1 (without scratch memory), and for any (NULL where there is no such form). */
     fa_row_kernel rows_f32[FA_ROW_FUNCTIONS], rows_f64[FA_ROW_FUNCTIONS];
     fa_row_kernel columns_f32[FA_ROW_FUNCTIONS], columns_f64[FA_ROW_FUNCTIONS];
     fa_loss_kernel row_loss_f32, row_loss_f64, column_loss_f32, column_loss_f64;

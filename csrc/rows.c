@@ -121,7 +121,7 @@ expand(const job *j, size_t row, const char *from, double excluded, char *to)
 
 /* A tile of `width` interleaved rows. */
 static void
-run_kernel(const job *j, size_t n, size_t width, char **operands, const ptrdiff_t *pitches, double scale)
+run_kernel(const job *j, size_t n, size_t width, char **operands, const ptrdiff_t *pitches, double scale, char *scratch)
 {
     const fa_row_loop *loop = j->loop;
     const fa_isa *isa = fa_current_isa;
@@ -129,15 +129,15 @@ run_kernel(const job *j, size_t n, size_t width, char **operands, const ptrdiff_
     const fa_row_kernel *along = kernel_type(j) == 'd' ? isa->rows_f64 : isa->rows_f32;
     const fa_row_kernel *kernel = (j->columns ? across : along) + loop->function;
     if (loop->input_count == 1) {
-        kernel->forward(n, width, operands[0], pitches[0], scale, operands[1], pitches[1]);
+        kernel->forward(n, width, operands[0], pitches[0], scale, operands[1], pitches[1], scratch);
         return;
     }
     const bool prepares = !loop->from_output && kernel->prepare != NULL;
     if (prepares)
-        kernel->prepare(n, width, operands[1], pitches[1], scale, operands[2], pitches[2]);
+        kernel->prepare(n, width, operands[1], pitches[1], scale, operands[2], pitches[2], scratch);
     const int point = prepares ? 2 : 1;
     kernel->backward(n, width, operands[0], pitches[0], operands[point], pitches[point], scale, operands[2],
-                     pitches[2]);
+                     pitches[2], scratch);
 }
 
 /* One row by itself. `scratch` has room for the included elements of a row of each operand. */
@@ -147,7 +147,7 @@ run_row(const job *j, size_t row, char **places, char **scratch)
     static const ptrdiff_t contiguous[MAX_ARRAYS] = {1, 1, 1};
     const int last = j->loop->input_count;
     if (!j->selects) {
-        run_kernel(j, j->n, 1, places, contiguous, j->common_scale);
+        run_kernel(j, j->n, 1, places, contiguous, j->common_scale, NULL);
         return;
     }
     char *operands[MAX_ARRAYS];
@@ -157,7 +157,7 @@ run_row(const job *j, size_t row, char **places, char **scratch)
         if (!j->single[k] && k < last)
             n = compress(j, row, places[k], operands[k]);
     }
-    run_kernel(j, n, 1, operands, contiguous, scale_of(j, row));
+    run_kernel(j, n, 1, operands, contiguous, scale_of(j, row), NULL);
     if (!j->single[last])
         expand(j, row, operands[last], last == 1 ? j->loop->excluded : 0, places[last]);
 }
@@ -173,16 +173,25 @@ allocate(size_t bytes)
     return memory;
 }
 
+/* Whether nothing is computed: tiles then hold whole lines. */
+static bool
+is_zero(const job *j)
+{
+    return j->loop->function == FA_HARDMAX && j->loop->input_count == 2;
+}
+
 static size_t
 rows_of_a_tile(const job *j, size_t rows)
 {
     if (!j->columns && !j->across_memory)
         return 1;
-    const size_t wide = fa_rows_per_tile(j->n, false), width = wide < rows ? wide : rows;
+    const int x = j->operands[j->loop->input_count - 1];
+    const size_t wide = fa_rows_per_wide_tile(j->n, j->core_steps[x], fa_type_size(kernel_type(j)), rows);
+    const size_t width = is_zero(j) ? rows : wide;
     bool staged = false;
     for (int k = 0; k <= j->loop->input_count; k++)
         staged |= is_staged(j, k, width);
-    const size_t narrow = fa_rows_per_tile(j->n, true);
+    const size_t narrow = fa_rows_per_tile(j->n);
     return staged && narrow < rows ? narrow : width;
 }
 
@@ -195,6 +204,8 @@ run_rows(void *context, size_t begin, size_t end)
     const size_t tile_rows = rows_of_a_tile(j, end - begin);
     char *tiles[MAX_ARRAYS] = {NULL}, *scratch[MAX_ARRAYS] = {NULL};
     bool staged[MAX_ARRAYS];
+    const size_t scratch_rows = is_zero(j) ? 0 : tile_rows;
+    char *kernel_scratch = j->columns ? allocate(scratch_rows * FA_SCRATCH_OF_ROW + FA_SCRATCH_MORE) : NULL;
     for (int k = 0; k <= last; k++) {
         staged[k] = is_staged(j, k, tile_rows);
         if (staged[k])
@@ -214,7 +225,7 @@ run_rows(void *context, size_t begin, size_t end)
                 move_tile(j, k, row, rows, tiles[k], true);
         }
         if (j->columns) {
-            run_kernel(j, j->n, rows, places, pitches, j->common_scale);
+            run_kernel(j, j->n, rows, places, pitches, j->common_scale, kernel_scratch);
         } else {
             for (size_t r = 0; r < rows; r++) {
                 char *row_places[MAX_ARRAYS];
@@ -232,6 +243,7 @@ run_rows(void *context, size_t begin, size_t end)
         free(tiles[k]);
         free(scratch[k]);
     }
+    free(kernel_scratch);
 }
 
 /* Whether all rows are whole and have one scale. */
@@ -252,6 +264,16 @@ has_across(const fa_row_loop *loop)
 {
     const fa_row_kernel *kernel = fa_current_isa->columns_f32 + loop->function;
     return loop->from_output ? kernel->backward != NULL : kernel->forward != NULL;
+}
+
+/* How many rows threads take at a time: whole lines, and wide tiles as wide as they can be. */
+static size_t
+grain(const job *j, size_t rows)
+{
+    const size_t threads = (size_t)fa_get_num_threads();
+    const size_t share = (rows / threads + LINE_ROWS - 1) / LINE_ROWS * LINE_ROWS;
+    const size_t tile_rows = j->columns && share > 0 ? rows_of_a_tile(j, share) : 0;
+    return tile_rows > FA_TILE_ROWS ? tile_rows : LINE_ROWS;
 }
 
 void
@@ -294,7 +316,7 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
     const size_t short_row = loop->from_output ? SHORT_ROW / 3 : SHORT_ROW; /* without exp there is less to gain */
     j.columns = rows > 1 && n > 0 && has_across(loop) && !j.selects && (j.across_memory || n < short_row);
     if (rows > 1 && rows * n >= ELEMENTS_WORTH_THREADS)
-        fa_parallel_for(run_rows, &j, rows, LINE_ROWS);
+        fa_parallel_for(run_rows, &j, rows, grain(&j, rows));
     else
         run_rows(&j, 0, rows);
 }

@@ -1,10 +1,37 @@
 /* Softmax and its like, for both precisions and both forms of a tile; part of kernels.c. */
 #include "generated/rows.inc"
 
-enum { LANES = 16 };
+enum {
+    LANES = 16,
+    WEIGHED = 512,        /* elements that are weighed, and then summed while in the first-level cache */
+    AT_ONCE = 4,          /* elements of a lane that tiles of columns take at a time */
+    ROWS_AHEAD = 8,       /* that are fetched */
+    FLAT_WIDTH = 64,      /* of tiles whose loops are too short by themselves */
+    FORESEEN_WIDTH = 256, /* of tiles; beyond, the processor foresees their lines */
+};
+
+#define KEEPS_LOSSES (sizeof(T) == sizeof(double))
+
+/* Room for what a kernel keeps of one row is on the stack; of a tile's rows, it is in the scratch memory that the caller
+   gives. Functions give those that they call what they have not taken themselves. */
+FA_INLINE void *
+take(char **scratch, size_t bytes)
+{
+    char *const room = *scratch + -(uintptr_t)*scratch % FA_SCRATCH_ALIGNMENT;
+    *scratch = room + bytes;
+    return room;
+}
+
+#define SUMS(name) \
+    ROOM(double, name##_sum, LANES, LANES * width); \
+    ROOM(double, name##_lost, LANES, KEEPS_LOSSES ? LANES * width : 0); \
+    const ROW(lanes) name = {name##_sum, name##_lost}
 
 #define FORM row
-#define MAX_WIDTH 1
+#define ONE_ROW 1
+#define ROOM(type, name, of_a_row, of_a_tile) \
+    type name[of_a_row]; \
+    (void)scratch
 #define REAL f32
 #include "rows_template.h"
 #include "rows_sparse_template.h"
@@ -16,10 +43,12 @@ enum { LANES = 16 };
 #include "rows_loss_template.h"
 #undef REAL
 #undef FORM
-#undef MAX_WIDTH
+#undef ONE_ROW
+#undef ROOM
 
 #define FORM columns
-#define MAX_WIDTH FA_MAX_COLUMNS
+#define ONE_ROW 0
+#define ROOM(type, name, of_a_row, of_a_tile) type *const name = take(&scratch, (of_a_tile) * sizeof(type))
 #define REAL f32
 #include "rows_template.h"
 #include "rows_loss_template.h"
@@ -29,7 +58,8 @@ enum { LANES = 16 };
 #include "rows_loss_template.h"
 #undef REAL
 #undef FORM
-#undef MAX_WIDTH
+#undef ONE_ROW
+#undef ROOM
 
 /* What the gradient starts from is the output unless said otherwise. */
 #define DENSE_ROW_KERNELS(suffix) \

@@ -3,8 +3,7 @@
 #define ROW(name) FA_PASTE(FA_PASTE(FA_PASTE(name, _), REAL), FA_PASTE(_, FORM))
 #define STEP(name) FA_PASTE(FA_PASTE(name, _), REAL)
 #define T FA_PASTE(fa_, REAL)
-#define MAX_PERIOD (LANES * MAX_WIDTH)
-#define OF_ROW(k) (MAX_WIDTH == 1 ? 0 : (k))
+#define OF_ROW(k) (ONE_ROW ? 0 : (k))
 
 /* -log(softmax) of an element. log_sum is that of the row's weights; the element that is the extreme may be infinite. */
 FA_INLINE double
@@ -31,18 +30,21 @@ ROW(infinite_winners)(size_t n, size_t width, const T *x, ptrdiff_t pitch, const
 /* -sum(p log(softmax(x))), p = (1 - smoothing) probabilities + smoothing / n. No term cancels another. */
 static void
 ROW(cross_entropy)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, const fa_targets *targets,
-                   double *losses)
+                   double *losses, char *scratch)
 {
     const T *x = input, *probabilities = targets->probabilities;
     const double kept = 1 - targets->smoothing, everywhere = targets->smoothing / (double)n;
     const ptrdiff_t p_pitch = probabilities == NULL ? x_pitch : targets->pitch;
     const size_t width = ROW(rows)(given_width), used = ROW(used_lanes)(n, width);
-    T extremes[MAX_PERIOD];
-    double others[MAX_WIDTH], log_sums[MAX_PERIOD], totals[MAX_WIDTH];
-    size_t winners[MAX_WIDTH];
-    ROW(extremes)(n, width, x, x_pitch, 1, extremes);
+    const size_t step = ROW(step)(width, x_pitch, p_pitch, p_pitch);
+    ROOM(T, extremes, 1, ROW(repeated)(width));
+    ROOM(double, log_sums, 1, step * width);
+    ROOM(double, others, 1, width);
+    ROOM(double, totals, 1, width);
+    ROOM(size_t, winners, 1, width);
+    ROW(extremes)(n, width, x, x_pitch, 1, extremes, scratch);
     ROW(infinite_winners)(n, width, x, x_pitch, extremes, winners);
-    ROW(weights)(n, width, x, x_pitch, extremes, 1, NULL, x_pitch, others);
+    ROW(weights)(n, width, x, x_pitch, extremes, 1, NULL, x_pitch, others, scratch);
     for (size_t r = 0; r < width; r++) {
         log_sums[r] = log1p(winners[r] < n ? 0 : others[r]);
         losses[r] = 0;
@@ -53,11 +55,10 @@ ROW(cross_entropy)(size_t n, size_t given_width, const void *input, ptrdiff_t x_
     }
     if (probabilities == NULL && everywhere == 0)
         return;
-    const size_t step = ROW(step)(width, x_pitch, p_pitch, p_pitch);
-    ROW(lanes) sums;
+    SUMS(sums);
     ROW(clear)(&sums, used);
-    if (MAX_WIDTH > 1)
-        for (size_t k = width; k < used; k++)
+    if (!ONE_ROW)
+        for (size_t k = width; k < step * width; k++)
             log_sums[k] = log_sums[k - width];
     for (size_t i = 0; i < n; i += step) {
         const T *xs = x + (ptrdiff_t)i * x_pitch;
@@ -79,19 +80,26 @@ ROW(cross_entropy)(size_t n, size_t given_width, const void *input, ptrdiff_t x_
    digits where the label has nearly all the weight. */
 static void
 ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch,
-                            const fa_targets *targets, const double *factors, void *result, ptrdiff_t dx_pitch)
+                            const fa_targets *targets, const double *factors, void *result, ptrdiff_t dx_pitch,
+                            char *scratch)
 {
     const T *x = input, *probabilities = targets->probabilities;
-    T *dx = result, extremes[MAX_PERIOD], shares[MAX_PERIOD], kept[MAX_PERIOD], offsets[MAX_PERIOD];
+    T *dx = result;
     const double smoothing = targets->smoothing, everywhere = smoothing / (double)n;
     const ptrdiff_t p_pitch = probabilities == NULL ? dx_pitch : targets->pitch;
     const size_t width = ROW(rows)(given_width), used = ROW(used_lanes)(n, width);
-    const size_t step = ROW(step)(width, dx_pitch, p_pitch, p_pitch), block = MAX_WIDTH == 1 ? n : step;
-    double others[MAX_WIDTH], totals[MAX_WIDTH];
-    size_t winners[MAX_WIDTH];
-    ROW(extremes)(n, width, x, x_pitch, 1, extremes);
+    const size_t step = ROW(step)(width, dx_pitch, p_pitch, p_pitch), block = ONE_ROW ? n : step;
+    ROOM(T, extremes, 1, ROW(repeated)(width));
+    ROOM(T, shares, 1, block * width);
+    ROOM(T, kept, 1, block * width);
+    ROOM(T, offsets, 1, block * width);
+    ROOM(double, others, 1, width);
+    ROOM(double, totals, 1, width);
+    ROOM(double, at_labels, 1, width);
+    ROOM(size_t, winners, 1, width);
+    ROW(extremes)(n, width, x, x_pitch, 1, extremes, scratch);
     ROW(infinite_winners)(n, width, x, x_pitch, extremes, winners);
-    ROW(weights)(n, width, x, x_pitch, extremes, 1, dx, dx_pitch, others);
+    ROW(weights)(n, width, x, x_pitch, extremes, 1, dx, dx_pitch, others, scratch);
     for (size_t r = 0; r < width; r++) {
         if (winners[r] == n)
             continue;
@@ -103,15 +111,9 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
         for (size_t r = 0; r < width; r++)
             totals[r] = 1;
     } else {
-        ROW(lanes) sums;
+        SUMS(sums);
         ROW(clear)(&sums, used);
-        for (size_t i = 0; i < n; i += step) {
-            const T *given = probabilities + (ptrdiff_t)i * p_pitch;
-            const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
-            FA_INDEPENDENT
-            for (size_t k = 0; k < count; k++)
-                ROW(add)(&sums, first_lane + k, given[k]);
-        }
+        ROW(add_terms)(n, width, step, probabilities, p_pitch, probabilities, p_pitch, &sums, ROW(itself), NULL, NULL);
         ROW(totals)(&sums, n, width, totals);
         for (size_t r = 0; r < width; r++)
             totals[r] = (1 - smoothing) * totals[r] + smoothing;
@@ -121,18 +123,17 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
         kept[r] = (T)(factors[r] * (1 - smoothing));
         offsets[r] = (T)(factors[r] * everywhere);
     }
-    ROW(repeat)(used, width, shares);
-    ROW(repeat)(used, width, kept);
-    ROW(repeat)(used, width, offsets);
-    double at_labels[MAX_WIDTH];
+    ROW(repeat)(block, width, shares);
+    ROW(repeat)(block, width, kept);
+    ROW(repeat)(block, width, offsets);
     for (size_t r = 0; probabilities == NULL && r < width; r++) {
         const double weight = (double)dx[(ptrdiff_t)targets->labels[r] * dx_pitch + (ptrdiff_t)r];
         const double rest = (1 - weight) + others[r];
         at_labels[r] = factors[r] * ((smoothing - everywhere) - rest / (1 + others[r]));
     }
-    for (size_t i = 0; i < n; i += block) {
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
         T *dxs = dx + (ptrdiff_t)i * dx_pitch;
-        const size_t count = ROW(least)(block, n - i) * width;
         if (probabilities == NULL) {
             FA_INDEPENDENT
             for (size_t k = 0; k < count; k++)
@@ -155,7 +156,6 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
 }
 
 #undef OF_ROW
-#undef MAX_PERIOD
 #undef ROW
 #undef STEP
 #undef T

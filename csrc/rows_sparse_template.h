@@ -21,10 +21,10 @@ ROW(keep_above)(size_t n, const T *x, T extreme, double scale, double threshold,
 }
 
 static void
-ROW(project)(size_t n, const T *x, double scale, int power, T *y)
+ROW(project)(size_t n, const T *x, double scale, int power, T *y, char *scratch)
 {
     T extreme;
-    ROW(extremes_of)(n, 1, x, 1, scale < 0 ? -1 : 1, 1, &extreme);
+    ROW(extremes_of)(n, 1, x, 1, scale < 0 ? -1 : 1, 1, &extreme, scratch);
     const double factor = power == 2 ? scale / 2 : scale;
     double threshold = -1, correction = 0; /* tau less the largest z */
     if (!isfinite(extreme) || !isfinite(factor) || n == 0) {
@@ -36,7 +36,8 @@ ROW(project)(size_t n, const T *x, double scale, int power, T *y)
     }
     size_t count = ROW(keep_above)(n, x, extreme, factor, threshold, y);
     for (;;) {
-        ROW(lanes) sums, slopes;
+        SUMS(sums);
+        SUMS(slopes);
         double sum, slope;
         ROW(clear)(&sums, LANES);
         ROW(clear)(&slopes, LANES);
@@ -68,18 +69,18 @@ ROW(project)(size_t n, const T *x, double scale, int power, T *y)
 
 static void
 ROW(sparsemax)(size_t n, size_t width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
-               ptrdiff_t y_pitch)
+               ptrdiff_t y_pitch, char *scratch)
 {
     (void)width, (void)x_pitch, (void)y_pitch; /* 1 each */
-    ROW(project)(n, input, scale, 1, output);
+    ROW(project)(n, input, scale, 1, output, scratch);
 }
 
 static void
 ROW(entmax15)(size_t n, size_t width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
-              ptrdiff_t y_pitch)
+              ptrdiff_t y_pitch, char *scratch)
 {
     (void)width, (void)x_pitch, (void)y_pitch; /* 1 each */
-    ROW(project)(n, input, scale, 2, output);
+    ROW(project)(n, input, scale, 2, output, scratch);
 }
 
 #undef ROW

@@ -1,65 +1,91 @@
 /* The row algorithms for the precision REAL and one FORM of a tile; included four times by rows.h. A tile of `width`
    rows of n elements is interleaved: element i of row r stands at i * pitch + r. FORM is `row` for one row, where the
-   width is known to be 1 and vectors run along the row, and `columns` for up to MAX_WIDTH rows, where they run across
-   the rows as well.
+   width is known to be 1 and vectors run along the row, and `columns` for any number of rows, where they run across the
+   rows as well.
 
    Sums go through LANES partial sums per row, element i into lane i % LANES, in double precision, and the lanes are
    added in a fixed order: the result depends neither on the form, the width nor on vectors and threads. */
 #define ROW(name) FA_PASTE(FA_PASTE(FA_PASTE(name, _), REAL), FA_PASTE(_, FORM))
 #define STEP(name) FA_PASTE(FA_PASTE(name, _), REAL)
 #define T FA_PASTE(fa_, REAL)
-#define MAX_PERIOD (LANES * MAX_WIDTH)
 /* What is one per row is repeated for the elements of a block of a tile, so that a loop over the block is flat. */
-#define OF_ROW(k) (MAX_WIDTH == 1 ? 0 : (k))
+#define OF_ROW(k) (ONE_ROW ? 0 : (k))
 
 /* Sums, lane by lane of each row, and what their roundings lost (Neumaier): rows may have millions of elements. Terms
    that are floats leave double precision so much room that nothing needs to be kept of the roundings. */
 typedef struct {
-    double sum[MAX_PERIOD], lost[MAX_PERIOD];
+    double *sum, *lost;
 } ROW(lanes);
+
+typedef struct {
+    double sum, lost;
+} ROW(lane);
 
 FA_INLINE size_t
 ROW(rows)(size_t width)
 {
-    return MAX_WIDTH == 1 ? 1 : width;
+    return ONE_ROW ? 1 : width;
 }
 
 /* How many lanes of all rows hold anything. */
 FA_INLINE size_t
 ROW(used_lanes)(size_t n, size_t width)
 {
-    return (MAX_WIDTH == 1 || n > LANES ? (size_t)LANES : n) * width;
+    return (ONE_ROW || n > LANES ? (size_t)LANES : n) * width;
 }
 
 FA_INLINE void
-ROW(clear)(ROW(lanes) *l, size_t used)
+ROW(clear)(const ROW(lanes) *l, size_t used)
 {
-    for (size_t k = 0; k < used; k++)
-        l->sum[k] = l->lost[k] = 0;
-}
-
-FA_INLINE void
-ROW(add)(ROW(lanes) *l, size_t k, double term)
-{
-    const double sum = l->sum[k] + term;
-    if (sizeof(T) == sizeof(double)) {
-        const double seen = sum - l->sum[k];
-        l->lost[k] += (l->sum[k] - (sum - seen)) + (term - seen);
+    for (size_t k = 0; k < used; k++) {
+        l->sum[k] = 0;
+        if (KEEPS_LOSSES)
+            l->lost[k] = 0;
     }
-    l->sum[k] = sum;
+}
+
+FA_INLINE ROW(lane)
+ROW(get)(const ROW(lanes) *l, size_t k)
+{
+    return (ROW(lane)){l->sum[k], KEEPS_LOSSES ? l->lost[k] : 0};
+}
+
+FA_INLINE void
+ROW(put)(const ROW(lanes) *l, size_t k, ROW(lane) lane)
+{
+    l->sum[k] = lane.sum;
+    if (KEEPS_LOSSES)
+        l->lost[k] = lane.lost;
+}
+
+FA_INLINE ROW(lane)
+ROW(plus)(ROW(lane) lane, double term)
+{
+    const double sum = lane.sum + term;
+    if (KEEPS_LOSSES) {
+        const double seen = sum - lane.sum;
+        lane.lost += (lane.sum - (sum - seen)) + (term - seen);
+    }
+    lane.sum = sum;
+    return lane;
+}
+
+FA_INLINE void
+ROW(add)(const ROW(lanes) *l, size_t k, double term)
+{
+    ROW(put)(l, k, ROW(plus)(ROW(get)(l, k), term));
 }
 
 /* The sum of each row. */
 FA_INLINE void
-ROW(totals)(ROW(lanes) *l, size_t n, size_t width, double *totals)
+ROW(totals)(const ROW(lanes) *l, size_t n, size_t width, double *totals)
 {
-    const int keeps_losses = sizeof(T) == sizeof(double);
     size_t used = ROW(used_lanes)(n, width);
     for (size_t half = LANES / 2 * width; half >= width; half /= 2) {
         const size_t count = used > half ? used - half : 0;
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++) {
-            if (keeps_losses)
+            if (KEEPS_LOSSES)
                 l->lost[k] += l->lost[k + half];
             ROW(add)(l, k, l->sum[k + half]);
         }
@@ -67,41 +93,119 @@ ROW(totals)(ROW(lanes) *l, size_t n, size_t width, double *totals)
     }
     /* Where a sum is infinite, what it lost is NaN (inf - inf). */
     for (size_t r = 0; r < width; r++)
-        totals[r] = keeps_losses && isfinite(l->sum[r]) ? l->sum[r] + l->lost[r] : l->sum[r];
+        totals[r] = KEEPS_LOSSES && isfinite(l->sum[r]) ? l->sum[r] + l->lost[r] : l->sum[r];
 }
 
-/* Repeat what is one per row. */
-FA_INLINE void
-ROW(repeat)(size_t used, size_t width, T *values)
+/* Room for this many elements is enough for any block. */
+FA_INLINE size_t
+ROW(repeated)(size_t width)
 {
-    if (MAX_WIDTH > 1)
-        for (size_t k = width; k < used; k++)
+    return width <= FLAT_WIDTH ? LANES * width : width;
+}
+
+/* Repeat what is one per row, for a block of `step` elements of each. */
+FA_INLINE void
+ROW(repeat)(size_t step, size_t width, T *values)
+{
+    if (!ONE_ROW)
+        for (size_t k = width; k < step * width; k++)
             values[k] = values[k - width];
 }
 
-/* How many elements of all rows can be run through in one flat loop: a period of the lanes where the rows lie side by
-   side without gaps. */
+/* How many elements of all rows are run through in one flat loop: a period of the lanes where the rows are few and lie
+   side by side without gaps. */
 FA_INLINE size_t
 ROW(step)(size_t width, ptrdiff_t a, ptrdiff_t b, ptrdiff_t c)
 {
     const ptrdiff_t gapless = (ptrdiff_t)width;
-    return MAX_WIDTH == 1 || (a == gapless && b == gapless && c == gapless) ? LANES : 1;
+    const int is_flat = width <= FLAT_WIDTH && a == gapless && b == gapless && c == gapless;
+    return ONE_ROW || is_flat ? LANES : 1;
 }
 
-/* Where the columns of a tile lie in a wider array, the processor does not foresee which lines come next. */
-FA_INLINE void
-ROW(prefetch)(size_t n, size_t width, size_t step, size_t i, const T *x, ptrdiff_t pitch)
+/* The same for loops without sums: one row is one block. */
+FA_INLINE size_t
+ROW(block)(size_t n, size_t width, ptrdiff_t a, ptrdiff_t b, ptrdiff_t c)
 {
-    enum { ROWS_AHEAD = 8, LINE_BYTES = 64 };
-    if (MAX_WIDTH > 1 && step == 1 && i + ROWS_AHEAD < n)
+    return ONE_ROW ? n : ROW(step)(width, a, b, c);
+}
+
+/* The order in which a last pass goes through a tile: after `done` elements of its rows, which is next. From the end
+   back to the start, for what was read or written last is still in cache; but in runs, which the processor foresees. */
+FA_INLINE size_t
+ROW(backwards)(size_t n, size_t done)
+{
+    const size_t place = done % LANES, left = n - (done - place);
+    return ONE_ROW ? done : (left > LANES ? left - LANES : 0) + place;
+}
+
+/* Where the columns of a tile lie in a wider array, the processor does not foresee which lines come next. Nothing is
+   fetched for a `row` that is out of range. */
+FA_INLINE void
+ROW(prefetch)(size_t n, size_t width, size_t row, const T *x, ptrdiff_t pitch)
+{
+    enum { LINE_BYTES = 64 };
+    if (!ONE_ROW && width <= FORESEEN_WIDTH && pitch != (ptrdiff_t)width && row < n)
         for (size_t k = 0; k < width; k += LINE_BYTES / sizeof(T))
-            __builtin_prefetch(x + (ptrdiff_t)(i + ROWS_AHEAD) * pitch + k);
+            __builtin_prefetch(x + (ptrdiff_t)row * pitch + k);
 }
 
 FA_INLINE size_t
 ROW(least)(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+typedef double ROW(term)(T a, T b);
+
+/* Add term(a, b) of every element to the lanes of the rows, and other_term(a, b) to other lanes unless it is NULL. The
+   sums of a wide tile are too large for the first-level cache: columns take AT_ONCE elements of a lane at a time. They
+   are written out, here and below, as gcc makes slower code of a loop over them. Of doubles, it is one by one: gcc's code
+   for several is slower. */
+FA_INLINE void
+ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch,
+               const ROW(lanes) *sums, ROW(term) *term, const ROW(lanes) *others, ROW(term) *other_term)
+{
+    const ptrdiff_t a_next = LANES * a_pitch, b_next = LANES * b_pitch; /* the next elements of a lane */
+    size_t i = 0;
+    for (size_t lane = 0; !ONE_ROW && !KEEPS_LOSSES && i + AT_ONCE * LANES <= n;) {
+        const T *as = a + (ptrdiff_t)(i + lane) * a_pitch, *bs = b + (ptrdiff_t)(i + lane) * b_pitch;
+        const size_t first_lane = lane * width;
+        lane = lane + step == LANES ? 0 : lane + step;
+        i += lane == 0 ? AT_ONCE * LANES : 0;
+        for (size_t k = 0; k < AT_ONCE; k++) {
+            ROW(prefetch)(n, width, i + lane + k * LANES, a, a_pitch);
+            if (b != a)
+                ROW(prefetch)(n, width, i + lane + k * LANES, b, b_pitch);
+        }
+        FA_INDEPENDENT
+        for (size_t k = 0; k < step * width; k++) {
+            ROW(lane) sum = ROW(get)(sums, first_lane + k);
+            sum = ROW(plus)(sum, term(as[k], bs[k]));
+            sum = ROW(plus)(sum, term(as[k + a_next], bs[k + b_next]));
+            sum = ROW(plus)(sum, term(as[k + 2 * a_next], bs[k + 2 * b_next]));
+            sum = ROW(plus)(sum, term(as[k + 3 * a_next], bs[k + 3 * b_next]));
+            ROW(put)(sums, first_lane + k, sum);
+            if (other_term == NULL)
+                continue;
+            ROW(lane) other = ROW(get)(others, first_lane + k);
+            other = ROW(plus)(other, other_term(as[k], bs[k]));
+            other = ROW(plus)(other, other_term(as[k + a_next], bs[k + b_next]));
+            other = ROW(plus)(other, other_term(as[k + 2 * a_next], bs[k + 2 * b_next]));
+            other = ROW(plus)(other, other_term(as[k + 3 * a_next], bs[k + 3 * b_next]));
+            ROW(put)(others, first_lane + k, other);
+        }
+    }
+    for (; i < n; i += step) {
+        const T *as = a + (ptrdiff_t)i * a_pitch, *bs = b + (ptrdiff_t)i * b_pitch;
+        const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
+        FA_INDEPENDENT
+        for (size_t k = 0; k < count; k++) {
+            const T p = as[k], q = bs[k];
+            ROW(add)(sums, first_lane + k, term(p, q));
+            if (other_term != NULL)
+                ROW(add)(others, first_lane + k, other_term(p, q));
+        }
+    }
 }
 
 FA_INLINE T
@@ -112,13 +216,27 @@ ROW(larger)(T candidate, T largest, int keeps_nan)
 
 /* sign * max(sign * x) of each row. NaN is passed over, or kept. */
 FA_INLINE void
-ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, int keeps_nan, T *extremes)
+ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, int keeps_nan, T *extremes, char *scratch)
 {
     const size_t used = ROW(used_lanes)(n, width), step = ROW(step)(width, pitch, pitch, pitch);
-    T largest[MAX_PERIOD];
+    ROOM(T, largest, LANES, LANES * width);
     for (size_t k = 0; k < used; k++)
         largest[k] = -(T)INFINITY;
     size_t i = 0;
+    for (size_t lane = 0; !ONE_ROW && i + AT_ONCE * LANES <= n;) {
+        const T *block = x + (ptrdiff_t)(i + lane) * pitch;
+        const ptrdiff_t next = LANES * pitch; /* the next element of a lane */
+        T *lanes = largest + lane * width;
+        lane = lane + step == LANES ? 0 : lane + step;
+        i += lane == 0 ? AT_ONCE * LANES : 0;
+        FA_INDEPENDENT
+        for (size_t k = 0; k < step * width; k++) {
+            T so_far = ROW(larger)(block[k] * sign, lanes[k], keeps_nan);
+            so_far = ROW(larger)(block[k + next] * sign, so_far, keeps_nan);
+            so_far = ROW(larger)(block[k + 2 * next] * sign, so_far, keeps_nan);
+            lanes[k] = ROW(larger)(block[k + 3 * next] * sign, so_far, keeps_nan);
+        }
+    }
     for (; i + step <= n; i += step) {
         const T *block = x + (ptrdiff_t)i * pitch;
         T *lanes = largest + i % LANES * width;
@@ -145,9 +263,9 @@ ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, in
 /* The largest scale * x decides what is subtracted from a row: its maximum, or for a negative scale its minimum. NaN is
    passed over here and met again in the weights. */
 FA_INLINE void
-ROW(extremes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, double scale, T *extremes)
+ROW(extremes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, double scale, T *extremes, char *scratch)
 {
-    ROW(extremes_of)(n, width, x, pitch, scale < 0 ? -1 : 1, 0, extremes);
+    ROW(extremes_of)(n, width, x, pitch, scale < 0 ? -1 : 1, 0, extremes, scratch);
 }
 
 /* exp(scale * (x - extreme)) of a block. */
@@ -166,52 +284,87 @@ ROW(weigh)(size_t count, const T *x, const T *extremes, double scale, T *y)
     }
 }
 
+/* Add weights to lanes, and count those that are 1; of each lane one weight, or AT_ONCE that are `next` apart. */
+FA_INLINE void
+ROW(add_weights)(size_t count, const T *weights, size_t next, int at_once, T *ones, const ROW(lanes) *sums, size_t lane)
+{
+    FA_INDEPENDENT
+    for (size_t k = 0; k < count; k++) {
+        T found = ones[lane + k] + (weights[k] == 1 ? (T)1 : (T)0);
+        if (at_once > 1) {
+            found += weights[k + next] == 1 ? (T)1 : (T)0;
+            found += weights[k + 2 * next] == 1 ? (T)1 : (T)0;
+            found += weights[k + 3 * next] == 1 ? (T)1 : (T)0;
+        }
+        ones[lane + k] = found;
+    }
+    FA_INDEPENDENT
+    for (size_t k = 0; k < count; k++) {
+        ROW(lane) sum = ROW(plus)(ROW(get)(sums, lane + k), weights[k] == 1 ? (T)0 : weights[k]);
+        if (at_once > 1) {
+            sum = ROW(plus)(sum, weights[k + next] == 1 ? (T)0 : weights[k + next]);
+            sum = ROW(plus)(sum, weights[k + 2 * next] == 1 ? (T)0 : weights[k + 2 * next]);
+            sum = ROW(plus)(sum, weights[k + 3 * next] == 1 ? (T)0 : weights[k + 3 * next]);
+        }
+        ROW(put)(sums, lane + k, sum);
+    }
+}
+
 /* Weights exp(scale * (x - extreme)), into y unless it is NULL. `others` becomes their sum less 1, for the extreme
    itself has the weight 1: log1p of that keeps its digits where one element has nearly all the weight. NaN where the
-   row holds a NaN, or infinities that win, or nothing but losing ones. `extremes` must have room for MAX_PERIOD. */
+   row holds a NaN, or infinities that win, or nothing but losing ones. `extremes` must have room to be repeated. */
 FA_INLINE void
 ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes, double scale, T *y, ptrdiff_t y_pitch,
-             double *others)
+             double *others, char *scratch)
 {
-    enum { BLOCK = MAX_WIDTH == 1 ? 512 : MAX_PERIOD }; /* weighed and summed while in the first-level cache */
-    const size_t period = LANES * width, used = ROW(used_lanes)(n, width);
-    const size_t step = MAX_WIDTH == 1 ? (size_t)BLOCK : ROW(step)(width, x_pitch, y_pitch, y_pitch);
-    ROW(lanes) sums;
-    T ones[MAX_PERIOD], block[BLOCK];
+    const size_t used = ROW(used_lanes)(n, width);
+    SUMS(sums);
+    ROOM(T, ones, LANES, LANES * width);
+    T block[WEIGHED];
     ROW(clear)(&sums, used);
     for (size_t k = 0; k < used; k++)
         ones[k] = 0;
-    ROW(repeat)(used, width, extremes);
-    for (size_t i = 0; i < n; i += step) {
-        const T *elements = x + (ptrdiff_t)i * x_pitch;
-        const size_t count = ROW(least)(step, n - i) * width, first_lane = MAX_WIDTH == 1 ? 0 : i % LANES * width;
-        size_t padded = count;
-        if (MAX_WIDTH == 1 && count % LANES) { /* the end of a row goes through whole vectors, too */
-            const size_t whole = count - count % LANES;
+    for (size_t i = 0; ONE_ROW && i < n; i += WEIGHED) {
+        const size_t count = ROW(least)(WEIGHED, n - i), whole = count - count % LANES;
+        size_t padded = whole;
+        ROW(weigh)(whole, x + i, extremes, scale, block);
+        if (count > whole) { /* the end of a row goes through whole vectors, too */
             T tail[LANES];
             for (size_t k = 0; k < LANES; k++)
                 tail[k] = extremes[0];
-            memcpy(tail, elements + whole, (count - whole) * sizeof *tail);
-            ROW(weigh)(whole, elements, extremes, scale, block);
+            memcpy(tail, x + i + whole, (count - whole) * sizeof *tail);
             ROW(weigh)(LANES, tail, extremes, scale, block + whole);
             padded = whole + LANES;
             for (size_t k = count; k < padded; k++)
                 block[k] = 0;
-        } else {
-            ROW(weigh)(count, elements, extremes, scale, block);
         }
         if (y != NULL)
-            memcpy(y + (ptrdiff_t)i * y_pitch, block, count * sizeof *y);
-        for (size_t start = 0; start < padded; start += period) {
-            const T *weights = block + start;
-            const size_t lanes = MAX_WIDTH == 1 ? (size_t)LANES : count;
-            FA_INDEPENDENT
-            for (size_t k = 0; k < lanes; k++)
-                ones[first_lane + k] += weights[k] == 1 ? (T)1 : (T)0;
-            FA_INDEPENDENT
-            for (size_t k = 0; k < lanes; k++)
-                ROW(add)(&sums, first_lane + k, weights[k] == 1 ? (T)0 : weights[k]);
+            memcpy(y + i, block, count * sizeof *y);
+        for (size_t start = 0; start < padded; start += LANES)
+            ROW(add_weights)(LANES, block + start, 0, 1, ones, &sums, 0);
+    }
+    const size_t step = ROW(step)(width, x_pitch, y_pitch, y_pitch);
+    ROW(repeat)(step, width, extremes);
+    for (size_t i = 0, lane = 0; !ONE_ROW && i < n;) {
+        enum { MOST = WEIGHED / AT_ONCE };
+        const size_t at_once = i + AT_ONCE * LANES <= n ? AT_ONCE : 1, row = i + lane;
+        const size_t count = ROW(least)(step, n - row) * width;
+        for (size_t start = 0; start < count; start += MOST) {
+            const size_t length = ROW(least)(MOST, count - start);
+            for (size_t k = 0; k < at_once; k++) {
+                const ptrdiff_t from = (ptrdiff_t)(row + k * LANES);
+                ROW(weigh)(length, x + from * x_pitch + start, extremes + start, scale, block + k * MOST);
+                if (y != NULL)
+                    memcpy(y + from * y_pitch + start, block + k * MOST, length * sizeof *y);
+            }
+            if (at_once > 1)
+                ROW(add_weights)(length, block, MOST, AT_ONCE, ones, &sums, lane * width + start);
+            else
+                ROW(add_weights)(length, block, MOST, 1, ones, &sums, lane * width + start);
         }
+        lane = lane + step == LANES ? 0 : lane + step;
+        if (lane == 0 || row + step >= n)
+            i += at_once * LANES;
     }
     size_t left = used;
     for (size_t half = LANES / 2 * width; half >= width; half /= 2) {
@@ -257,21 +410,22 @@ ROW(limits)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale,
 /* Here and below the output must not be the input. */
 static void
 ROW(softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
-             ptrdiff_t y_pitch)
+             ptrdiff_t y_pitch, char *scratch)
 {
     const T *x = input;
-    T *y = output, extremes[MAX_PERIOD], shares[MAX_PERIOD];
-    double others[MAX_WIDTH];
-    const size_t width = ROW(rows)(given_width);
-    const size_t step = MAX_WIDTH == 1 ? n : ROW(step)(width, y_pitch, y_pitch, y_pitch);
-    ROW(extremes)(n, width, x, x_pitch, scale, extremes);
-    ROW(weights)(n, width, x, x_pitch, extremes, scale, y, y_pitch, others);
+    T *y = output;
+    const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, y_pitch, y_pitch, y_pitch);
+    ROOM(T, extremes, 1, ROW(repeated)(width));
+    ROOM(T, shares, 1, block * width);
+    ROOM(double, others, 1, width);
+    ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
+    ROW(weights)(n, width, x, x_pitch, extremes, scale, y, y_pitch, others, scratch);
     for (size_t r = 0; r < width; r++)
         shares[r] = (T)(1 / (1 + others[r]));
-    ROW(repeat)(ROW(used_lanes)(n, width), width, shares);
-    for (size_t i = 0; i < n; i += step) {
+    ROW(repeat)(block, width, shares);
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
         T *ys = y + (ptrdiff_t)i * y_pitch;
-        const size_t count = ROW(least)(step, n - i) * width;
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++)
             ys[k] = ys[k] * shares[OF_ROW(k)];
@@ -281,35 +435,35 @@ ROW(softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch,
 
 static void
 ROW(softmin)(size_t n, size_t width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
-             ptrdiff_t y_pitch)
+             ptrdiff_t y_pitch, char *scratch)
 {
-    ROW(softmax)(n, width, input, x_pitch, -scale, output, y_pitch);
+    ROW(softmax)(n, width, input, x_pitch, -scale, output, y_pitch, scratch);
 }
 
 static void
 ROW(log_softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
-                 ptrdiff_t y_pitch)
+                 ptrdiff_t y_pitch, char *scratch)
 {
-    const T *x = input;
-    T *y = output, extremes[MAX_PERIOD], highs[MAX_PERIOD], lows[MAX_PERIOD];
-    double others[MAX_WIDTH];
-    const size_t width = ROW(rows)(given_width);
-    const size_t step = MAX_WIDTH == 1 ? n : ROW(step)(width, x_pitch, y_pitch, y_pitch);
-    const size_t used = ROW(used_lanes)(n, width);
-    const T factor = (T)scale;
-    ROW(extremes)(n, width, x, x_pitch, scale, extremes);
-    ROW(weights)(n, width, x, x_pitch, extremes, scale, NULL, x_pitch, others);
+    const T *x = input, factor = (T)scale;
+    T *y = output;
+    const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, x_pitch, y_pitch, y_pitch);
+    ROOM(T, extremes, 1, ROW(repeated)(width));
+    ROOM(T, highs, 1, block * width);
+    ROOM(T, lows, 1, block * width);
+    ROOM(double, others, 1, width);
+    ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
+    ROW(weights)(n, width, x, x_pitch, extremes, scale, NULL, x_pitch, others, scratch);
     for (size_t r = 0; r < width; r++) {
         const double log_sum = log1p(others[r]);
         highs[r] = (T)log_sum;
         lows[r] = (T)(log_sum - (double)highs[r]);
     }
-    ROW(repeat)(used, width, highs);
-    ROW(repeat)(used, width, lows);
-    for (size_t i = 0; i < n; i += step) {
+    ROW(repeat)(block, width, highs);
+    ROW(repeat)(block, width, lows);
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
         const T *xs = x + (ptrdiff_t)i * x_pitch;
         T *ys = y + (ptrdiff_t)i * y_pitch;
-        const size_t count = ROW(least)(step, n - i) * width;
         if (scale == 1) {
             FA_INDEPENDENT
             for (size_t k = 0; k < count; k++)
@@ -327,15 +481,16 @@ ROW(log_softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pi
 /* log(sum(exp(scale * x))): one result per row. */
 static void
 ROW(logsumexp)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
-               ptrdiff_t y_pitch)
+               ptrdiff_t y_pitch, char *scratch)
 {
     const T *x = input;
-    T *y = output, extremes[MAX_PERIOD];
-    double others[MAX_WIDTH];
+    T *y = output;
     const size_t width = ROW(rows)(given_width);
+    ROOM(T, extremes, 1, ROW(repeated)(width));
+    ROOM(double, others, 1, width);
     (void)y_pitch;
-    ROW(extremes)(n, width, x, x_pitch, scale, extremes);
-    ROW(weights)(n, width, x, x_pitch, extremes, scale, NULL, x_pitch, others);
+    ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
+    ROW(weights)(n, width, x, x_pitch, extremes, scale, NULL, x_pitch, others, scratch);
     for (size_t r = 0; r < width; r++) {
         const double largest = (double)extremes[r] * scale;
         int has_nan = 0;
@@ -352,56 +507,55 @@ ROW(logsumexp)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitc
 /* dx = scale * dy * y, y the softmax; where y is 0, so is dx, whatever dy. One dy per row. */
 static void
 ROW(logsumexp_backward)(size_t n, size_t given_width, const void *gradient, ptrdiff_t dy_pitch, const void *softmax,
-                        ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch)
+                        ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
     const T *dy = gradient, *y = softmax;
-    T *dx = result, factors[MAX_PERIOD];
-    const size_t width = ROW(rows)(given_width);
-    const size_t step = MAX_WIDTH == 1 ? n : ROW(step)(width, y_pitch, dx_pitch, dx_pitch);
+    T *dx = result;
+    const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, y_pitch, dx_pitch, dx_pitch);
+    ROOM(T, factors, 1, block * width);
     (void)dy_pitch;
     for (size_t r = 0; r < width; r++)
         factors[r] = dy[r] * (T)scale;
-    ROW(repeat)(ROW(used_lanes)(n, width), width, factors);
-    for (size_t i = 0; i < n; i += step) {
+    ROW(repeat)(block, width, factors);
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
         const T *ys = y + (ptrdiff_t)i * y_pitch;
         T *dxs = dx + (ptrdiff_t)i * dx_pitch;
-        const size_t count = ROW(least)(step, n - i) * width;
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++)
             dxs[k] = ys[k] == 0 ? 0 : factors[OF_ROW(k)] * ys[k];
     }
 }
 
+FA_INLINE double
+ROW(product)(T dy, T y)
+{
+    return y == 0 ? 0 : (double)dy * (double)y;
+}
+
 /* dx = scale * y * (dy - sum(dy * y)); where y is 0, so is dx, whatever dy. dx may be y. */
 static void
 ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdiff_t dy_pitch, const void *output,
-                      ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch)
+                      ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
     const T *dy = gradient, *y = output, factor = (T)scale;
-    T *dx = result, means[MAX_PERIOD];
-    double totals[MAX_WIDTH];
+    T *dx = result;
     const size_t width = ROW(rows)(given_width), used = ROW(used_lanes)(n, width);
-    const size_t step = ROW(step)(width, dy_pitch, y_pitch, dx_pitch), block = MAX_WIDTH == 1 ? n : step;
-    ROW(lanes) sums;
+    const size_t step = ROW(step)(width, dy_pitch, y_pitch, dx_pitch), block = ONE_ROW ? n : step;
+    ROOM(T, means, 1, block * width);
+    ROOM(double, totals, 1, width);
+    SUMS(sums);
     ROW(clear)(&sums, used);
-    for (size_t i = 0; i < n; i += step) {
-        const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
-        const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
-        ROW(prefetch)(n, width, step, i, dy, dy_pitch);
-        ROW(prefetch)(n, width, step, i, y, y_pitch);
-        FA_INDEPENDENT
-        for (size_t k = 0; k < count; k++)
-            ROW(add)(&sums, first_lane + k, ys[k] == 0 ? 0 : (double)dys[k] * (double)ys[k]);
-    }
+    ROW(add_terms)(n, width, step, dy, dy_pitch, y, y_pitch, &sums, ROW(product), NULL, NULL);
     ROW(totals)(&sums, n, width, totals);
     for (size_t r = 0; r < width; r++)
         means[r] = (T)totals[r];
-    ROW(repeat)(used, width, means);
-    for (size_t i = 0; i < n; i += block) {
+    ROW(repeat)(block, width, means);
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
         const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
         T *dxs = dx + (ptrdiff_t)i * dx_pitch;
-        const size_t count = ROW(least)(block, n - i) * width;
-        ROW(prefetch)(n, width, step, i, dx, dx_pitch);
+        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dx, dx_pitch);
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++)
             dxs[k] = ys[k] == 0 ? 0 : factor * (ys[k] * (dys[k] - means[OF_ROW(k)]));
@@ -410,84 +564,106 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
 
 static void
 ROW(softmin_backward)(size_t n, size_t width, const void *gradient, ptrdiff_t dy_pitch, const void *output,
-                      ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch)
+                      ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
-    ROW(softmax_backward)(n, width, gradient, dy_pitch, output, y_pitch, -scale, result, dx_pitch);
+    ROW(softmax_backward)(n, width, gradient, dy_pitch, output, y_pitch, -scale, result, dx_pitch, scratch);
+}
+
+FA_INLINE double
+ROW(itself)(T dy, T y)
+{
+    (void)y;
+    return dy;
 }
 
 /* dx = scale * (dy - exp(y) * sum(dy)); dx may be y. */
 static void
 ROW(log_softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdiff_t dy_pitch, const void *output,
-                          ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch)
+                          ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
     const T *dy = gradient, *y = output, factor = (T)scale;
-    T *dx = result, negated_sums[MAX_PERIOD];
-    double totals[MAX_WIDTH];
+    T *dx = result;
     const size_t width = ROW(rows)(given_width), used = ROW(used_lanes)(n, width);
-    const size_t step = ROW(step)(width, dy_pitch, y_pitch, dx_pitch), block = MAX_WIDTH == 1 ? n : step;
-    ROW(lanes) sums;
+    const size_t step = ROW(step)(width, dy_pitch, y_pitch, dx_pitch), block = ONE_ROW ? n : step;
+    ROOM(T, negated_sums, 1, block * width);
+    ROOM(double, totals, 1, width);
+    SUMS(sums);
     ROW(clear)(&sums, used);
-    for (size_t i = 0; i < n; i += step) {
-        const T *dys = dy + (ptrdiff_t)i * dy_pitch;
-        const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
-        ROW(prefetch)(n, width, step, i, dy, dy_pitch);
-        FA_INDEPENDENT
-        for (size_t k = 0; k < count; k++)
-            ROW(add)(&sums, first_lane + k, dys[k]);
-    }
+    ROW(add_terms)(n, width, step, dy, dy_pitch, dy, dy_pitch, &sums, ROW(itself), NULL, NULL);
     ROW(totals)(&sums, n, width, totals);
     for (size_t r = 0; r < width; r++)
         negated_sums[r] = -(T)totals[r];
-    ROW(repeat)(used, width, negated_sums);
-    for (size_t i = 0; i < n; i += block) {
+    ROW(repeat)(block, width, negated_sums);
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
         const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
         T *dxs = dx + (ptrdiff_t)i * dx_pitch;
-        const size_t count = ROW(least)(block, n - i) * width;
-        ROW(prefetch)(n, width, step, i, y, y_pitch);
-        ROW(prefetch)(n, width, step, i, dx, dx_pitch);
+        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), y, y_pitch);
+        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dx, dx_pitch);
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++)
             dxs[k] = factor * STEP(fa_fma)(STEP(row_exp)(ys[k]), negated_sums[OF_ROW(k)], dys[k]);
     }
 }
 
+/* g below, NaN where y is. */
+FA_INLINE double
+ROW(on_support)(T dy, T y)
+{
+    (void)dy;
+    return y == 0 ? 0 : 1 + (double)(y - y);
+}
+
+FA_INLINE double
+ROW(root)(T dy, T y)
+{
+    (void)dy;
+    return (double)STEP(fa_sqrt)(y);
+}
+
+FA_INLINE double
+ROW(gradient_on_support)(T dy, T y)
+{
+    return y == 0 ? 0 : ROW(on_support)(dy, y) * (double)dy;
+}
+
+FA_INLINE double
+ROW(gradient_by_root)(T dy, T y)
+{
+    return y == 0 ? 0 : ROW(root)(dy, y) * (double)dy;
+}
+
 /* dx = scale * g * (dy - sum(g * dy) / sum(g)), g = y^0 on the support of sparsemax, y^(1/2) for entmax15; where y is
    0, so is dx, whatever dy. dx may be y. */
 FA_INLINE void
 ROW(sparse_backward)(size_t n, size_t width, const T *dy, ptrdiff_t dy_pitch, const T *y, ptrdiff_t y_pitch,
-                     double scale, int root, T *dx, ptrdiff_t dx_pitch)
+                     double scale, int root, T *dx, ptrdiff_t dx_pitch, char *scratch)
 {
     const T factor = (T)scale;
-    T means[MAX_PERIOD];
-    double totals[MAX_WIDTH], sizes[MAX_WIDTH];
     const size_t used = ROW(used_lanes)(n, width);
-    const size_t step = ROW(step)(width, dy_pitch, y_pitch, dx_pitch), block = MAX_WIDTH == 1 ? n : step;
-    ROW(lanes) sums, slopes;
+    const size_t step = ROW(step)(width, dy_pitch, y_pitch, dx_pitch), block = ONE_ROW ? n : step;
+    ROOM(T, means, 1, block * width);
+    ROOM(double, totals, 1, width);
+    ROOM(double, sizes, 1, width);
+    SUMS(sums);
+    SUMS(slopes);
     ROW(clear)(&sums, used);
     ROW(clear)(&slopes, used);
-    for (size_t i = 0; i < n; i += step) {
-        const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
-        const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
-        ROW(prefetch)(n, width, step, i, dy, dy_pitch);
-        ROW(prefetch)(n, width, step, i, y, y_pitch);
-        FA_INDEPENDENT
-        for (size_t k = 0; k < count; k++) {
-            const T p = ys[k];
-            const double slope = root ? (double)STEP(fa_sqrt)(p) : p == 0 ? 0 : 1 + (double)(p - p); /* NaN stays */
-            ROW(add)(&slopes, first_lane + k, slope);
-            ROW(add)(&sums, first_lane + k, p == 0 ? 0 : slope * (double)dys[k]);
-        }
-    }
+    if (root)
+        ROW(add_terms)(n, width, step, dy, dy_pitch, y, y_pitch, &slopes, ROW(root), &sums, ROW(gradient_by_root));
+    else
+        ROW(add_terms)(n, width, step, dy, dy_pitch, y, y_pitch, &slopes, ROW(on_support), &sums,
+                       ROW(gradient_on_support));
     ROW(totals)(&sums, n, width, totals);
     ROW(totals)(&slopes, n, width, sizes);
     for (size_t r = 0; r < width; r++)
         means[r] = (T)(totals[r] / sizes[r]);
-    ROW(repeat)(used, width, means);
-    for (size_t i = 0; i < n; i += block) {
+    ROW(repeat)(block, width, means);
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
         const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
         T *dxs = dx + (ptrdiff_t)i * dx_pitch;
-        const size_t count = ROW(least)(block, n - i) * width;
-        ROW(prefetch)(n, width, step, i, dx, dx_pitch);
+        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dx, dx_pitch);
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++) {
             const T slope = root ? STEP(fa_sqrt)(ys[k]) : 1;
@@ -498,25 +674,27 @@ ROW(sparse_backward)(size_t n, size_t width, const T *dy, ptrdiff_t dy_pitch, co
 
 static void
 ROW(sparsemax_backward)(size_t n, size_t width, const void *gradient, ptrdiff_t dy_pitch, const void *output,
-                        ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch)
+                        ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
-    ROW(sparse_backward)(n, ROW(rows)(width), gradient, dy_pitch, output, y_pitch, scale, 0, result, dx_pitch);
+    ROW(sparse_backward)(n, ROW(rows)(width), gradient, dy_pitch, output, y_pitch, scale, 0, result, dx_pitch, scratch);
 }
 
 static void
 ROW(entmax15_backward)(size_t n, size_t width, const void *gradient, ptrdiff_t dy_pitch, const void *output,
-                       ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch)
+                       ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
-    ROW(sparse_backward)(n, ROW(rows)(width), gradient, dy_pitch, output, y_pitch, scale, 1, result, dx_pitch);
+    ROW(sparse_backward)(n, ROW(rows)(width), gradient, dy_pitch, output, y_pitch, scale, 1, result, dx_pitch, scratch);
 }
 
 /* Into the place of each row's first maximum of sign * x `winners[r]`, and `others[r]` elsewhere. NaN counts as the
    maximum. */
 FA_INLINE void
 ROW(mark_first)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T sign, const T *extremes, const T *winners,
-                const T *others, T *y, ptrdiff_t y_pitch)
+                const T *others, T *y, ptrdiff_t y_pitch, char *scratch)
 {
-    unsigned char found[MAX_WIDTH] = {0};
+    ROOM(unsigned char, found, 1, width);
+    for (size_t r = 0; r < width; r++)
+        found[r] = 0;
     for (size_t i = 0; i < n; i++) {
         const T *xs = x + (ptrdiff_t)i * x_pitch;
         T *ys = y + (ptrdiff_t)i * y_pitch;
@@ -534,25 +712,27 @@ ROW(mark_first)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T sign, c
 /* 1 at the first maximum of scale * x, 0 elsewhere. */
 static void
 ROW(hardmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
-             ptrdiff_t y_pitch)
+             ptrdiff_t y_pitch, char *scratch)
 {
-    T extremes[MAX_WIDTH], winners[MAX_WIDTH], others[MAX_WIDTH];
     const size_t width = ROW(rows)(given_width);
+    ROOM(T, extremes, 1, width);
+    ROOM(T, winners, 1, width);
+    ROOM(T, others, 1, width);
     const T sign = scale > 0 ? 1 : scale < 0 ? -1 : (T)scale;
-    ROW(extremes_of)(n, width, input, x_pitch, sign, 1, extremes);
+    ROW(extremes_of)(n, width, input, x_pitch, sign, 1, extremes, scratch);
     for (size_t r = 0; r < width; r++) {
         others[r] = isnan(extremes[r]) ? (T)NAN : 0;
         winners[r] = isnan(extremes[r]) ? (T)NAN : 1;
     }
-    ROW(mark_first)(n, width, input, x_pitch, sign, extremes, winners, others, output, y_pitch);
+    ROW(mark_first)(n, width, input, x_pitch, sign, extremes, winners, others, output, y_pitch, scratch);
 }
 
 /* The derivative of a step function: 0. */
 static void
 ROW(hardmax_backward)(size_t n, size_t width, const void *gradient, ptrdiff_t dy_pitch, const void *output,
-                      ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch)
+                      ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
-    (void)gradient, (void)dy_pitch, (void)output, (void)y_pitch, (void)scale;
+    (void)gradient, (void)dy_pitch, (void)output, (void)y_pitch, (void)scale, (void)scratch;
     T *dx = result;
     if (dx_pitch == (ptrdiff_t)width) {
         memset(dx, 0, n * width * sizeof(T));
@@ -565,26 +745,28 @@ ROW(hardmax_backward)(size_t n, size_t width, const void *gradient, ptrdiff_t dy
 /* The maximum of each row. */
 static void
 ROW(maxout)(size_t n, size_t width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
-            ptrdiff_t y_pitch)
+            ptrdiff_t y_pitch, char *scratch)
 {
     (void)scale, (void)y_pitch;
-    ROW(extremes_of)(n, ROW(rows)(width), input, x_pitch, 1, 1, output);
+    ROW(extremes_of)(n, ROW(rows)(width), input, x_pitch, 1, 1, output, scratch);
 }
 
 /* The row's dy at its first maximum, 0 elsewhere. */
 static void
 ROW(maxout_backward)(size_t n, size_t given_width, const void *gradient, ptrdiff_t dy_pitch, const void *input,
-                     ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch)
+                     ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
-    T maxima[MAX_WIDTH], zeros[MAX_WIDTH] = {0};
     const size_t width = ROW(rows)(given_width);
+    ROOM(T, maxima, 1, width);
+    ROOM(T, zeros, 1, width);
     (void)scale, (void)dy_pitch;
-    ROW(extremes_of)(n, width, input, y_pitch, 1, 1, maxima);
-    ROW(mark_first)(n, width, input, y_pitch, 1, maxima, gradient, zeros, result, dx_pitch);
+    for (size_t r = 0; r < width; r++)
+        zeros[r] = 0;
+    ROW(extremes_of)(n, width, input, y_pitch, 1, 1, maxima, scratch);
+    ROW(mark_first)(n, width, input, y_pitch, 1, maxima, gradient, zeros, result, dx_pitch, scratch);
 }
 
 #undef OF_ROW
-#undef MAX_PERIOD
 #undef ROW
 #undef STEP
 #undef T

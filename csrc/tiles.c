@@ -7,9 +7,15 @@
 #include <xmmintrin.h>
 #endif
 
-/* A tile of FA_TILE_ROWS stays in the second-level cache up to CACHED_ELEMENTS. Beyond, what is not staged is read in
-   runs as long as the kernels take them; and buffers are never beyond MAX_ELEMENTS. */
-enum { CACHED_ELEMENTS = 1 << 16, MAX_ELEMENTS = 1 << 21 };
+enum { MAX_ELEMENTS = 1 << 21 }; /* of a buffer */
+
+/* A tile of FA_TILE_ROWS stays in cache between the passes over it if its columns have up to SHORT_COLUMN elements; or
+   up to MIDDLE_COLUMN, unless they lie a multiple of FEW_SETS bytes apart, so that few of the cache's sets take all. */
+enum { SHORT_COLUMN = 128, MIDDLE_COLUMN = 512, FEW_SETS = 2048 };
+
+/* What does not stay in cache is best read in long runs, or without gaps: in between, what the processor fetches ahead
+   is of no use, and all the more of it the wider a tile is. */
+enum { LONG_RUN = 1024, WIDE_TILE = 2048 };
 
 char
 fa_kernel_type(char type)
@@ -18,12 +24,22 @@ fa_kernel_type(char type)
 }
 
 size_t
-fa_rows_per_tile(size_t n, bool staged)
+fa_rows_per_tile(size_t n)
 {
     const size_t most = MAX_ELEMENTS / (n ? n : 1);
-    if (!staged)
-        return n * FA_TILE_ROWS <= CACHED_ELEMENTS ? FA_TILE_ROWS : FA_MAX_COLUMNS;
     return most < 1 ? 1 : most < FA_TILE_ROWS ? most : FA_TILE_ROWS;
+}
+
+size_t
+fa_rows_per_wide_tile(size_t n, ptrdiff_t pitch, size_t size, size_t rows)
+{
+    const bool collides = pitch % FEW_SETS == 0, has_gaps = pitch != (ptrdiff_t)(rows * size);
+    const bool stays = n <= (collides ? SHORT_COLUMN : MIDDLE_COLUMN);
+    if (stays || (!collides && has_gaps && rows < LONG_RUN))
+        return rows < FA_TILE_ROWS ? rows : FA_TILE_ROWS;
+    const size_t tiles = (rows + WIDE_TILE - 1) / WIDE_TILE, even = (rows + tiles - 1) / tiles;
+    const size_t width = (even + FA_TILE_ROWS - 1) / FA_TILE_ROWS * FA_TILE_ROWS;
+    return width < rows ? width : rows;
 }
 
 /* to[j][i] = from[i][j]; the steps are bytes from row to row. */

@@ -17,9 +17,13 @@ typedef struct {
 char fa_kernel_type(char type);
 
 /* How many rows of n elements a tile takes where they lie across memory, so that every cache line is read once and not
-   once for each of its elements: at most FA_TILE_ROWS if any array is staged, else FA_MAX_COLUMNS. */
+   once for each of its elements: if any array is staged, at most FA_TILE_ROWS. */
 enum { FA_TILE_ROWS = 64 };
-size_t fa_rows_per_tile(size_t n, bool staged);
+size_t fa_rows_per_tile(size_t n);
+
+/* The same if none is staged, out of `rows` rows that lie side by side. Elements have `size` bytes, and those of a row
+   lie `pitch` bytes apart. A multiple of FA_TILE_ROWS, or all rows. */
+size_t fa_rows_per_wide_tile(size_t n, ptrdiff_t pitch, size_t size, size_t rows);
 
 /* rows x n elements between an array and a tile, which holds rows one after another, or columns: interleaved rows. */
 void fa_move_tile(const fa_row_block *block, size_t rows, size_t n, char *tile, bool columns, bool into_tile);
