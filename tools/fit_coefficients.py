@@ -84,8 +84,8 @@ GELU_ROOT = mp.findroot(lambda a: mills(a) - a * INV_SQRT_2PI, mpf("0.7518"))
 # best compromise for which *both* constant terms happen to lie close to a
 # number of the dtype (see gelu_k).
 GELU_K = {"float32": mpf(191) / 128, "float64": mpf(121) / 64}
-# Where what t lacks is added to it; in float64 it is the same fit as gelu_tail.
-GELU_FORWARD_K = {"float32": mpf(11) / 4, "float64": GELU_K["float64"]}
+# Where what t lacks is added to it; in float64 gelu_tail is best there, too.
+GELU_FORWARD_K = {"float32": mpf(11) / 4}
 GELU_LARGEST_A = {"float32": mpf("14.5"), "float64": mpf(39)}
 
 
@@ -398,6 +398,20 @@ class Fit:
 
 LN2_HALF = mp.log(2) / 2 * (1 + mpf(2) ** -12)
 
+
+def gelu_tail_fit(choice: dict[str, mpf]) -> Fit:
+    """The tail of gelu for a k of each dtype."""
+    return Fit(
+        what="(1 - Phi(a)) exp(a^2/2) = P(t)/(a + k), t = (a - k)/(a + k); "
+        "relative error",
+        target={d: gelu_tail_target(k) for d, k in choice.items()},
+        interval={d: gelu_interval(k, d) for d, k in choice.items()},
+        bits={"float32": 26.5, "float64": 56},
+        start={"float32": 9, "float64": 24},
+        k=choice,
+    )
+
+
 FITS = {
     "exp": Fit(
         what="e^r = 1 + r + r^2 P(r), |r| <= 0.5 ln2 (1 + 2^-12); "
@@ -431,24 +445,8 @@ FITS = {
         bits={"float32": 27, "float64": 56.5},
         start={"float32": 6, "float64": 22},
     ),
-    "gelu_tail": Fit(
-        what="(1 - Phi(a)) exp(a^2/2) = P(t)/(a + k), t = (a - k)/(a + k); "
-        "relative error",
-        target={d: gelu_tail_target(k) for d, k in GELU_K.items()},
-        interval={d: gelu_interval(k, d) for d, k in GELU_K.items()},
-        bits={"float32": 26.5, "float64": 56},
-        start={"float32": 9, "float64": 24},
-        k=GELU_K,
-    ),
-    "gelu_forward": Fit(
-        what="(1 - Phi(a)) exp(a^2/2) = P(t)/(a + k), t = (a - k)/(a + k); "
-        "relative error",
-        target={d: gelu_tail_target(k) for d, k in GELU_FORWARD_K.items()},
-        interval={d: gelu_interval(k, d) for d, k in GELU_FORWARD_K.items()},
-        bits={"float32": 26.5, "float64": 56},
-        start={"float32": 9, "float64": 24},
-        k=GELU_FORWARD_K,
-    ),
+    "gelu_tail": gelu_tail_fit(GELU_K),
+    "gelu_forward": gelu_tail_fit(GELU_FORWARD_K),
     "gelu_slope": Fit(
         what="((1 - Phi(a)) exp(a^2/2) - a/sqrt(2 pi)) / (r0 - a) = P(t), r0 the "
         "root of the numerator, t = (a - k)/(a + k); relative error",
