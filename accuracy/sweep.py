@@ -26,7 +26,7 @@ import fastact as fa
 from fastact import _core
 from fastact.formulas import kernels
 from fastact.formulas.entry import CATALOGUE, Activation
-from fastact.formulas.language import FLOAT32, FLOAT64, Precision
+from fastact.formulas.language import FLOAT16, FLOAT32, FLOAT64, Precision
 from fastact.formulas.translate import c_kernel
 
 from . import adversarial, checker
@@ -38,6 +38,7 @@ PROGRESS = BUILD / "sweep.jsonl"  # finished units
 Kernel = Callable[[Floats, Floats], object]
 
 DTYPES = {dtype.name: dtype for dtype in _core.DTYPES.values()}
+PRECISIONS = {"float32": FLOAT32, "float64": FLOAT64}  # others: FLOAT16
 PATTERNS = 1 << 32
 PARTS = 32  # units that all float32 are split into: a few seconds each
 BLOCK = 1 << 14  # elements at a time: what is made of them stays in the cache
@@ -196,7 +197,7 @@ class Unit:
     @property
     def key(self) -> str:
         """Its name in the file that keeps finished units; another build has another."""
-        precision = FLOAT64 if self.dtype == "float64" else FLOAT32
+        precision = PRECISIONS.get(self.dtype, FLOAT16)
         return f"{self.row} {self.part} {_identity(self.subject, precision)}"
 
     def run(self) -> Tally:

@@ -43,7 +43,7 @@ import fastact as fa
 from fastact import _kernels, _ufuncs
 from fastact.formulas.entry import CATALOGUE
 from fastact.formulas.kernels import Kernel
-from fastact.formulas.language import PRECISIONS
+from fastact.formulas.language import FORMATS
 from fastact.formulas.translate import operation_count
 
 FUNCTIONS = (
@@ -401,7 +401,7 @@ def ceilings(cell: Cell, roofline: dict[str, Any]) -> tuple[float | None, float 
     machine = roofline.get(str(cell.threads), {}).get(cell.dtype)
     if machine is None or str(cell.elements) not in machine["bytes_per_second"]:
         return None, None
-    (precision,) = (p for p in PRECISIONS if p.bits == 8 * _itemsize(cell.dtype))
+    (precision,) = (p for p in FORMATS if p.bits == 8 * _itemsize(cell.dtype))
     arrays = 2 if cell.direction == "forward" else 3
     bandwidth = machine["bytes_per_second"][str(cell.elements)]
     memory = bandwidth / (arrays * _itemsize(cell.dtype)) / 1e9

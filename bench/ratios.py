@@ -4,9 +4,9 @@
     python bench/ratios.py dtypes    # float32's speed to that of the 16-bit types
 
 `axes` takes the functions along an axis, on float32 arrays of a million elements;
-`dtypes` all elementwise ones, forward and backward, on ten million elements. What is
-compared runs in turns, and the shortest times count. A name after the command, or
-several, restrict it.
+`dtypes` all functions, forward and backward, on ten million elements. What is compared
+runs in turns, and the shortest times count. A name after the command, or several,
+restrict it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ import numpy as np
 from implementations import WITHOUT_DEFAULT
 
 import fastact as fa
-from fastact.formulas.entry import CATALOGUE
+from fastact.formulas.entry import Activation
+from fastact.formulas.kernels import ENTRIES
 from fastact.ufuncs import ROW_FUNCTIONS
 
 Array = np.ndarray[Any, Any]
 SHAPES = ((1000, 1000), (1024, 1024), (2048, 512), (512, 2048))
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
-ELEMENTS = 10_000_000
+ROWS = (10_000, 1_000)
+POOL = 4  # elements of a group
 
 
 def shortest(calls: list[Callable[[], object]], rounds: int) -> list[float]:
@@ -77,36 +79,49 @@ def along(name: str, dy: Array, x: Array, axis: int) -> Callable[[], object]:
 def dtypes(names: list[str]) -> None:
     """Print float32's time over that of the 16-bit types."""
     rng = np.random.default_rng(0)
-    numbers = [rng.standard_normal(ELEMENTS, np.float32) for _ in range(2)]
+    normal = [rng.standard_normal(ROWS, np.float32) for _ in range(3)]
     print(" " * 32, *(f"{dtype:>12}" for dtype in DTYPES))
-    for name in names or CATALOGUE:
-        entry = CATALOGUE[name]
-        x = (
-            numbers[0]
-            if entry.domain != (0, 1)
-            else np.abs(numbers[0]).clip(0.01, 0.99)
-        )
-        needed = (
-            () if entry.has_defaults else (WITHOUT_DEFAULT,) * len(entry.parameters)
-        )
+    for name in names or (*ENTRIES, *ROW_FUNCTIONS):
+        calls = along_rows if name in ROW_FUNCTIONS else elementwise
         for member in ("", "_backward"):
-            calls = []
-            for dtype in DTYPES.values():
-                arrays = [x.astype(dtype)]
-                if member:
-                    arrays.insert(0, numbers[1].astype(dtype))
-                calls.append(elementwise(name + member, arrays, needed))
-            base, *others = shortest(calls, 5)
+            base, *others = shortest(
+                [calls(name, member, normal, dtype) for dtype in DTYPES.values()], 5
+            )
             ratios = (f"{base / other:12.2f}" for other in others)
             print(f"{name + member:32}", f"{base * 1e3:9.1f} ms", *ratios)
 
 
 def elementwise(
-    name: str, arrays: list[Array], parameters: tuple[float, ...]
+    name: str, member: str, normal: list[Array], dtype: Any
 ) -> Callable[[], object]:
-    """A call that writes to an array that is there already."""
-    function, out = getattr(fa, name), np.ones_like(arrays[0])
+    """A call that writes to arrays that are there already."""
+    entry = ENTRIES[name]
+    function = getattr(fa, name + member, None) or getattr(fa.ufuncs, name + member)
+    dys = normal[: len(entry.results)] if member else []
+    xs = normal[len(dys) : len(dys) + len(entry.arrays)]
+    if isinstance(entry, Activation) and entry.domain == (0, 1):
+        xs = [np.abs(x).clip(0.01, 0.99) for x in xs]
+    arrays = [a.astype(dtype) for a in (*dys, *xs)]
+    missing = 0 if entry.has_defaults else len(entry.parameters)
+    parameters = (WITHOUT_DEFAULT,) * missing
+    results = entry.arrays if member else entry.results
+    out = tuple(np.ones_like(arrays[0]) for _ in results)
     return lambda: function(*arrays, *parameters, out=out)
+
+
+def along_rows(
+    name: str, member: str, normal: list[Array], dtype: Any
+) -> Callable[[], object]:
+    """The same along the last axis."""
+    facts = ROW_FUNCTIONS[name]
+    dy, x = (array.astype(dtype) for array in normal[:2])
+    if facts.pools:
+        groups = x.shape[1] // POOL
+        out = x.copy() if member else dy[:, :groups].copy()
+        arrays = (dy[:, :groups].copy(), x) if member else (x,)
+        function = getattr(fa, name + member)
+        return lambda: function(*arrays, POOL, out=out)
+    return along(name + member, dy[:, 0].copy() if facts.reduces else dy, x, -1)
 
 
 def main(arguments: list[str]) -> None:

@@ -16,7 +16,7 @@ enum { FA_MAX_OPERANDS = 11 };
 /* One elementwise kernel in one precision, with all its implementations. */
 typedef struct {
     const char *name;        /* "gelu_backward" */
-    char type;               /* what it computes in: 'f' or 'd' */
+    char type;               /* of the arrays it is for: 'f' or 'd', 'e' for all 16-bit types, computed in float */
     int input_count;
     int output_count;
     int parameter_count;     /* how many of the inputs, the last ones, are parameters */
@@ -152,7 +152,7 @@ typedef struct {
 typedef struct {
     const char *name;
     const fa_function *kernels;   /* in the order of fa_kernels */
-    /* By function; for width 1 (without scratch memory), and for any (NULL where there is no such form). */
+    /* By function; for width 1 (without scratch memory), and for any. */
     fa_row_kernel rows_f32[FA_ROW_FUNCTIONS], rows_f64[FA_ROW_FUNCTIONS];
     fa_row_kernel columns_f32[FA_ROW_FUNCTIONS], columns_f64[FA_ROW_FUNCTIONS];
     fa_loss_kernel row_loss_f32, row_loss_f64, column_loss_f32, column_loss_f64;

@@ -63,7 +63,7 @@ run_range(void *context, size_t begin, size_t end)
 {
     const job *j = context;
     const int inputs = j->loop->kernel->input_count;
-    const char type = j->loop->kernel->type, *types = j->loop->types;
+    const char type = fa_kernel_type(j->loop->kernel->type), *types = j->loop->types;
     const ptrdiff_t size = (ptrdiff_t)fa_type_size(type);
     _Alignas(64) char buffers[FA_MAX_OPERANDS][LONG_STAGE * sizeof(double)];
     bool staged[FA_MAX_OPERANDS], any_staged = false;
@@ -159,9 +159,10 @@ outputs_feed_inputs(const job *j, size_t n)
 static bool
 is_direct(const job *j)
 {
-    const ptrdiff_t size = (ptrdiff_t)fa_type_size(j->loop->kernel->type);
+    const char type = fa_kernel_type(j->loop->kernel->type);
+    const ptrdiff_t size = (ptrdiff_t)fa_type_size(type);
     for (int k = 0; k < j->count; k++)
-        if (j->steps[k] != size || j->loop->types[k] != j->loop->kernel->type)
+        if (j->steps[k] != size || j->loop->types[k] != type)
             return false;
     return true;
 }

@@ -2,6 +2,7 @@
 #ifndef FA_PRIMITIVES_H
 #define FA_PRIMITIVES_H
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -47,7 +47,7 @@ static void
 run_blocks(void *context, size_t begin, size_t end)
 {
     const job *j = context;
-    const char type = j->loop->kernel->type, *types = j->loop->types;
+    const char type = fa_kernel_type(j->loop->kernel->type), *types = j->loop->types;
     const int inputs = j->arrays_in + j->parameters, count = inputs + 1 + j->parameters;
     _Alignas(64) char buffers[FA_MAX_OPERANDS][BLOCK * sizeof(double)];
     void *pointers[FA_MAX_OPERANDS];

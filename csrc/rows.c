@@ -173,21 +173,13 @@ allocate(size_t bytes)
     return memory;
 }
 
-/* Whether nothing is computed: tiles then hold whole lines. */
-static bool
-is_zero(const job *j)
-{
-    return j->loop->function == FA_HARDMAX && j->loop->input_count == 2;
-}
-
 static size_t
 rows_of_a_tile(const job *j, size_t rows)
 {
     if (!j->columns && !j->across_memory)
         return 1;
     const int x = j->operands[j->loop->input_count - 1];
-    const size_t wide = fa_rows_per_wide_tile(j->n, j->core_steps[x], fa_type_size(kernel_type(j)), rows);
-    const size_t width = is_zero(j) ? rows : wide;
+    const size_t width = fa_rows_per_wide_tile(j->n, j->core_steps[x], fa_type_size(kernel_type(j)), rows);
     bool staged = false;
     for (int k = 0; k <= j->loop->input_count; k++)
         staged |= is_staged(j, k, width);
@@ -204,8 +196,7 @@ run_rows(void *context, size_t begin, size_t end)
     const size_t tile_rows = rows_of_a_tile(j, end - begin);
     char *tiles[MAX_ARRAYS] = {NULL}, *scratch[MAX_ARRAYS] = {NULL};
     bool staged[MAX_ARRAYS];
-    const size_t scratch_rows = is_zero(j) ? 0 : tile_rows;
-    char *kernel_scratch = j->columns ? allocate(scratch_rows * FA_SCRATCH_OF_ROW + FA_SCRATCH_MORE) : NULL;
+    char *kernel_scratch = j->columns ? allocate(tile_rows * FA_SCRATCH_OF_ROW + FA_SCRATCH_MORE) : NULL;
     for (int k = 0; k <= last; k++) {
         staged[k] = is_staged(j, k, tile_rows);
         if (staged[k])
@@ -246,6 +237,26 @@ run_rows(void *context, size_t begin, size_t end)
     free(kernel_scratch);
 }
 
+/* The gradient of hardmax, a step function: 0, also for excluded elements. */
+static void
+clear_rows(void *context, size_t begin, size_t end)
+{
+    const job *j = context;
+    const int output = j->operands[j->loop->input_count];
+    const ptrdiff_t size = (ptrdiff_t)fa_type_size(j->loop->type);
+    const ptrdiff_t core = j->core_steps[output], outer = j->outer_steps[output];
+    const size_t rows = end - begin;
+    if (core == size && outer == (ptrdiff_t)j->n * size)
+        memset(element(j, output, begin, 0), 0, rows * j->n * (size_t)size);
+    else if (outer == size)
+        for (size_t i = 0; i < j->n; i++)
+            memset(element(j, output, begin, i), 0, rows * (size_t)size);
+    else
+        for (size_t row = begin; row < end; row++)
+            for (size_t i = 0; i < j->n; i++)
+                memset(element(j, output, row, i), 0, (size_t)size);
+}
+
 /* Whether all rows are whole and have one scale. */
 static bool
 is_uniform(const job *j, size_t rows)
@@ -256,14 +267,6 @@ is_uniform(const job *j, size_t rows)
         if (*element(j, j->mask, 0, i) == 0)
             return false;
     return true;
-}
-
-/* Whether a kernel for several rows at once exists. */
-static bool
-has_across(const fa_row_loop *loop)
-{
-    const fa_row_kernel *kernel = fa_current_isa->columns_f32 + loop->function;
-    return loop->from_output ? kernel->backward != NULL : kernel->forward != NULL;
 }
 
 /* How many rows threads take at a time: whole lines, and wide tiles as wide as they can be. */
@@ -314,9 +317,10 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
     const int x = j.operands[last - 1];
     j.across_memory = rows > 1 && labs(steps[x]) < labs(core_steps[x]);
     const size_t short_row = loop->from_output ? SHORT_ROW / 3 : SHORT_ROW; /* without exp there is less to gain */
-    j.columns = rows > 1 && n > 0 && has_across(loop) && !j.selects && (j.across_memory || n < short_row);
+    j.columns = rows > 1 && n > 0 && !j.selects && (j.across_memory || n < short_row);
+    void (*const run)(void *, size_t, size_t) = loop->function == FA_HARDMAX && last == 2 ? clear_rows : run_rows;
     if (rows > 1 && rows * n >= ELEMENTS_WORTH_THREADS)
-        fa_parallel_for(run_rows, &j, rows, grain(&j, rows));
+        fa_parallel_for(run, &j, rows, grain(&j, rows));
     else
-        run_rows(&j, 0, rows);
+        run(&j, 0, rows);
 }

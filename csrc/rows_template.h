@@ -214,12 +214,11 @@ ROW(larger)(T candidate, T largest, int keeps_nan)
     return candidate > largest || (keeps_nan && candidate != candidate) ? candidate : largest;
 }
 
-/* sign * max(sign * x) of each row. NaN is passed over, or kept. */
+/* max(sign * x) of each lane of each row. NaN is passed over, or kept. */
 FA_INLINE void
-ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, int keeps_nan, T *extremes, char *scratch)
+ROW(largest_of_lanes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, int keeps_nan, T *largest)
 {
     const size_t used = ROW(used_lanes)(n, width), step = ROW(step)(width, pitch, pitch, pitch);
-    ROOM(T, largest, LANES, LANES * width);
     for (size_t k = 0; k < used; k++)
         largest[k] = -(T)INFINITY;
     size_t i = 0;
@@ -248,7 +247,13 @@ ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, in
     FA_INDEPENDENT
     for (size_t k = 0; k < (n - i) * width; k++)
         largest[k] = ROW(larger)(rest[k] * sign, largest[k], keeps_nan);
-    size_t left = used;
+}
+
+/* sign * max(sign * x) of each row, from what the lanes have. */
+FA_INLINE void
+ROW(extremes_of_rows)(size_t n, size_t width, T *largest, T sign, int keeps_nan, T *extremes)
+{
+    size_t left = ROW(used_lanes)(n, width);
     for (size_t half = LANES / 2 * width; half >= width; half /= 2) {
         const size_t count = left > half ? left - half : 0;
         FA_INDEPENDENT
@@ -258,6 +263,14 @@ ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, in
     }
     for (size_t r = 0; r < width; r++)
         extremes[r] = largest[r] * sign;
+}
+
+FA_INLINE void
+ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, int keeps_nan, T *extremes, char *scratch)
+{
+    ROOM(T, largest, LANES, LANES * width);
+    ROW(largest_of_lanes)(n, width, x, pitch, sign, keeps_nan, largest);
+    ROW(extremes_of_rows)(n, width, largest, sign, keeps_nan, extremes);
 }
 
 /* The largest scale * x decides what is subtracted from a row: its maximum, or for a negative scale its minimum. NaN is
@@ -692,6 +705,16 @@ FA_INLINE void
 ROW(mark_first)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T sign, const T *extremes, const T *winners,
                 const T *others, T *y, ptrdiff_t y_pitch, char *scratch)
 {
+    if (ONE_ROW) {
+        for (size_t i = 0; i < n; i++)
+            y[i] = others[0];
+        for (size_t i = 0; i < n; i++)
+            if (x[i] * sign == extremes[0] * sign || x[i] != x[i]) {
+                y[i] = winners[0];
+                return;
+            }
+        return;
+    }
     ROOM(unsigned char, found, 1, width);
     for (size_t r = 0; r < width; r++)
         found[r] = 0;
@@ -725,21 +748,6 @@ ROW(hardmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch,
         winners[r] = isnan(extremes[r]) ? (T)NAN : 1;
     }
     ROW(mark_first)(n, width, input, x_pitch, sign, extremes, winners, others, output, y_pitch, scratch);
-}
-
-/* The derivative of a step function: 0. */
-static void
-ROW(hardmax_backward)(size_t n, size_t width, const void *gradient, ptrdiff_t dy_pitch, const void *output,
-                      ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
-{
-    (void)gradient, (void)dy_pitch, (void)output, (void)y_pitch, (void)scale, (void)scratch;
-    T *dx = result;
-    if (dx_pitch == (ptrdiff_t)width) {
-        memset(dx, 0, n * width * sizeof(T));
-        return;
-    }
-    for (size_t i = 0; i < n; i++)
-        memset(dx + (ptrdiff_t)i * dx_pitch, 0, width * sizeof(T));
 }
 
 /* The maximum of each row. */

@@ -14,6 +14,12 @@ fa_type_size(char type)
     return type == 'd' ? 8 : type == 'f' ? 4 : type == '?' ? 1 : 2;
 }
 
+char
+fa_kernel_type(char type)
+{
+    return type == 'd' ? 'd' : 'f';
+}
+
 #define COPY_STRIDED(T) \
     do { \
         T *to = buffer; \

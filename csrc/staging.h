@@ -7,6 +7,9 @@
 /* Bytes of an element of a type character: 'e', 'E', 'f', 'd' or '?'. */
 size_t fa_type_size(char type);
 
+/* What a type is computed in: 'f' or 'd'. */
+char fa_kernel_type(char type);
+
 /* Of a 16-bit type: these are computed in float32. */
 const fa_conversion *fa_conversion_of(char type);
 

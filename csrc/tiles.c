@@ -17,12 +17,6 @@ enum { SHORT_COLUMN = 128, MIDDLE_COLUMN = 512, FEW_SETS = 2048 };
    is of no use, and all the more of it the wider a tile is. */
 enum { LONG_RUN = 1024, WIDE_TILE = 2048 };
 
-char
-fa_kernel_type(char type)
-{
-    return type == 'd' ? 'd' : 'f';
-}
-
 size_t
 fa_rows_per_tile(size_t n)
 {
@@ -131,6 +125,9 @@ fa_move_tile(const fa_row_block *block, size_t rows, size_t n, char *tile, bool 
     }
     _Alignas(64) char buffer[TURNED_LINES * TURNED * sizeof(double)];
     const bool is_ready = type == kernel && step == (ptrdiff_t)size;
+    /* Short lines without gaps between them are converted as one. */
+    const bool is_gapless = length <= TURNED && line_step == (ptrdiff_t)length * step;
+    const size_t buffer_step = is_gapless ? length : TURNED;
     for (size_t line = 0; line < lines; line += TURNED_LINES) {
         const size_t height = lines - line < TURNED_LINES ? lines - line : TURNED_LINES;
         for (size_t i = 0; i < length; i += TURNED) {
@@ -140,15 +137,16 @@ fa_move_tile(const fa_row_block *block, size_t rows, size_t n, char *tile, bool 
             char *turned = is_ready ? array : buffer;
             if (is_ready && line + 2 * TURNED_LINES <= lines)
                 prefetch_lines(TURNED_LINES, array + TURNED_LINES * line_step, line_step, width * size);
-            const ptrdiff_t turned_step = is_ready ? line_step : (ptrdiff_t)(TURNED * size);
-            for (size_t k = 0; into_tile && !is_ready && k < height; k++)
-                fa_gather(width, array + (ptrdiff_t)k * line_step, step, type, buffer + k * TURNED * size, kernel);
+            const ptrdiff_t turned_step = is_ready ? line_step : (ptrdiff_t)(buffer_step * size);
+            const size_t parts = is_ready ? 0 : is_gapless ? 1 : height, part = is_gapless ? height * width : width;
+            for (size_t k = 0; into_tile && k < parts; k++)
+                fa_gather(part, array + (ptrdiff_t)k * line_step, step, type, buffer + k * TURNED * size, kernel);
             if (into_tile)
                 transpose(height, width, turned, turned_step, place, tile_step, size);
             else
                 transpose(width, height, place, tile_step, turned, turned_step, size);
-            for (size_t k = 0; !into_tile && !is_ready && k < height; k++)
-                fa_scatter(width, array + (ptrdiff_t)k * line_step, step, type, buffer + k * TURNED * size, kernel);
+            for (size_t k = 0; !into_tile && k < parts; k++)
+                fa_scatter(part, array + (ptrdiff_t)k * line_step, step, type, buffer + k * TURNED * size, kernel);
         }
     }
 }

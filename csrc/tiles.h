@@ -13,9 +13,6 @@ typedef struct {
     char type;                 /* NumPy's type character */
 } fa_row_block;
 
-/* What the rows of a type are computed in: 'f' or 'd'. */
-char fa_kernel_type(char type);
-
 /* How many rows of n elements a tile takes where they lie across memory, so that every cache line is read once and not
    once for each of its elements: if any array is staged, at most FA_TILE_ROWS. */
 enum { FA_TILE_ROWS = 64 };

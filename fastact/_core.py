@@ -19,8 +19,8 @@ from .formulas.kernels import (
 from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS
 
 # Types of the arrays a ufunc takes, in NumPy's order of promotion: what the arrays are
-# (float16, float32, float64), what their parameters are, what the kernel computes in.
-LOOP_TYPES = [("e", "f", "f"), ("f", "f", "f"), ("d", "d", "d")]
+# (float16, float32, float64), what their parameters are, and the type of their kernels.
+LOOP_TYPES = [("e", "f", "e"), ("f", "f", "f"), ("d", "d", "d")]
 DTYPES = {array: np.dtype(array) for array, _, _ in LOOP_TYPES}
 
 # NumPy has no bfloat16 of its own, and no character: 'E' is one among us.
@@ -29,7 +29,7 @@ try:
 except ImportError:
     pass
 else:
-    LOOP_TYPES.append(("E", "f", "f"))
+    LOOP_TYPES.append(("E", "f", "e"))
     DTYPES["E"] = np.dtype(ml_dtypes.bfloat16)
     _ufuncs.set_bfloat16(DTYPES["E"].num)
 
@@ -142,12 +142,12 @@ def make_ufunc(kernel: Kernel, doc: str, *, backend: str = "current") -> np.ufun
     summed = kernel.member == PARAMETER_BACKWARD
     arrays = len(kernel.inputs) - kernel.parameter_count
     loops = []
-    for array, parameter, compute in LOOP_TYPES:
+    for array, parameter, type_ in LOOP_TYPES:
         # A sum over an array is handed out in float64: it may be summed further.
         results = "d" * kernel.parameter_count if summed else ""
         operands = array * arrays + parameter * kernel.parameter_count
         operands += array * (len(kernel.outputs) - len(results)) + results
-        index = kernel_index[kernel.name, compute]
+        index = kernel_index[kernel.name, type_]
         loop = ffi.new("fa_loop *")
         loop.kernel = lib.fa_kernels + index
         loop.backend = _ENUM[backend]

@@ -32,8 +32,12 @@ from numba.core.registry import cpu_target
 from . import _numba_kernels
 from ._numba_overloads import register, register_rows
 
-_C_TYPES = {"f": types.float32, "d": types.float64}
-_SUFFIXES = {"f": "f32", "d": "f64"}
+# By the type of a kernel: what it computes in, and the suffix of its name.
+_FORMS = {
+    "e": (types.float32, "f16"),
+    "f": (types.float32, "f32"),
+    "d": (types.float64, "f64"),
+}
 _lock = threading.Lock()
 _compiled: list[Any] = []  # Numba frees the code of a kernel that nothing refers to
 
@@ -44,11 +48,11 @@ def _compile(address: int) -> None:
     with _lock:
         if record.numba != ffi.NULL:
             return
-        kind = record.type.decode()
-        name = f"{ffi.string(record.name).decode()}_{_SUFFIXES[kind]}_kernel"
+        form, suffix = _FORMS[record.type.decode()]
+        name = f"{ffi.string(record.name).decode()}_{suffix}_kernel"
         operands = record.input_count + record.output_count
         pointer: Any = types.CPointer
-        signature = types.void(types.size_t, *[pointer(_C_TYPES[kind])] * operands)
+        signature = types.void(types.size_t, *[pointer(form)] * operands)
         compiled = numba.cfunc(signature, cache=True)(getattr(_numba_kernels, name))
         _compiled.append(compiled)
         record.numba = ffi.cast("fa_function", compiled.address)

@@ -121,7 +121,8 @@ class Emulated:
             compute = np.promote_types(dtype, np.float32)
             operands += [np.array(p, compute) for p in call.parameters]
             request["name"] = call.kernel.name.encode()
-            request["kernel_type"] = ord(compute.char)
+            kind = "e" if dtype.itemsize == 2 else dtype.char
+            request["kernel_type"] = ord(kind)
             outputs = [np.empty(shape, dtype) for _ in call.kernel.outputs]
             if call.member == PARAMETER_BACKWARD:
                 request["loop"] = PARAMETER_GRADIENTS

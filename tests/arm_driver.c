@@ -12,7 +12,7 @@ enum { ELEMENTWISE, PARAMETER_BACKWARD, ROWS };
 
 typedef struct {
     char name[64];                          /* of an elementwise kernel, */
-    int32_t kernel_type;                    /* and what it computes in */
+    int32_t kernel_type;                    /* and its type */
     int32_t function, from_output, reduces; /* of a row function */
     int32_t loop, input_count, operand_count;
     char types[12];                         /* of the operands */

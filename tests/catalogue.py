@@ -155,7 +155,7 @@ class Call:
             fa.lib.fa_kernels[
                 fa._core.kernel_index[self.kernel.name, t]
             ].operation_count
-            for t in "fd"
+            for t in "efd"
         )
         operands = len(self.kernel.inputs) + self.output_count
         cost = operations + OPERATIONS_PER_OPERAND * operands

@@ -97,5 +97,6 @@ def test_there_is_a_c_function_for_every_kernel_and_precision() -> None:
         f"fa_{fa.ffi.string(record.name).decode()}_"
         + {b"f": "f32", b"d": "f64"}[record.type]
         for record in map(fa.lib.fa_kernels.__getitem__, range(fa.lib.fa_kernel_count))
+        if record.type != b"e"  # of 16-bit arrays: for the loops only
     }
     assert table == names

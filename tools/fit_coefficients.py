@@ -43,6 +43,8 @@ mp.mp.dps = 90
 
 DIGITS = {"float32": 9, "float64": 17}
 MANTISSA = {"float32": 24, "float64": 53}
+# 16-bit types are computed in float32, with shorter polynomials.
+FORMATS = {"float16": "float32", "float32": "float32", "float64": "float64"}
 FIT_POINTS = 1200
 CHECK_POINTS = 5003
 ROUNDING_TRIALS = 3000
@@ -416,19 +418,19 @@ FITS = {
     "exp": Fit(
         what="e^r = 1 + r + r^2 P(r), |r| <= 0.5 ln2 (1 + 2^-12); "
         "error relative to expm1(r)",
-        target=dict.fromkeys(DIGITS, exp_target),
-        interval=dict.fromkeys(DIGITS, (-LN2_HALF, LN2_HALF)),
-        bits={"float32": 26.0, "float64": 57},
-        start={"float32": 2, "float64": 7},
+        target=dict.fromkeys(FORMATS, exp_target),
+        interval=dict.fromkeys(FORMATS, (-LN2_HALF, LN2_HALF)),
+        bits={"float16": 20, "float32": 26.0, "float64": 57},
+        start={"float16": 1, "float32": 2, "float64": 7},
         # 1/2 is exact; tried before a free P[0].
         fixed=[mpf(1) / 2, None],
     ),
     "log1p": Fit(
         what="log1p(u) = u + u^2 P(u), u in [0, 1]; error relative to log1p(u)",
-        target={"float32": log1p_target},
-        interval={"float32": (mpf(0), mpf(1))},
-        bits={"float32": 27},
-        start={"float32": 7},
+        target={"float16": log1p_target, "float32": log1p_target},
+        interval={"float16": (mpf(0), mpf(1)), "float32": (mpf(0), mpf(1))},
+        bits={"float16": 19, "float32": 27},
+        start={"float16": 4, "float32": 7},
     ),
     "artanh": Fit(
         what="artanh(s) = s + s^3 P(s^2), |s| <= 1/3; error relative to artanh(s)",
@@ -532,7 +534,7 @@ FITS = {
 
 
 def fit(name: str, dtype: str) -> None:
-    spec, bits = FITS[name], MANTISSA[dtype]
+    spec, bits = FITS[name], MANTISSA[FORMATS[dtype]]
     limit = mpf(2) ** -spec.bits[dtype]
     sample = sample_of(spec.target[dtype], spec.interval[dtype], FIT_POINTS)
     check = sample_of(spec.target[dtype], spec.interval[dtype], CHECK_POINTS)
@@ -578,11 +580,12 @@ def report(
         print(f"  {shape(p, check)}")
     print("  P =")
     for value in p:
-        number = np.dtype(dtype).type(float(value))
+        format_ = FORMATS[dtype]
+        number = np.dtype(format_).type(float(value))
         # Exact by construction; this guards the printed digits.
         assert mpf(float(number)) == value
-        text = f"{float(number):.{DIGITS[dtype] - 1}e}"
-        assert np.dtype(dtype).type(text) == number
+        text = f"{float(number):.{DIGITS[format_] - 1}e}"
+        assert np.dtype(format_).type(text) == number
         print(f"    {text}")
     print(flush=True)
 

@@ -24,6 +24,7 @@ from .language import (
     by_dtype,
     clamp_high,
     clamp_low,
+    correction,
     fma,
     from_bits,
     horner,
@@ -32,6 +33,7 @@ from .language import (
     power_of_two,
     real,
     shift_left,
+    short,
     split,
     where,
 )
@@ -43,6 +45,12 @@ TWO_OVER_PI = "0.636619772367581343075535053490057448137838582961825794990669376
 LOG2_E = "1.442695040888963407359924681001892137426645954152985934135449406"
 
 # expm1(r) = r + r^2 EXP(r) for |r| <= ln(2)/2
+EXP_FLOAT16 = (
+    "4.99994010e-01",
+    "1.66668296e-01",
+    "4.18727733e-02",
+    "8.33817944e-03",
+)
 EXP_FLOAT32 = (
     "4.99999970e-01",
     "1.66665435e-01",
@@ -64,6 +72,14 @@ EXP_FLOAT64 = (
     "2.0954697580267195e-09",
 )
 # log1p(u) = u + u^2 LOG1P(u) for 0 <= u <= 1
+LOG1P_FLOAT16 = (
+    "-4.99907464e-01",
+    "3.31404209e-01",
+    "-2.36113176e-01",
+    "1.51027143e-01",
+    "-6.78506717e-02",
+    "1.45881288e-02",
+)
 LOG1P_FLOAT32 = (
     "-4.99999315e-01",
     "3.33304793e-01",
@@ -112,6 +128,12 @@ SINE_FLOAT64 = (
 )
 
 
+def exp_coefficients() -> Sequence[str]:
+    """EXP."""
+    coefficients: Sequence[str] = by_dtype(short(EXP_FLOAT16, EXP_FLOAT32), EXP_FLOAT64)
+    return coefficients
+
+
 class Pair(NamedTuple):
     """The unevaluated sum of a number and the rounding error it lacks."""
 
@@ -123,7 +145,7 @@ def fast_two_sum(a: Real, b: Real) -> Pair:
     """a + b exactly, for |a| >= |b| or a = 0."""
     a, b = real(a), real(b)
     total = a + b
-    return Pair(total, b - (total - a))
+    return Pair(total, correction(b - (total - a)))
 
 
 def two_sum(a: Real, b: Real) -> Pair:
@@ -131,20 +153,20 @@ def two_sum(a: Real, b: Real) -> Pair:
     a, b = real(a), real(b)
     total = a + b
     b_seen = total - a
-    return Pair(total, (a - (total - b_seen)) + (b - b_seen))
+    return Pair(total, correction((a - (total - b_seen)) + (b - b_seen)))
 
 
 def two_product(a: Real, b: Real) -> Pair:
     """a * b exactly."""
     a, b = real(a), real(b)
     product = a * b
-    return Pair(product, fma(a, b, -product))
+    return Pair(product, correction(fma(a, b, -product)))
 
 
 def fma_exact(a: Value, b: Value, c: Value) -> Pair:
     """a b + c exactly, for c > 0 within a factor of 2 of the sum."""
     high = fma(a, b, c)
-    return Pair(high, fma(a, b, c - high))
+    return Pair(high, correction(fma(a, b, c - high)))
 
 
 def multiply(a: Pair, b: Pair) -> Pair:
@@ -184,7 +206,7 @@ def quotient(numerator: Pair, denominator: Pair) -> Pair:
         remainder = remainder + numerator.low
     if denominator.low.constant != 0:
         remainder = fma(-high, denominator.low, remainder)
-    return Pair(high, remainder * reciprocal)
+    return Pair(high, correction(remainder * reciprocal))
 
 
 def over_one_plus(numerator: Value, e: Value) -> Pair:
@@ -194,13 +216,13 @@ def over_one_plus(numerator: Value, e: Value) -> Pair:
     is exact: q is within a factor of 2 of the numerator (Sterbenz).
     """
     high, remainder, reciprocal = _over_one_plus(numerator, e)
-    return Pair(high, remainder * reciprocal)
+    return Pair(high, correction(remainder * reciprocal))
 
 
 def divide_by_one_plus(numerator: Value, e: Value) -> Value:
     """`over_one_plus` rounded to one number."""
     high, remainder, reciprocal = _over_one_plus(numerator, e)
-    return fma(remainder, reciprocal, high)
+    return fma(correction(remainder), reciprocal, high)
 
 
 def sum_over_one_plus(high: Value, low: Value, e: Value) -> Value:
@@ -211,7 +233,7 @@ def sum_over_one_plus(high: Value, low: Value, e: Value) -> Value:
     reciprocal = 1.0 / (1.0 + e)
     nearly = (high + low) * reciprocal
     remainder = (high - nearly) + fma(-nearly, e, low)
-    return fma(remainder, reciprocal, nearly)
+    return fma(correction(remainder), reciprocal, nearly)
 
 
 def _over_one_plus(numerator: Value, e: Value) -> tuple[Value, Value, Value]:
@@ -242,12 +264,12 @@ def reduce_exp(x: Real, x_low: Real | None = None) -> Reduced:
     """
     x = real(x)
     magic = by_dtype(1.5 * 2.0**23, 1.5 * 2.0**52)
-    ln2_high, ln2_low = split(LN2)
+    ln2_high, _ = split(LN2)
     shifted = fma(x, real(LOG2_E), magic)
     n = shifted - magic
     r = fma(-n, ln2_high, x)
-    series = polynomial(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
-    rest = -n * ln2_low if x_low is None else fma(-n, ln2_low, x_low)
+    series = polynomial(r, exp_coefficients())
+    rest = _rest_of_reduced(n, x_low)
     # e^(r + rest) = e^r + rest e^r, up to rest^2, far below the last digit
     curve = r * r * series
     tail = fma(rest, (1.0 + r) + curve, curve)
@@ -318,10 +340,10 @@ def one_plus_exp_lowered(x: Value, x_low: Value | None = None) -> Pair:
     r, n_bits = _reduce_to_value(x, x_low, _biased_magic(-lift()))
     power = _power(n_bits)
     epsilon = by_dtype(2.0**-23, 2.0**-52)
-    curve = horner(r, (epsilon, 1.0, *by_dtype(EXP_FLOAT32, EXP_FLOAT64)))
+    curve = horner(r, (epsilon, 1.0, *exp_coefficients()))
     whole = fma(power, 1.0 - epsilon, lower())
     high = fma(curve, power, whole)
-    return Pair(high, fma(curve, power, whole - high))
+    return Pair(high, correction(fma(curve, power, whole - high)))
 
 
 def exp_factors(
@@ -360,7 +382,7 @@ def exp_factors_of_product(
     n = shifted - magic
     rest = fma(-a, b.low, -n * ln2_low)
     r = fma(-a, b.high, -n * ln2_high) + rest
-    series = by_dtype(EXP_FLOAT32, EXP_FLOAT64)
+    series = exp_coefficients()
     scaled = [Fraction(c) * Fraction(unit) ** (i + 2) for i, c in enumerate(series)]
     terms = [str(c) for c in (Fraction(unit) - 1, *scaled)]
     return _power(bits(shifted)), fma(r, horner(r, terms), r)
@@ -379,7 +401,7 @@ def exp_of_half_square(a: Value) -> tuple[Value, Value]:
     n = shifted - magic
     h = fma(n, real(f"{two_ln2 - high}"), fma(a, a, n * float(high)))
     # r = -h / 2
-    series = by_dtype(EXP_FLOAT32, EXP_FLOAT64)
+    series = exp_coefficients()
     halved = [f"{Fraction(c) / (-2) ** i}" for i, c in enumerate(series, 2)]
     return _power(bits(shifted)), h * horner(h, ["-0.5", *halved])
 
@@ -424,7 +446,7 @@ def expm1_value_of_sum(factor: Real, x: Value, x_low: Value | None) -> Value:
     r, n, n_bits = _reduce_exactly(x, _biased_magic(0))
     power = factor * _power(n_bits)
     rest = _rest_of_reduced(n, x_low)
-    series = horner(r, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
+    series = horner(r, exp_coefficients())
     tail = fma(r * r, series, fma(rest, r, rest))
     return fma(power, r, fma(power, tail, power - factor))
 
@@ -462,7 +484,8 @@ def half_of_one_minus_exp_pair(a: Value, a_low: Value | None) -> Pair:
     curve_low = h * h * series if a_low is None else fma(h * h, series, a_low)
     whole = fma(power, -0.5, 0.5)
     high = fma(power, h, whole)
-    return Pair(high, fma(power, curve_low, fma(power, h, whole - high)))
+    lost = correction(fma(power, h, whole - high))
+    return Pair(high, fma(power, curve_low, lost))
 
 
 def _reduce_half(a: Value) -> tuple[Value, Value, Value]:
@@ -475,7 +498,7 @@ def _reduce_half(a: Value) -> tuple[Value, Value, Value]:
     shifted = fma(a, split(f"{Fraction(LOG2_E) * -2}")[0], magic)
     n = shifted - magic
     h = fma(n, half_ln2, a)
-    series = by_dtype(EXP_FLOAT32, EXP_FLOAT64)
+    series = exp_coefficients()
     # expm1(-2h) = -2h + 4h^2 EXP(-2h)
     halved = [f"{Fraction(c) * -2 * (-2) ** i}" for i, c in enumerate(series)]
     return _power(bits(shifted)), h, polynomial(h, halved)
@@ -489,9 +512,9 @@ def _biased_magic(shift: int) -> float:
 def _reduce_to_value(x: Value, x_low: Real | None, magic: Real) -> tuple[Value, Value]:
     """r and the bits of n with x + x_low = n ln 2 + r; for `_power`."""
     r, n, n_bits = _reduce_exactly(x, magic)
-    _, ln2_low = split(LN2)
-    r = fma(-n, ln2_low, r) if x_low is None else r + fma(-n, ln2_low, x_low)
-    return r, n_bits
+    if x_low is None:
+        return fma(-n, correction(split(LN2)[1]), r), n_bits
+    return r + _rest_of_reduced(n, x_low), n_bits
 
 
 def _reduce_exactly(x: Value, magic: Real) -> tuple[Value, Value, Value]:
@@ -511,22 +534,22 @@ def _times_exp(factor: Real, x: Value, x_low: Value | None, magic: Real) -> Valu
     r, n, n_bits = _reduce_exactly(x, magic)
     rest = _rest_of_reduced(n, x_low)
     whole = r + rest
-    series = polynomial(whole, by_dtype(EXP_FLOAT32, EXP_FLOAT64))
+    series = polynomial(whole, exp_coefficients())
     # The rest is added to the smaller summand, and so not rounded as a part of r.
     expm1_of_reduced = r + fma(whole * whole, series, rest)
     scaled = factor * _power(n_bits)  # exact
     return fma(expm1_of_reduced, scaled, scaled)
 
 
-def _rest_of_reduced(n: Value, x_low: Value | None) -> Value:
+def _rest_of_reduced(n: Value, x_low: Real | None) -> Value:
     """What x and ln 2 lack."""
-    _, ln2_low = split(LN2)
+    ln2_low = correction(split(LN2)[1])
     return -n * ln2_low if x_low is None else fma(-n, ln2_low, x_low)
 
 
 def _expm1_of_reduced(r: Value) -> Value:
     # Eleven steps of Horner's, one after the other, would take longer than Estrin's.
-    series = by_dtype(horner(r, EXP_FLOAT32), polynomial(r, EXP_FLOAT64))
+    series = by_dtype(horner, polynomial)(r, exp_coefficients())
     return fma(r * r, series, r)
 
 
@@ -536,8 +559,8 @@ def expm1(reduced: Reduced) -> Pair:
     r, r_low = fast_two_sum(reduced.r, reduced.tail)
     whole = factor - 1.0
     high = fma(factor, r, whole)
-    low = fma(factor, r, whole - high)
-    return Pair(high, fma(factor, r_low, low + (factor - (whole + 1.0))))
+    lost = fma(factor, r, whole - high) + (factor - (whole + 1.0))
+    return Pair(high, fma(factor, r_low, correction(lost)))
 
 
 def _normal_or_zero(n: Value, power: Value) -> Value:
@@ -565,7 +588,9 @@ def log1p_lifted_pair(u: Value) -> Pair:
     """The same as a sum; in float32 the high part alone is within about 1 ULP."""
     if by_dtype(True, False):
         u_true = u * lower()
-        return fma_exact(u * u_true, horner(u_true, LOG1P_FLOAT32), u)
+        return fma_exact(
+            u * u_true, horner(u_true, short(LOG1P_FLOAT16, LOG1P_FLOAT32)), u
+        )
     double_s, missing = over_one_plus(u, u * (0.5 * lower()))
     s = double_s * (0.5 * lower())
     square = s * s
@@ -647,7 +672,7 @@ def near_root(
     first, *others = (real(c) for c in slope)
     rest = -root_low * first
     if beyond is not None:
-        rest = fma(x - (d + root_high), beyond, rest)
+        rest = fma(correction(x - (d + root_high)), beyond, rest)
     return fma(d, first, fma(d, d * horner(d, others), rest))
 
 
@@ -681,7 +706,7 @@ def exact_product(beta: Real, x: Value) -> tuple[Value, Value | None]:
     product = where((beta == 0) & (abs(x) == INFINITY), 0.0, beta * x)
     # Beyond the range of exponentials what was lost no longer matters, but grows large.
     in_range = (abs(product) < by_dtype(200.0, 1500.0)) & (abs(x) < INFINITY)
-    lost = where(in_range, fma(beta, x, -product), 0.0)
+    lost = where(in_range, correction(fma(beta, x, -product)), 0.0)
     return product, lost
 
 

@@ -35,11 +35,33 @@ INTEGER_ARITHMETIC = {"iadd": "+", "isub": "-", "iand": "&", "shl": "<<", "shr":
 
 
 class Precision:
-    """One of the two floating-point formats kernels compute in."""
+    """What kernels compute in, and for which arrays.
 
-    def __init__(self, name: str, code: str, bits: int) -> None:
+    Parameters
+    ----------
+    name
+        Suffix of the kernels' names.
+    code, bits
+        The format's character and size.
+    arithmetic
+        Name of the format.
+    keeps_lost_digits
+        Whether results need what roundings on the way to them have lost.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        code: str,
+        bits: int,
+        *,
+        arithmetic: str = "",
+        keeps_lost_digits: bool = True,
+    ) -> None:
         self.name = name
         self.bits = bits
+        self.arithmetic = arithmetic or name
+        self.keeps_lost_digits = keeps_lost_digits
         self._struct = struct.Struct("<" + code)
         self._struct_bits = struct.Struct("<" + ("I" if bits == 32 else "Q"))
 
@@ -68,9 +90,14 @@ class Precision:
         return self.name
 
 
+# float16 and bfloat16 arrays are computed in float32. Their results are rounded to 11 or
+# 8 bits of its 24: an error of a hundred ULP of float32 hardly shows, so their kernels do
+# without the digits that roundings lose.
+FLOAT16 = Precision("f16", "f", 32, arithmetic="f32", keeps_lost_digits=False)
 FLOAT32 = Precision("f32", "f", 32)
 FLOAT64 = Precision("f64", "d", 64)
-PRECISIONS = (FLOAT32, FLOAT64)
+FORMATS = (FLOAT32, FLOAT64)
+PRECISIONS = (FLOAT16, *FORMATS)
 
 
 class Graph:
@@ -78,6 +105,8 @@ class Graph:
 
     def __init__(self, precision: Precision) -> None:
         self.precision = precision
+        # A zero in the place of digits that a kernel does without: see `correction`
+        self.nothing = Value("constant", REAL, (0.0,))
         self._nodes: dict[tuple[Any, ...], Value] = {}
 
     def node(self, operation: str, kind: str, *arguments: Any) -> Value:
@@ -156,6 +185,8 @@ class Value:
         return _arithmetic("div", other, self)
 
     def __neg__(self) -> Value:
+        if self is _graph().nothing:
+            return self
         if self.constant is not None:
             return real(-self.constant)
         return _graph().node("neg", REAL, self)
@@ -216,8 +247,21 @@ def split(decimal: str) -> tuple[Value, Value]:
 
 
 def by_dtype(float32: Any, float64: Any) -> Any:
-    """The first in a float32 kernel, the second in a float64 one."""
-    return float32 if _graph().precision is FLOAT32 else float64
+    """The first in a kernel that computes in float32, the second in a float64 one."""
+    return float32 if _graph().precision.bits == 32 else float64
+
+
+def short(coefficients: Sequence[str], longer: Sequence[str]) -> Sequence[str]:
+    """A polynomial for 16-bit arrays, and the one for others."""
+    return longer if _graph().precision.keeps_lost_digits else coefficients
+
+
+def correction(lost: Value) -> Value:
+    """What roundings have lost; in kernels for 16-bit arrays nothing.
+
+    Adding nothing, or multiplying by it, leaves no operation.
+    """
+    return lost if _graph().precision.keeps_lost_digits else _graph().nothing
 
 
 def _fold(operation: str, a: float, b: float) -> float:
@@ -235,6 +279,8 @@ def _fold(operation: str, a: float, b: float) -> float:
 
 def _arithmetic(operation: str, a: Real, b: Real) -> Value:
     graph, a, b = _graph(), real(a), real(b)
+    if a is graph.nothing or b is graph.nothing:
+        return _with_nothing(operation, a, b)
     x, y = a.constant, b.constant
     if x is not None and y is not None and not (operation == "div" and y == 0):
         # Sums, products and quotients of float32 numbers done in float64 and rounded
@@ -247,6 +293,21 @@ def _arithmetic(operation: str, a: Real, b: Real) -> Value:
     if operation == "mul" and y == -1:
         return -a
     return graph.node(operation, REAL, a, b)
+
+
+def _with_nothing(operation: str, a: Value, b: Value) -> Value:
+    """The operation where `correction` has left out one operand or both."""
+    nothing = _graph().nothing
+    match operation:
+        case "mul":
+            return nothing
+        case "add":
+            return b if a is nothing else a
+        case "sub":
+            return -b if a is nothing else a
+        case _:
+            assert a is nothing, "a lost part is no divisor"
+            return nothing
 
 
 def _comparison(operation: str, a: Any, b: Any) -> Value:
@@ -288,12 +349,19 @@ def where(condition: Bool, a: Real, b: Real) -> Value:
         return a if condition.constant else b
     if a is b:
         return a
+    nothing = _graph().nothing
+    if (a is nothing or b is nothing) and a.constant == b.constant == 0:
+        return nothing
     return _graph().node("where", REAL, condition, a, b)
 
 
 def fma(a: Real, b: Real, c: Real) -> Value:
     """a * b + c, rounded once."""
     graph, a, b, c = _graph(), real(a), real(b), real(c)
+    if a is graph.nothing or b is graph.nothing:
+        return c
+    if c is graph.nothing:
+        return a * b
     x, y, z = a.constant, b.constant, c.constant
     if x is not None and y is not None:
         if z is not None:

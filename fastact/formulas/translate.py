@@ -15,6 +15,7 @@ from .kernels import Kernel, kernels
 from .language import (
     ARITHMETIC,
     COMPARISONS,
+    FORMATS,
     INTEGER_ARITHMETIC,
     LOGIC,
     PRECISIONS,
@@ -24,6 +25,9 @@ from .language import (
 )
 from .rows import ROW_FORMULAS
 
+C_TYPES = {"f32": "float", "f64": "double"}
+# NumPy's character of the arrays that a kernel is for, 'e' for both 16-bit types
+ARRAYS = {"f16": "e", "f32": "f", "f64": "d"}
 HEADER = "Generated from fastact/formulas by translate.py; do not edit."
 
 
@@ -125,15 +129,17 @@ class CPrinter(_Printer):
             return str(int(value.constant))
         number: float = value.constant
         if number != number:
-            return f"FA_NAN({self.precision})"
+            return f"FA_NAN({self.precision.arithmetic})"
         if number in (float("inf"), float("-inf")):
-            return f"({'-' if number < 0 else ''}FA_INFINITY({self.precision}))"
+            return (
+                f"({'-' if number < 0 else ''}FA_INFINITY({self.precision.arithmetic}))"
+            )
         return f"({number.hex()}{'f' if self.precision.bits == 32 else ''})"
 
     def declaration(self, value: Value) -> str:
         ctype = {
-            "real": f"fa_{self.precision}",
-            "integer": f"fa_bits_{self.precision}",
+            "real": f"fa_{self.precision.arithmetic}",
+            "integer": f"fa_bits_{self.precision.arithmetic}",
         }
         return f"const {ctype[value.kind]} "
 
@@ -150,7 +156,7 @@ class CPrinter(_Printer):
             case _:
                 joined = ", ".join(arguments)
                 name = "bits_of" if operation == "bits" else operation
-                return f"fa_{name}_{self.precision}({joined})"
+                return f"fa_{name}_{self.precision.arithmetic}({joined})"
 
 
 class NumbaPrinter(_Printer):
@@ -198,7 +204,7 @@ class NumbaPrinter(_Printer):
                 condition, a, b = arguments
                 return f"{a} if {condition} else {b}"
             case "bits" | "from_bits":
-                return f"{operation}_{self.precision}({arguments[0]})"
+                return f"{operation}_{self.precision.arithmetic}({arguments[0]})"
             case _:
                 return f"{operation}({', '.join(arguments)})"
 
@@ -206,19 +212,20 @@ class NumbaPrinter(_Printer):
 def c_kernel(kernel: Kernel, precision: Precision) -> str:
     """One kernel as C: a loop over whole blocks, and the function that adds the tail."""
     _, outputs = kernel.record(precision)
+    form = precision.arithmetic
     bounds = clamp_bounds(outputs)
     printer = CPrinter(precision, bounds)
     body = "".join(f"            {line}\n" for line in printer.statements(outputs))
     # gcc makes a clamp one instruction, and not a comparison and a blend, only where it
     # does not know the bound.
     opaque = "".join(
-        f"    fa_{precision} {printer.literal(bound)} = {printer.number(bound)};\n"
+        f"    fa_{form} {printer.literal(bound)} = {printer.number(bound)};\n"
         f"    FA_OPAQUE({printer.literal(bound)});\n"
         for bound in bounds
     )
     used = [name for name in kernel.inputs if name in printer.names.values()]
     arrays = [*kernel.inputs, *(f"out_{name}" for name in kernel.outputs)]
-    real = f"fa_{precision}"
+    real = f"fa_{form}"
     declared = ", ".join(
         [f"const {real} *a_{name}" for name in kernel.inputs]
         + [f"{real} *a_out_{name}" for name in kernel.outputs]
@@ -233,10 +240,10 @@ def c_kernel(kernel: Kernel, precision: Precision) -> str:
     name = f"{kernel.name}_{precision}"
     whole = ", ".join(f"a_{array}" for array in arrays)
     tail = ", ".join(f"tail_{array}" for array in arrays)
-    step = "".join(f", a_{array} += FA_BLOCK({precision})" for array in arrays)
-    buffers = "".join(f"        FA_TAIL({precision}, {array});\n" for array in arrays)
+    step = "".join(f", a_{array} += FA_BLOCK({form})" for array in arrays)
+    buffers = "".join(f"        FA_TAIL({form}, {array});\n" for array in arrays)
     fills = "".join(
-        f"        FA_FILL_TAIL({precision}, {array});\n" for array in kernel.inputs
+        f"        FA_FILL_TAIL({form}, {array});\n" for array in kernel.inputs
     )
     copies = "".join(
         f"        FA_STORE_TAIL(out_{array});\n" for array in kernel.outputs
@@ -245,9 +252,9 @@ def c_kernel(kernel: Kernel, precision: Precision) -> str:
 static FA_NOINLINE void
 {name}_blocks(size_t n, {declared})
 {{
-{opaque}    for (; n > 0; n -= FA_BLOCK({precision}){step}) {{
+{opaque}    for (; n > 0; n -= FA_BLOCK({form}){step}) {{
         FA_INDEPENDENT
-        for (int i = 0; i < FA_BLOCK({precision}); i++) {{
+        for (int i = 0; i < FA_BLOCK({form}); i++) {{
 {loads}{body}{stores}        }}
     }}
 }}
@@ -255,10 +262,10 @@ static FA_NOINLINE void
 static void
 {name}(size_t n, {declared})
 {{
-    const size_t whole = n - n % FA_BLOCK({precision});
+    const size_t whole = n - n % FA_BLOCK({form});
     {name}_blocks(whole, {whole});
     if (whole < n) {{
-{buffers}{fills}        {name}_blocks(FA_BLOCK({precision}), {tail});
+{buffers}{fills}        {name}_blocks(FA_BLOCK({form}), {tail});
 {copies}    }}
 }}
 """
@@ -278,7 +285,7 @@ static const fa_function all_kernels[] = {{
 
 def prototype(kernel: Kernel, precision: Precision) -> str:
     """The public C function of a kernel, without the closing semicolon."""
-    real = {"f32": "float", "f64": "double"}[precision.name]
+    real = C_TYPES[precision.arithmetic]
     arrays = [f"const {real} *{name}" for name in kernel.inputs]
     arrays += [f"{real} *out_{name}" for name in kernel.outputs]
     return f"void fa_{kernel.name}_{precision}(size_t n, {', '.join(arrays)})"
@@ -292,7 +299,7 @@ def c_table() -> str:
         _, outputs = kernel.record(precision)
         fields = (
             f'"{kernel.name}"',
-            {"f32": "'f'", "f64": "'d'"}[precision.name],
+            f"'{ARRAYS[precision.name]}'",
             str(len(kernel.inputs)),
             str(len(kernel.outputs)),
             str(kernel.parameter_count),
@@ -301,6 +308,8 @@ def c_table() -> str:
             "0",
         )
         rows += f"    {{{', '.join(fields)}}},\n"
+        if precision not in FORMATS:
+            continue
         head = prototype(kernel, precision)
         types = head[head.index("(") :]
         names = [*kernel.inputs, *(f"out_{name}" for name in kernel.outputs)]
@@ -324,7 +333,7 @@ def c_declarations() -> str:
     return "".join(
         f"{prototype(kernel, precision)};\n"
         for kernel in kernels()
-        for precision in PRECISIONS
+        for precision in FORMATS
     )
 
 
@@ -333,7 +342,7 @@ def c_row_formulas() -> str:
     text = f"/* {HEADER} */\n"
     for formula in ROW_FORMULAS:
         names = list(inspect.signature(formula).parameters)
-        for precision in PRECISIONS:
+        for precision in FORMATS:
             real = f"fa_{precision}"
             with recording(precision) as graph:
                 inputs = [graph.node("input", "real", name) for name in names]

@@ -34,6 +34,7 @@ from ..language import (
     by_dtype,
     clamp_high,
     clamp_low,
+    correction,
     fma,
     nan_from,
     real,
@@ -171,7 +172,7 @@ def ratio(
     if real(divisor).constant == 1:
         return clamped, None
     # What has been clamped, an infinity perhaps, has nothing to add.
-    lost = fma(-quotient, divisor, x) / divisor
+    lost = correction(fma(-quotient, divisor, x) / divisor)
     return clamped, where((quotient > lowest) & (quotient < 0), lost, 0.0)
 
 

@@ -33,6 +33,7 @@ from ..language import (
     by_dtype,
     clamp_high,
     copysign,
+    correction,
     fma,
     horner,
     polynomial,
@@ -232,7 +233,7 @@ def gelu_variable(a: Value, a_low: Value | None = None) -> tuple[Value, Pair]:
         base_low = base_low + a_low
     reciprocal = 1.0 / base
     missing = fma(-base_low, reciprocal, fma(-base, reciprocal, 1.0))
-    return (a - k) * reciprocal, Pair(reciprocal, reciprocal * missing)
+    return (a - k) * reciprocal, Pair(reciprocal, correction(reciprocal * missing))
 
 
 def gelu_polynomial(t: Value, coefficients: tuple[str, ...]) -> Pair:
@@ -257,7 +258,7 @@ def gelu_tail_lifted(a: Value) -> Value:
     reciprocal = 1.0 / base
     ratio = a * reciprocal
     remainder = fma(-ratio, base_low, fma(-ratio, base, a))
-    ratio_low = remainder * reciprocal
+    ratio_low = correction(remainder * reciprocal)
     t = fma(2.0, ratio_low, fma(2.0, ratio, -1.0))
     constant, *others = by_dtype(GELU_FORWARD_FLOAT32, GELU_TAIL_FLOAT64)
     scheme = by_dtype(horner, polynomial)  # 28 steps that wait for each other cost time
@@ -319,7 +320,7 @@ def ndtr_derivative(x: Value) -> Value:
 
 def pair_times_exp(factor: Pair, x: Pair) -> Value:
     """factor e^x, which may be a subnormal number; the low part adds to the exponent."""
-    exponent_low = x.low + factor.low / factor.high
+    exponent_low = x.low + correction(factor.low / factor.high)
     return times_exp(factor.high, x.high, exponent_low, shift=lift()) * lower()
 
 

@@ -37,6 +37,7 @@ from ..language import (
     clamp_high,
     clamp_low,
     copysign,
+    correction,
     fma,
     power_of_two,
     real,
@@ -235,7 +236,7 @@ def mish_derivative(x: Value) -> Value:
     inner = fma(e, 0.25, 1.0)
     curve = fma(e, inner, bounded + 1.5)
     k = fma(e, curve, bounded + 1.0)
-    k_low = fma(e, curve, (bounded + 1.0) - k)
+    k_low = correction(fma(e, curve, (bounded + 1.0) - k))
     minus_j = fma(e, fma(e, bounded - 0.5, bounded - 1.0), -1.0)
     scaled = power * k
     right = x > 0.125
@@ -304,7 +305,8 @@ def gelu_tanh_exponential(a: Value) -> tuple[Value, Value]:
     # The difference is exact: v has bits for all of LINEAR's few.
     v_low = fma(GELU_TANH_CUBIC, square, GELU_TANH_LINEAR - v)
     v_low = fma(GELU_TANH_CUBIC, fma(a, a, -square), v_low)
-    return exp_factors_of_product(GELU_TANH_UNIT, a, Pair(v, v_low), shift=lift())
+    exponent = Pair(v, correction(v_low))
+    return exp_factors_of_product(GELU_TANH_UNIT, a, exponent, shift=lift())
 
 
 @activation(
@@ -354,7 +356,7 @@ def gelu_tanh_derivative(x: Value) -> Value:
     factor = 1.0 - w
     factor_low = (1.0 - (factor + w)) - w_low
     scaled = power * factor
-    low = fma(lifted, factor_low + e, p * scaled)
+    low = fma(lifted, correction(factor_low) + e, p * scaled)
     left = sum_over_one_plus(scaled, low, e * (e + 2.0)) * lower()
     series = by_dtype(GELU_TANH_SLOPE_FLOAT32, GELU_TANH_SLOPE_FLOAT64)
     middle = near_root("-" + GELU_TANH_ROOT, x, series, 0.75)
