@@ -16,8 +16,9 @@ enum { STAGE = 256, CACHE_LINE = 64 };
 enum { LONG_STAGE = 1024 };
 
 /* Waking a thread costs some tens of microseconds (csrc/threads.c). Below this many elementary operations, about
-   30 us of one core, an array is not worth it. Memory traffic counts as MEMORY_OPERATIONS for each operand. */
-enum { OPERATIONS_WORTH_THREADS = 3 << 20, MEMORY_OPERATIONS = 4, GRAIN = 2048 };
+   30 us of one core, an array is not worth it, unless calls follow one another: then a sixth is enough. Memory traffic
+   counts as MEMORY_OPERATIONS for each operand. */
+enum { OPERATIONS_WORTH_WAKING = 3 << 20, OPERATIONS_WORTH_THREADS = 1 << 19, MEMORY_OPERATIONS = 4, GRAIN = 2048 };
 
 typedef struct {
     fa_function kernel;
@@ -167,6 +168,16 @@ is_direct(const job *j)
     return true;
 }
 
+static bool
+is_worth_threads(size_t n, const job *j)
+{
+    const fa_kernel *kernel = j->loop->kernel;
+    const size_t cost = (size_t)(kernel->operation_count + MEMORY_OPERATIONS * j->count);
+    if (n < OPERATIONS_WORTH_THREADS / cost)
+        return false;
+    return n >= OPERATIONS_WORTH_WAKING / cost || fa_is_in_series();
+}
+
 void
 fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data)
 {
@@ -181,8 +192,7 @@ fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *step
             run_range(&j, i, i + 1);
         return;
     }
-    const size_t cost = (size_t)(kernel->operation_count + MEMORY_OPERATIONS * j.count);
-    if (n >= OPERATIONS_WORTH_THREADS / cost) {
+    if (is_worth_threads(n, &j)) {
         fa_parallel_for(run_range, &j, n, GRAIN);
     } else if (is_direct(&j)) { /* what most small calls are: no staging, nothing to prepare */
         const fa_environment environment = fa_enter();
@@ -229,8 +239,7 @@ fa_elementwise_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t 
         return;
     const job row = {fa_implementation(loop), loop, arrays, steps, kernel->input_count + kernel->output_count};
     rows_job j = {&row, outer_steps, n, (n + GRAIN - 1) / GRAIN};
-    const size_t cost = (size_t)(kernel->operation_count + MEMORY_OPERATIONS * row.count);
-    if (rows * n >= OPERATIONS_WORTH_THREADS / cost)
+    if (is_worth_threads(rows * n, &row))
         fa_parallel_for(run_pieces, &j, rows * j.blocks, n < GRAIN ? GRAIN / n : 1);
     else
         run_pieces(&j, 0, rows * j.blocks);

@@ -64,7 +64,7 @@ ROW(collect)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(pr
             }
         }
     }
-    size_t most = 0;
+    size_t most = n > 0; /* of no candidates there are no sums */
     for (size_t r = 0; r < width; r++)
         most = counts[r] > most ? counts[r] : most;
     for (size_t r = 0; r < width; r++)

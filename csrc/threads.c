@@ -22,6 +22,7 @@ enum {
     FA_WORKER_STACK_BYTES = 2 << 20, /* tasks keep tens of KB of blocks on the stack; macOS and musl default to less */
     CHUNKS_PER_THREAD = 6,           /* so that a thread that starts late or is descheduled does not hold up the job */
     SPIN_NANOSECONDS = 20000,        /* about what a sleep and wake-up costs; longer would steal the core from BLAS */
+    SERIES_NANOSECONDS = 60000,      /* from call to call: the longest that asks takes half of it on one thread */
     CACHE_LINE = 128                 /* Apple's; elsewhere 64, and x86 prefetches lines in pairs */
 };
 
@@ -53,6 +54,7 @@ static struct {
 static atomic_flag busy = ATOMIC_FLAG_INIT; /* held from before a job is posted until it is finished */
 static atomic_int together_calls;           /* in fa_run_together: other jobs leave the pool to them */
 static atomic_int thread_setting;           /* 0: not yet set */
+static _Atomic uint64_t last_asked;         /* for fa_is_in_series: when */
 static atomic_bool creation_failed;         /* do not try again at each job, only after a new setting */
 static _Thread_local bool inside_task;
 
@@ -292,6 +294,13 @@ void fa_parallel_for(fa_task task, void *context, size_t n, size_t grain)
     if (!done)
         task(context, 0, n);
     inside_task = nested;
+}
+
+bool fa_is_in_series(void)
+{
+    const uint64_t now = fa_nanoseconds();
+    const uint64_t before = atomic_exchange_explicit(&last_asked, now, memory_order_relaxed);
+    return now - before < SERIES_NANOSECONDS;
 }
 
 bool fa_run_together(fa_task task, void *context, int n)

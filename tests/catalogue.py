@@ -70,8 +70,8 @@ def other_values(entry: Entry) -> tuple[float, ...]:
     return OTHERS[: len(entry.parameters)]
 
 
-# csrc/loops.c splits arrays that cost this many operations; test_threads.py fails if
-# these sizes stop being large enough.
+# csrc/loops.c splits arrays that cost this many operations, also in a single call;
+# test_threads.py fails if these sizes stop being large enough.
 OPERATIONS_WORTH_THREADS, OPERATIONS_PER_OPERAND = 3 << 20, 4
 
 
