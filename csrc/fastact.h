@@ -158,6 +158,7 @@ typedef struct {
     fa_loss_kernel row_loss_f32, row_loss_f64, column_loss_f32, column_loss_f64;
     fa_conversion f16, bf16;
     fa_conversion bf16_pairs;     /* of elements that pass the kernel in another order, see csrc/conversions.h */
+    void (*stream)(size_t bytes, const void *from, void *to); /* copy past the caches, see csrc/stream.h */
 } fa_isa;
 
 extern const fa_isa fa_isa_baseline, fa_isa_avx2, fa_isa_avx512, fa_isa_neon;

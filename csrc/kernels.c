@@ -24,6 +24,7 @@ enum { FA_BLOCK_BYTES = 128 };
 
 #include "generated/kernels.inc"
 #include "conversions.h"
+#include "stream.h"
 #include "rows.h"
 
 const fa_isa FA_PASTE(fa_isa_, FA_ISA) = {
@@ -40,4 +41,5 @@ const fa_isa FA_PASTE(fa_isa_, FA_ISA) = {
     .f16 = {widen_f16, narrow_f16},
     .bf16 = {widen_bf16, narrow_bf16},
     .bf16_pairs = {widen_bf16_pairs, narrow_bf16_pairs},
+    .stream = stream,
 };

@@ -20,12 +20,19 @@ enum { LONG_STAGE = 1024 };
    counts as MEMORY_OPERATIONS for each operand. */
 enum { OPERATIONS_WORTH_WAKING = 3 << 20, OPERATIONS_WORTH_THREADS = 1 << 19, MEMORY_OPERATIONS = 4, GRAIN = 2048 };
 
+/* From this many bytes of results on they are written past the caches: most of so much would not be there when it is read
+   again. (From 8 MiB on relu alone would gain, too, but relu and a sum of its results would lose a fifth.) Relu of 10 million float32 takes little more than half the time. Where arithmetic hides the memory's traffic, the
+   copy costs: gelu would take 1.03 of its time. The limit is 10 operations for each operand in float32, half of that in
+   float64, in which they take twice as long for each byte; the 16-bit types do not gain. */
+enum { BYTES_WORTH_STREAMING = 32 << 20, OPERATION_BYTES_WORTH_STREAMING = 40 };
+
 typedef struct {
     fa_function kernel;
     const fa_loop *loop;
     char **arrays;
     const ptrdiff_t *steps;
-    int count; /* operands: inputs, then outputs */
+    int count;    /* operands: inputs, then outputs */
+    bool streams; /* whether contiguous outputs are written past the caches */
 } job;
 
 /* Whether all arrays hold bfloat16s side by side: they may pass the kernel in any order. A scalar of float32 that is NaN
@@ -57,7 +64,15 @@ typedef struct {
     int operand;
     const fa_conversion *conversion; /* of neighbours in a 16-bit type; NULL: fa_gather, fa_scatter */
     ptrdiff_t prefetched;            /* bytes of the next block, unless they lie far apart */
+    bool streams;                    /* an output that is written past the caches */
 } transfer;
+
+/* How many elements of an array lie before its next cache line. */
+static size_t
+before_next_line(const char *array, ptrdiff_t step)
+{
+    return -(uintptr_t)array % CACHE_LINE / (size_t)step;
+}
 
 static void
 run_range(void *context, size_t begin, size_t end)
@@ -69,27 +84,33 @@ run_range(void *context, size_t begin, size_t end)
     _Alignas(64) char buffers[FA_MAX_OPERANDS][LONG_STAGE * sizeof(double)];
     bool staged[FA_MAX_OPERANDS], any_staged = false;
     transfer moved[FA_MAX_OPERANDS];
-    int moved_count = 0, moved_inputs = 0;
+    int moved_count = 0, moved_inputs = 0, converted = 0;
+    size_t lead = 0; /* elements of a first, short block: from there on, streamed outputs begin a line */
     const fa_environment environment = fa_enter();
 
     for (int k = 0; k < j->count; k++) {
-        staged[k] = j->steps[k] != size || types[k] != type;
+        const bool direct = j->steps[k] == size && types[k] == type, streams = j->streams && k >= inputs && direct;
+        staged[k] = !direct || streams;
         any_staged |= staged[k];
         if (!staged[k] || (k < inputs && j->steps[k] == 0))
             continue;
-        const bool direct = types[k] != type && j->steps[k] == (ptrdiff_t)sizeof(uint16_t);
+        const bool narrow = types[k] != type && j->steps[k] == (ptrdiff_t)sizeof(uint16_t);
         const bool dense = j->steps[k] > 0 && j->steps[k] <= (ptrdiff_t)sizeof(double);
         moved[moved_count++] = (transfer){
             .operand = k,
-            .conversion = direct ? fa_conversion_of(types[k]) : NULL,
-            .prefetched = dense ? STAGE * j->steps[k] : 0,
+            .conversion = narrow ? fa_conversion_of(types[k]) : NULL,
+            .prefetched = dense && !streams ? STAGE * j->steps[k] : 0,
+            .streams = streams,
         };
         moved_inputs += k < inputs;
+        converted += !direct;
+        if (streams && lead == 0)
+            lead = before_next_line(j->arrays[k] + (ptrdiff_t)begin * j->steps[k], j->steps[k]);
     }
     if (moved_count > 0 && in_pairs(j))
         for (int m = 0; m < moved_count; m++)
             moved[m].conversion = &fa_current_isa->bf16_pairs;
-    const size_t length = end - begin, stage = moved_count > 0 ? STAGE : LONG_STAGE;
+    const size_t length = end - begin, stage = converted > 0 ? STAGE : LONG_STAGE;
     const size_t block = any_staged && stage < length ? stage : length;
     char *arrays[FA_MAX_OPERANDS];
     void *pointers[FA_MAX_OPERANDS];
@@ -99,8 +120,10 @@ run_range(void *context, size_t begin, size_t end)
         if (k < inputs && staged[k] && j->steps[k] == 0) /* a scalar fills its buffer once */
             fa_gather(block, arrays[k], 0, types[k], buffers[k], type);
     }
-    for (size_t i = begin; i < end; i += block) {
-        const size_t n = end - i < block ? end - i : block;
+    size_t n;
+    for (size_t i = begin; i < end; i += n) {
+        n = end - i < block ? end - i : block;
+        n = i == begin && lead > 0 && lead < n ? lead : n;
         const bool next_is_whole = i + 2 * STAGE <= end;
         for (int m = 0; m < moved_inputs; m++) {
             const int k = moved[m].operand;
@@ -116,15 +139,19 @@ run_range(void *context, size_t begin, size_t end)
             const int k = moved[m].operand;
             if (moved[m].conversion != NULL)
                 moved[m].conversion->narrow(n, (const float *)buffers[k], (uint16_t *)arrays[k]);
+            else if (moved[m].streams)
+                fa_current_isa->stream(n * (size_t)size, buffers[k], arrays[k]);
             else
                 fa_scatter(n, arrays[k], j->steps[k], types[k], buffers[k], type);
         }
         for (int k = 0; k < j->count; k++) {
-            arrays[k] += (ptrdiff_t)block * j->steps[k];
+            arrays[k] += (ptrdiff_t)n * j->steps[k];
             if (!staged[k])
                 pointers[k] = arrays[k];
         }
     }
+    if (j->streams)
+        fa_end_streaming();
     fa_leave(environment);
 }
 
@@ -168,6 +195,25 @@ is_direct(const job *j)
     return true;
 }
 
+/* Whether so many elements of results are written that are in no cache: not those written in place. */
+static bool
+is_worth_streaming(size_t n, const job *j)
+{
+    const int inputs = j->loop->kernel->input_count;
+    const size_t operations = (size_t)j->loop->kernel->operation_count;
+    const size_t size = fa_type_size(fa_kernel_type(j->loop->kernel->type));
+    size_t bytes = 0;
+    if (operations * size > (size_t)j->count * OPERATION_BYTES_WORTH_STREAMING)
+        return false;
+    for (int out = inputs; out < j->count; out++) {
+        bytes += n * fa_type_size(j->loop->types[out]);
+        for (int in = 0; in < inputs; in++)
+            if (j->arrays[in] == j->arrays[out])
+                return false;
+    }
+    return bytes >= BYTES_WORTH_STREAMING;
+}
+
 static bool
 is_worth_threads(size_t n, const job *j)
 {
@@ -186,15 +232,16 @@ fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *step
     const size_t n = (size_t)dimensions[0];
     if (n == 0)
         return;
-    job j = {fa_implementation(loop), loop, arrays, steps, kernel->input_count + kernel->output_count};
+    job j = {fa_implementation(loop), loop, arrays, steps, kernel->input_count + kernel->output_count, false};
     if (n > 1 && outputs_feed_inputs(&j, n)) {
         for (size_t i = 0; i < n; i++)
             run_range(&j, i, i + 1);
         return;
     }
+    j.streams = is_worth_streaming(n, &j);
     if (is_worth_threads(n, &j)) {
         fa_parallel_for(run_range, &j, n, GRAIN);
-    } else if (is_direct(&j)) { /* what most small calls are: no staging, nothing to prepare */
+    } else if (is_direct(&j) && !j.streams) { /* what most small calls are: no staging, nothing to prepare */
         const fa_environment environment = fa_enter();
         fa_call(j.kernel, n, j.count, (void **)arrays);
         fa_leave(environment);
@@ -237,7 +284,8 @@ fa_elementwise_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t 
     const size_t rows = (size_t)dimensions[0], n = (size_t)dimensions[1];
     if (rows == 0 || n == 0)
         return;
-    const job row = {fa_implementation(loop), loop, arrays, steps, kernel->input_count + kernel->output_count};
+    job row = {fa_implementation(loop), loop, arrays, steps, kernel->input_count + kernel->output_count, false};
+    row.streams = is_worth_streaming(rows * n, &row);
     rows_job j = {&row, outer_steps, n, (n + GRAIN - 1) / GRAIN};
     if (is_worth_threads(rows * n, &row))
         fa_parallel_for(run_pieces, &j, rows * j.blocks, n < GRAIN ? GRAIN / n : 1);

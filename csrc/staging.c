@@ -149,6 +149,14 @@ fa_call(fa_function kernel, size_t n, int count, void **a)
     }
 }
 
+void
+fa_end_streaming(void)
+{
+#if defined(__SSE__)
+    _mm_sfence();
+#endif
+}
+
 #if defined(__x86_64__) || defined(__i386__)
 /* MXCSR: rounding to nearest, subnormals kept, all exceptions masked. Our code leaves the x87 unit alone, so this is
    all there is; fesetenv would cost a hundred cycles more. Loading a changed MXCSR stalls for as long, and a small call

@@ -26,6 +26,9 @@ typedef struct { uint64_t state; } fa_environment;
 fa_environment fa_enter(void);
 void fa_leave(fa_environment saved);
 
+/* After streaming stores: before others may read what they wrote. */
+void fa_end_streaming(void);
+
 /* Which implementation a loop runs now; compiles the Numba one when that is due. */
 fa_function fa_implementation(const fa_loop *loop);
 

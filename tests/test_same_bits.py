@@ -47,6 +47,41 @@ def _pool(dtype: Any) -> tuple[Any, ...]:
     return pool
 
 
+# csrc/loops.c writes this much past the caches.
+STREAMED_BYTES = 32 << 20
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("first", [0, 1, 6])
+@pytest.mark.parametrize(
+    "name", ["relu", "relu_backward", "leaky_relu_with_derivative"]
+)
+def test_results_too_large_for_the_caches(
+    name: str, first: int, threads: int, dtype: Any
+) -> None:
+    # Operands that begin anywhere in a cache line, and those with different beginnings
+    function = getattr(fa, name)
+    size = STREAMED_BYTES // np.dtype(dtype).itemsize + 77
+    x = np.random.default_rng(3).standard_normal(size + first).astype(dtype)[first:]
+    arrays = (x[::-1].copy(), x) if name.endswith("_backward") else (x,)
+    outputs = 2 if name.endswith("_with_derivative") else 1
+    out = tuple(np.full(size + 9 * first + 9, 7, dtype) for _ in range(outputs))
+    views = tuple(o[k * first : k * first + size] for k, o in enumerate(out, 1))
+    with fa.num_threads(threads):
+        function(*arrays, out=views if outputs == 2 else views[0])
+    piece = 1000
+    for begin in (0, size // 2 - 13, size - piece):
+        part = each(lambda a, b=begin: a[b : b + piece], arrays)
+        expected = function(*part)
+        expected = expected if isinstance(expected, tuple) else (expected,)
+        found = each(lambda a, b=begin: a[b : b + piece], views)
+        assert_same_bits(found, expected)
+    for k, o in enumerate(out, 1):
+        assert (o[: k * first] == 7).all()
+        assert (o[k * first + size :] == 7).all()
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_for_every_layout_and_number_of_threads(call: Call, layout: str) -> None:
     for dtype in DTYPES:
