@@ -466,7 +466,15 @@ def tanh_of_half_size(b: Value) -> Value:
     r, n, n_bits = _reduce_exactly(-b, _biased_magic(0))
     r = by_dtype(r, fma(-n, split(LN2)[1], r))
     power, curve = _power(n_bits), _expm1_of_reduced(r)
-    return fma(-power, curve, 1.0 - power) / fma(power, curve, 1.0 + power)
+    difference = fma(-power, curve, 1.0 - power)
+    total = fma(power, curve, 1.0 + power)
+    ratio = difference / total
+    if by_dtype(True, False):
+        return ratio
+    # What both have lost, over the sum, which is 2 / (1 + ratio)
+    lost = fma(-power, curve, (1.0 - power) - difference)
+    lost_of_total = fma(power, curve, (1.0 + power) - total)
+    return fma(fma(-ratio, lost_of_total, lost), fma(ratio, 0.5, 0.5), ratio)
 
 
 def exp_of_minus_double(a: Value) -> Value:
