@@ -3,7 +3,7 @@
     python tools/fit_coefficients.py [name ...]
 
 Names: roots, exp, log1p, artanh, gelu_tail, gelu_forward, gelu_slope, erf, logcosh,
-logcosh_tail, tanhshrink, sine, telu_slope, dish_slope, silu_slope, gelu_tanh_slope,
+logcosh_tail, tanhshrink, tanh, sine, telu_slope, dish_slope, silu_slope, gelu_tanh_slope,
 mish_slope (these when no name is given), and gelu_k, which surveys how the choice of k
 changes the gelu fits.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
@@ -167,6 +167,13 @@ def tanhshrink_target(z: mpf) -> tuple[mpf, mpf]:
     a = mp.sqrt(z)
     f = (a - mp.tanh(a)) / a**3
     return (f - mpf(1) / 3) / z, z / f
+
+
+def tanh_target(z: mpf) -> tuple[mpf, mpf]:
+    if z == 0:
+        return mpf(-1) / 3, mpf(0)
+    a = mp.sqrt(z)
+    return (mp.tanh(a) - a) / a**3, a**3 / mp.tanh(a)
 
 
 def sine_target(z: mpf) -> tuple[mpf, mpf]:
@@ -479,6 +486,13 @@ FITS = {
         interval=dict.fromkeys(DIGITS, (mpf(0), mpf(1))),
         bits={"float32": 27, "float64": 56},
         start={"float32": 4, "float64": 12},
+    ),
+    "tanh": Fit(
+        what="tanh(a) = a + a^3 P(a^2), |a| <= 11/16; relative error",
+        target={"float32": tanh_target},
+        interval={"float32": (mpf(0), (mpf(11) / 16) ** 2)},
+        bits={"float32": 26},
+        start={"float32": 3},
     ),
     "sine": Fit(
         what="sin(e) = e + e^3 P(e^2), |e| <= pi/4 (1 + 2^-10); relative error",

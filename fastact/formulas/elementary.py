@@ -112,6 +112,14 @@ ARTANH_FLOAT64 = (
     "4.1721560410463633e-02",
     "8.5054486173725533e-02",
 )
+# tanh(a) = a + a^3 TANH(a^2) for |a| <= 11/16
+TANH_FLOAT32 = (
+    "-3.33332121e-01",
+    "1.33296251e-01",
+    "-5.35953492e-02",
+    "2.01927293e-02",
+    "-5.23358723e-03",
+)
 # sin(e) = e + e^3 SINE(e^2) for |e| <= pi/4
 SINE_FLOAT32 = (
     "-1.66666552e-01",
@@ -475,6 +483,27 @@ def tanh_of_half_size(b: Value) -> Value:
     lost = fma(-power, curve, (1.0 - power) - difference)
     lost_of_total = fma(power, curve, (1.0 + power) - total)
     return fma(fma(-ratio, lost_of_total, lost), fma(ratio, 0.5, 0.5), ratio)
+
+
+def tanh_near_and_far(a: Value) -> Value:
+    """tanh(a) in float32 for a >= 0, to 1 ULP.
+
+    Near zero the rounding errors of a polynomial are those of the small term after a.
+    Beyond, with D = 1 + e^2a, it is (D - 2) / D, where the difference is exact, and what
+    D has lost counts less the larger it is; so does the low part of ln 2. From D = 2^25,
+    where D - 2 would be rounded to D - 4, the number before 2 leaves it D.
+    """
+    a = clamp_high(a, 25.0)  # where it has long been 1
+    square = a * a
+    near = fma(a * square, horner(square, TANH_FLOAT32), a)
+    shifted = fma(a, real(f"{2 * Fraction(LOG2_E)}"), _biased_magic(0))
+    n = shifted - _biased_magic(0)
+    power = _power(bits(shifted))
+    h = fma(n, real(f"{Fraction(LN2) / -2}"), a)
+    # e^2a = 2^n (1 + expm1(2h))
+    doubled = [f"{Fraction(c) * 2**i}" for i, c in enumerate(EXP_FLOAT32, 2)]
+    base = fma(power * h, horner(h, ["2.0", *doubled]), 1.0 + power)
+    return where(a < 11 / 16, near, (base - (2.0 - 2.0**-23)) / base)
 
 
 def exp_of_minus_double(a: Value) -> Value:

@@ -251,6 +251,11 @@ def by_dtype(float32: Any, float64: Any) -> Any:
     return float32 if _graph().precision.bits == 32 else float64
 
 
+def to_last_digit() -> bool:
+    """Whether it is a kernel for float32 arrays, all of whose results are checked."""
+    return _graph().precision is FLOAT32
+
+
 def short(coefficients: Sequence[str], longer: Sequence[str]) -> Sequence[str]:
     """A polynomial for 16-bit arrays, and the one for others."""
     return longer if _graph().precision.keeps_lost_digits else coefficients

@@ -21,6 +21,7 @@ from ..elementary import (
     pair,
     quotient,
     scale,
+    tanh_near_and_far,
     tanh_of_half_size,
     two_product,
     two_sum,
@@ -47,6 +48,7 @@ from ..language import (
     shift_right,
     split,
     subtract_integers,
+    to_last_digit,
     where,
 )
 from ..logistic import (
@@ -82,7 +84,6 @@ def sigmoid_derivative_from_output(y: Value) -> Value:
 
 @activation(
     formula="tanh(x)",
-    bound=2.0,
     backward_bound=2.0,
     source="LeCun et al. 1998, Efficient BackProp",
     plain="np.tanh(x)",
@@ -90,6 +91,10 @@ def sigmoid_derivative_from_output(y: Value) -> Value:
 )
 def tanh(x: Value) -> Value:
     """Hyperbolic tangent."""
+    if to_last_digit():
+        size = tanh_near_and_far(abs(x))
+        sign = and_integers(bits(x), bits(-0.0))
+        return from_bits(add_integers(bits(size), sign))
     # beyond 25 it is 1 to any precision here
     return copysign(tanh_of_half_size(clamp_high(abs(x + x), 50.0)), x)
 
