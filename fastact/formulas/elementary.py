@@ -365,6 +365,19 @@ def exp_factors(
     return _power(n_bits), _expm1_of_reduced(r)
 
 
+def exp_factors_and_rest(
+    x: Value, x_low: Value | None = None, *, shift: int = 0
+) -> tuple[Value, Value, Value]:
+    """2^n 2^shift, p and what they lack: e^(x + x_low) = 2^n (1 + p) (1 + lost).
+
+    Lost is what x and n times ln 2 lack. Not added to the argument of p, which would
+    have to be rounded, p is rounded only once.
+    """
+    r, n, n_bits = _reduce_exactly(x, _biased_magic(shift))
+    lost = correction(_rest_of_reduced(n, x_low))
+    return _power(n_bits), _expm1_of_reduced(r), lost
+
+
 def times_exp(
     factor: Real, x: Value, x_low: Value | None = None, *, shift: int = 0
 ) -> Value:

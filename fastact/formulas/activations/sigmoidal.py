@@ -55,6 +55,7 @@ from ..logistic import (
     logistic,
     logistic_slope,
     logistic_slope_times_lifted,
+    slope_of_logistic,
 )
 
 
@@ -84,7 +85,6 @@ def sigmoid_derivative_from_output(y: Value) -> Value:
 
 @activation(
     formula="tanh(x)",
-    backward_bound=2.0,
     source="LeCun et al. 1998, Efficient BackProp",
     plain="np.tanh(x)",
     plain_backward="dy * (1 - np.tanh(x) ** 2)",
@@ -101,7 +101,7 @@ def tanh(x: Value) -> Value:
 
 @tanh.derivative
 def tanh_derivative(x: Value) -> Value:
-    return logistic_slope(x + x, factor=4.0)
+    return slope_of_logistic(x + x, factor=4.0)
 
 
 @tanh.derivative_from_output
@@ -184,7 +184,6 @@ def scaled_tanh_by_beta(x: Value, alpha: Real, beta: Real) -> Value:
 @activation(
     formula="cap tanh(x / cap)",
     bound=2.0,
-    backward_bound=2.0,
     source="Gemma Team 2024, arXiv:2408.00118; Bello et al. 2016, arXiv:1611.09940",
     requires={"cap": "> 0"},
     plain="cap * np.tanh(x / cap)",
@@ -199,7 +198,7 @@ def softcap(x: Value, cap: Real) -> Value:
 @softcap.derivative
 def softcap_derivative(x: Value, cap: Real) -> Value:
     z = twice(*exact_quotient(pair(x), cap))
-    return logistic_slope(*z, factor=4.0)
+    return slope_of_logistic(*z, factor=4.0)
 
 
 @softcap.derivative_from_output
