@@ -4,8 +4,8 @@
 
 Names: roots, exp, log1p, artanh, gelu_tail, gelu_forward, gelu_slope, erf, logcosh,
 logcosh_tail, tanhshrink, tanh, sine, telu_slope, dish_slope, silu_slope, gelu_tanh_slope,
-mish_slope (these when no name is given), and gelu_k, which surveys how the choice of k
-changes the gelu fits.
+mish_slope, softplus, softplus_tail (these when no name is given), and gelu_k, which
+surveys how the choice of k changes the gelu fits.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
 nothing at run time imports it.
 
@@ -159,6 +159,18 @@ def logcosh_tail_target(u: mpf) -> tuple[mpf, mpf]:
         return mpf(1), mpf(0)
     a = -mp.log(u) / 2
     return mp.log1p(u) / u, u / mp.log(mp.cosh(a))
+
+
+# Where log1p(exp(-a)) happens to lie close to a number of the dtype
+SOFTPLUS_MIDDLE = mpf(15) / 32
+SOFTPLUS_EDGE = mpf(17) / 16
+
+
+def softplus_target(v: mpf) -> tuple[mpf, mpf]:
+    exact = mp.log1p(mp.exp(-SOFTPLUS_MIDDLE - v))
+    if abs(v) < mpf(10) ** -40:
+        return -1 / (1 + mp.exp(SOFTPLUS_MIDDLE)), mpf(0)
+    return (exact - mp.log1p(mp.exp(-SOFTPLUS_MIDDLE))) / v, abs(v) / exact
 
 
 def tanhshrink_target(z: mpf) -> tuple[mpf, mpf]:
@@ -479,6 +491,21 @@ FITS = {
         bits={"float32": 27, "float64": 56},
         start={"float32": 2, "float64": 7},
         fixed=[mpf(1), None],
+    ),
+    "softplus": Fit(
+        what="log1p(exp(-k - v)) = log1p(exp(-k)) + v P(v), 0 <= k + v <= 17/16; "
+        "relative error",
+        target={"float32": softplus_target},
+        interval={"float32": (-SOFTPLUS_MIDDLE, SOFTPLUS_EDGE - SOFTPLUS_MIDDLE)},
+        bits={"float32": 26},
+        start={"float32": 4},
+    ),
+    "softplus_tail": Fit(
+        what="log1p(u) = u + u^2 P(u), u = exp(-a), a >= 17/16; error relative to log1p(u)",
+        target={"float32": log1p_target},
+        interval={"float32": (mpf(0), mp.exp(mpf(-17) / 16))},
+        bits={"float32": 27},
+        start={"float32": 3},
     ),
     "tanhshrink": Fit(
         what="a - tanh(a) = a^3/3 + a^5 P(a^2), |a| <= 1; relative error",

@@ -378,6 +378,15 @@ def exp_factors_and_rest(
     return _power(n_bits), _expm1_of_reduced(r), lost
 
 
+def exp_summands(x: Value, *, shift: int = 0) -> tuple[Value, Value, Value]:
+    """2^n 2^shift, r and a small number with e^x = 2^n (1 + r + small); r is exact."""
+    r, n, n_bits = _reduce_exactly(x, _biased_magic(shift))
+    rest = _rest_of_reduced(n, None)
+    whole = r + rest
+    small = fma(whole * whole, horner(whole, exp_coefficients()), rest)
+    return _power(n_bits), r, small
+
+
 def times_exp(
     factor: Real, x: Value, x_low: Value | None = None, *, shift: int = 0
 ) -> Value:

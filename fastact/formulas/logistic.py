@@ -10,6 +10,7 @@ from .elementary import (
     exp_factors,
     exp_factors_and_rest,
     exp_lifted,
+    exp_summands,
     exp_value,
     exp_value_lifted_where,
     expm1,
@@ -117,6 +118,54 @@ def logistic_slope_times_lifted(
     lifted = exp_lifted(reduce_exp(clamp_low(-abs(z), lowest_exponent()), rest))
     base = one_plus(unlift(lifted))
     return total(quotient(multiply(factor, lifted), multiply(base, base)))
+
+
+# log1p(e^-a) = log1p(e^-k) + v SOFTPLUS_NEAR(v), v = a - k, for 0 <= a <= 17/16. k is such
+# that the constant is near to a number of the format.
+SOFTPLUS_MIDDLE = 15 / 32
+SOFTPLUS_AT_MIDDLE = "0.485990166880682184212891697288670685512865496"
+SOFTPLUS_NEAR_FLOAT32 = (
+    "-3.84912133e-01",
+    "1.18377373e-01",
+    "-9.08277277e-03",
+    "-4.14787559e-03",
+    "8.37381987e-04",
+    "2.01019648e-04",
+    "-7.60544208e-05",
+)
+# log1p(u) = u + u^2 SOFTPLUS_FAR(u) for 0 <= u <= e^-17/16
+SOFTPLUS_FAR_FLOAT32 = (
+    "-4.99999344e-01",
+    "3.33295405e-01",
+    "-2.49260530e-01",
+    "1.93225399e-01",
+    "-1.33889258e-01",
+    "5.62768690e-02",
+)
+
+
+def softplus_near_and_far(x: Value, sign: float) -> Value:
+    """sign log(1 + e^(sign x)) in float32, to 1 ULP; the sign is 1 or -1.
+
+    Near zero log(1 + e^-|x|) is a number and a smaller polynomial, added to it last.
+    Beyond, with u = e^-|x| = 2^n (1 + r + small), it is
+    2^n (1 + (r + (small + (1 + r + small) u P(u)))), where r is exact.
+    """
+    a = abs(x)
+    base = where(sign * x > 0, x, 0.0)
+    v = a - SOFTPLUS_MIDDLE
+    first, *others = [sign * real(c) for c in SOFTPLUS_NEAR_FLOAT32]
+    curve = fma(v, first, v * v * horner(v, others))
+    near = (curve + base) + sign * real(SOFTPLUS_AT_MIDDLE)
+
+    exponent = -clamp_high(a, -lowest_exponent())
+    power, r, small = exp_summands(exponent, shift=lift())
+    p = r + small
+    u = fma(power, p, power) * lower()
+    rest = r + fma(fma(u, p, u), horner(u, SOFTPLUS_FAR_FLOAT32), small)
+    far = fma(fma(power, rest, power), sign * lower(), base)
+
+    return where(a < 17 / 16, near, far)
 
 
 def softplus_tail(z: Value, z_low: Value | None = None) -> Value:
