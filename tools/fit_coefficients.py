@@ -3,9 +3,9 @@
     python tools/fit_coefficients.py [name ...]
 
 Names: roots, exp, log1p, artanh, gelu_tail, gelu_forward, gelu_slope, erf, logcosh,
-logcosh_tail, tanhshrink, tanh, sine, telu_slope, dish_slope, silu_slope, gelu_tanh_slope,
-mish_slope, softplus, softplus_tail (these when no name is given), and gelu_k, which
-surveys how the choice of k changes the gelu fits.
+logcosh_tail, tanhshrink, tanh, tanh_near, sine, telu_slope, dish_slope, silu_slope,
+gelu_tanh_slope, mish_slope, softplus, softplus_tail (these when no name is given), and
+gelu_k, which surveys how the choice of k changes the gelu fits.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
 nothing at run time imports it.
 
@@ -520,6 +520,13 @@ FITS = {
         interval={"float32": (mpf(0), (mpf(11) / 16) ** 2)},
         bits={"float32": 26},
         start={"float32": 3},
+    ),
+    "tanh_near": Fit(
+        what="tanh(a) = a + a^3 P(a^2), |a| <= 5/16; relative error",
+        target={"float32": tanh_target},
+        interval={"float32": (mpf(0), (mpf(5) / 16) ** 2)},
+        bits={"float32": 26},
+        start={"float32": 1},
     ),
     "sine": Fit(
         what="sin(e) = e + e^3 P(e^2), |e| <= pi/4 (1 + 2^-10); relative error",

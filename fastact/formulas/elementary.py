@@ -120,6 +120,13 @@ TANH_FLOAT32 = (
     "2.01927293e-02",
     "-5.23358723e-03",
 )
+# The same for |a| <= 5/16
+TANH_NEAR_FLOAT32 = (
+    "-3.33333284e-01",
+    "1.33328304e-01",
+    "-5.38100973e-02",
+    "1.98931433e-02",
+)
 # sin(e) = e + e^3 SINE(e^2) for |e| <= pi/4
 SINE_FLOAT32 = (
     "-1.66666552e-01",
@@ -534,16 +541,24 @@ def exp_of_minus_double(a: Value) -> Value:
     return fma(fma(h * h, series, h), -2.0 * power, power)
 
 
-def half_of_one_minus_exp_pair(a: Value, a_low: Value | None) -> Pair:
+def half_of_one_minus_exp_pair(
+    a: Value, a_low: Value | None, *, in_full: bool = False
+) -> Pair:
     """(1 - e^(-2 (a + a_low))) / 2 as a sum, to about a quarter of an ULP.
 
-    The low part may be a sixth of the high one.
+    The low part may be a sixth of the high one. In full it also has what (1 - 2^n) / 2
+    lacks, which counts for n = -25 (-54 in float64), and a_low e^(-2a) instead of
+    a_low 2^n.
     """
     power, h, series = _reduce_half(a)
+    if in_full and a_low is not None:
+        a_low = fma(-2.0 * a_low, h, a_low)
     curve_low = h * h * series if a_low is None else fma(h * h, series, a_low)
     whole = fma(power, -0.5, 0.5)
     high = fma(power, h, whole)
     lost = correction(fma(power, h, whole - high))
+    if in_full:
+        lost = lost + correction(fma(power, -0.5, 0.5 - whole))
     return Pair(high, fma(power, curve_low, lost))
 
 

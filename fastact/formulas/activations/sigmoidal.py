@@ -8,6 +8,7 @@ from ..elementary import (
     ARTANH_FLOAT32,
     ARTANH_FLOAT64,
     LN2,
+    TANH_NEAR_FLOAT32,
     Pair,
     clamp_size,
     exact_product,
@@ -21,6 +22,7 @@ from ..elementary import (
     pair,
     quotient,
     scale,
+    select,
     tanh_near_and_far,
     tanh_of_half_size,
     two_product,
@@ -41,6 +43,7 @@ from ..language import (
     copysign,
     fma,
     from_bits,
+    horner,
     nan_from,
     polynomial,
     power_of_two,
@@ -112,13 +115,22 @@ def tanh_derivative_from_output(y: Value) -> Value:
 def tanh_of_sum(z: Value, z_low: Value | None) -> Pair:
     """tanh(z + z_low)."""
     rest = None if z_low is None else where(z < 0, -z_low, z_low)
-    m, m_low = fast_two_sum(*half_of_one_minus_exp_pair(clamp_high(abs(z), 25.0), rest))
+    size = clamp_high(abs(z), 25.0)
+    half = half_of_one_minus_exp_pair(size, rest, in_full=to_last_digit())
+    m, m_low = fast_two_sum(*half)
     # The remainder of (m + m_low) - q (1 - m - m_low) as in `divide_by_one_plus`;
     # 1 + q = 1 / (1 - m).
     reciprocal = 1.0 / (1.0 - m)
     q = m * reciprocal
     remainder = fma(m_low, reciprocal, fma(q, m, m - q))
-    return Pair(copysign(q, z), remainder * copysign(reciprocal, z))
+    far = Pair(copysign(q, z), remainder * copysign(reciprocal, z))
+    if not to_last_digit():
+        return far
+    # Near zero the low part of m would be so large that its rounding errors count.
+    square = z * z
+    curve = z * square * horner(square, TANH_NEAR_FLOAT32)
+    low = curve if z_low is None else curve + z_low
+    return select(abs(z) < 5 / 16, Pair(z, low), far)
 
 
 def twice(z: Value, z_low: Value | None) -> tuple[Value, Value | None]:
@@ -140,7 +152,6 @@ def scaled_tanh_of(
 
 @activation(
     formula="alpha tanh(beta x)",
-    bound=2.0,
     source="LeCun et al. 1998, Efficient BackProp",
     plain="alpha * np.tanh(beta * x)",
     plain_backward="dy * alpha * beta * (1 - np.tanh(beta * x) ** 2)",
@@ -183,7 +194,6 @@ def scaled_tanh_by_beta(x: Value, alpha: Real, beta: Real) -> Value:
 
 @activation(
     formula="cap tanh(x / cap)",
-    bound=2.0,
     source="Gemma Team 2024, arXiv:2408.00118; Bello et al. 2016, arXiv:1611.09940",
     requires={"cap": "> 0"},
     plain="cap * np.tanh(x / cap)",
@@ -227,7 +237,6 @@ def softcap_by_cap(x: Value, cap: Real) -> Value:
 
 @activation(
     formula="gamma tanh(alpha x) + beta",
-    bound=2.0,
     source="Zhu et al. 2025, arXiv:2503.10622",
     aliases=("dynamic_tanh",),
     plain="gamma * np.tanh(alpha * x) + beta",
