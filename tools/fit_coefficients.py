@@ -2,10 +2,10 @@
 
     python tools/fit_coefficients.py [name ...]
 
-Names: roots, exp, log1p, artanh, gelu_tail, gelu_forward, gelu_slope, erf, logcosh,
-logcosh_tail, tanhshrink, tanh, tanh_near, sine, telu_slope, dish_slope, silu_slope,
-gelu_tanh_slope, mish_slope, softplus, softplus_tail (these when no name is given), and
-gelu_k, which surveys how the choice of k changes the gelu fits.
+Names: roots, exp, exp_long, log1p, artanh, gelu_tail, gelu_forward, gelu_slope, erf,
+logcosh, logcosh_tail, tanhshrink, tanh, tanh_near, sine, telu_slope, dish_slope,
+silu_slope, gelu_tanh_slope, mish_slope, softplus, softplus_tail (these when no name is
+given), and gelu_k, which surveys how the choice of k changes the gelu fits.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
 nothing at run time imports it.
 
@@ -443,6 +443,15 @@ FITS = {
         start={"float16": 1, "float32": 2, "float64": 7},
         # 1/2 is exact; tried before a free P[0].
         fixed=[mpf(1) / 2, None],
+    ),
+    "exp_long": Fit(
+        what="e^r = 1 + r + r^2 P(r), |r| <= 0.5 ln2 (1 + 2^-12); "
+        "error relative to expm1(r)",
+        target={"float32": exp_target},
+        interval={"float32": (-LN2_HALF, LN2_HALF)},
+        bits={"float32": 28},
+        start={"float32": 4},
+        fixed=[mpf(1) / 2],
     ),
     "log1p": Fit(
         what="log1p(u) = u + u^2 P(u), u in [0, 1]; error relative to log1p(u)",

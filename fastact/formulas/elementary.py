@@ -58,6 +58,15 @@ EXP_FLOAT32 = (
     "8.36653635e-03",
     "1.38645445e-03",
 )
+# The same with a smaller error, and exactly 1/2
+EXP_LONG_FLOAT32 = (
+    "5.00000000e-01",
+    "1.66666359e-01",
+    "4.16665114e-02",
+    "8.34161602e-03",
+    "1.39305030e-03",
+    "1.49208005e-04",
+)
 EXP_FLOAT64 = (
     "5.0000000000000000e-01",
     "1.6666666666666677e-01",
@@ -146,6 +155,15 @@ SINE_FLOAT64 = (
 def exp_coefficients() -> Sequence[str]:
     """EXP."""
     coefficients: Sequence[str] = by_dtype(short(EXP_FLOAT16, EXP_FLOAT32), EXP_FLOAT64)
+    return coefficients
+
+
+def long_exp_coefficients() -> Sequence[str]:
+    """EXP where its error would count, with a first coefficient of 1/2."""
+    short_series = ("0.5", *EXP_FLOAT16[1:])
+    coefficients: Sequence[str] = by_dtype(
+        short(short_series, EXP_LONG_FLOAT32), EXP_FLOAT64
+    )
     return coefficients
 
 
@@ -560,6 +578,30 @@ def half_of_one_minus_exp_pair(
     if in_full:
         lost = lost + correction(fma(power, -0.5, 0.5 - whole))
     return Pair(high, fma(power, curve_low, lost))
+
+
+def one_minus_exp(a: Value, a_low: Value) -> Value:
+    """1 - e^-(a + a_low) for a >= 0, nearly rounded once.
+
+    The low part of ln 2 would count only where n is large and the power small beside 1.
+    """
+    magic = _biased_magic(0)
+    shifted = fma(a, real(f"-{LOG2_E}"), magic)
+    h = fma(shifted - magic, split(LN2)[0], a)
+    power = _power(bits(shifted))
+    whole = 1.0 - power
+    high = fma(power, h, whole)
+    lost = correction(fma(power, h, whole - high))
+    # -expm1(-(h + low)) = h - h^2 / 2 + h^3 CUBIC(h) + (1 - h) low
+    series = enumerate(long_exp_coefficients())
+    _, *cubic = (f"{Fraction(c) * -((-1) ** i)}" for i, c in series)
+    low = correction(a_low)
+    if by_dtype(True, False):
+        rest = fma(h * h * h, horner(h, cubic), fma(-h, low, low))
+        curve = fma(h, -0.5 * h, rest)
+    else:
+        curve = fma(h * h, polynomial(h, ["-0.5", *cubic]), low)
+    return high + fma(power, curve, lost)
 
 
 def _reduce_half(a: Value) -> tuple[Value, Value, Value]:

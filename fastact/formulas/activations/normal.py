@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from ..elementary import (
     Pair,
     clamp_size,
@@ -12,17 +14,16 @@ from ..elementary import (
     exp_of_half_square,
     fast_two_sum,
     fma_exact,
-    half_of_one_minus_exp_pair,
     lift,
     lower,
     multiply,
+    one_minus_exp,
     pair,
     quotient,
     reduce_exp,
     rounded_product,
     scale,
     times_exp,
-    total,
     two_product,
     two_sum,
 )
@@ -192,7 +193,6 @@ ERF_FLOAT64 = (
     "3.9486068079625894e-16",
 )
 
-INVERSE_SQRT_PI = "0.5641895835477562869480794515607725858441"
 INVERSE_SQRT_2PI = "0.3989422804014326779399460599343818684759"
 TWO_OVER_SQRT_PI = "1.128379167095512573896158903121545171688"
 
@@ -326,7 +326,6 @@ def pair_times_exp(factor: Pair, x: Pair) -> Value:
 
 @activation(
     formula="2/sqrt(pi) times the integral of exp(-t^2) from 0 to x",
-    bound=2.0,
     source="Abramowitz and Stegun 1964, 7.1.1",
     plain="erf(x)",
     plain_backward="dy * np.exp(-x * x) * 1.1283791670955126",
@@ -334,10 +333,11 @@ def pair_times_exp(factor: Pair, x: Pair) -> Value:
 def erf(x: Value) -> Value:
     """Error function."""
     t = clamp_high(abs(x), by_dtype(4.0, 6.0))
-    high, low = split(INVERSE_SQRT_PI)
-    slope = fma_exact(t, polynomial(t, by_dtype(ERF_FLOAT32, ERF_FLOAT64)), high)
-    half_exponent = scale(t, Pair(slope.high, slope.low + low))
-    return copysign(2.0 * total(half_of_one_minus_exp_pair(*half_exponent)), x)
+    high, low = split(TWO_OVER_SQRT_PI)
+    doubled = [f"{2 * Fraction(c)}" for c in by_dtype(ERF_FLOAT32, ERF_FLOAT64)]
+    slope = fma_exact(t, by_dtype(horner, polynomial)(t, doubled), high)
+    exponent = scale(t, Pair(slope.high, slope.low + low))
+    return copysign(one_minus_exp(*exponent), x)
 
 
 @erf.derivative

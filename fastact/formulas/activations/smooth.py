@@ -263,7 +263,6 @@ TANHSHRINK_FLOAT64 = (
 @activation(
     formula="log(cosh(x))",
     bound=2.0,
-    backward_bound=2.0,
     source="NNlib.jl, https://github.com/FluxML/NNlib.jl",
     aliases=("log_cosh",),
     plain="np.log1p(2 * np.sinh(x / 2) ** 2)",
