@@ -2,10 +2,11 @@
 
     python tools/fit_coefficients.py [name ...]
 
-Names: roots, exp, exp_long, log1p, artanh, gelu_tail, gelu_forward, gelu_slope, erf,
-logcosh, logcosh_tail, tanhshrink, tanh, tanh_near, sine, telu_slope, dish_slope,
-silu_slope, gelu_tanh_slope, mish_slope, softplus, softplus_tail (these when no name is
-given), and gelu_k, which surveys how the choice of k changes the gelu fits.
+Names: roots, exp, exp_long, log1p, artanh, normal_tail, gelu_tail, gelu_forward,
+gelu_slope, gelu_short_slope, erf, logcosh, logcosh_tail, tanhshrink, tanh, tanh_near,
+sine, telu_slope, dish_slope, silu_slope, gelu_tanh_slope, mish_slope, softplus,
+softplus_tail (these when no name is given), and gelu_k, which surveys how the choice of
+k changes the gelu fits.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
 nothing at run time imports it.
 
@@ -140,6 +141,36 @@ def gelu_slope_target(k: mpf) -> Target:
         return f, 1 / f
 
     return target
+
+
+class Reciprocal(NamedTuple):
+    """The variable r - middle, r = scale / (a + k)."""
+
+    k: mpf
+    scale: mpf
+    middle: mpf
+
+    def interval(self, dtype: str) -> tuple[mpf, mpf]:
+        low, high = GELU_LARGEST_A[dtype] + self.k, self.k
+        return self.scale / low - self.middle, self.scale / high - self.middle
+
+    def target(self, value: Callable[[mpf], mpf]) -> Target:
+        """For 1 + P, of a relative error."""
+
+        def target(v: mpf) -> tuple[mpf, mpf]:
+            f = value(self.scale / (v + self.middle) - self.k)
+            return f - 1, 1 / f
+
+        return target
+
+
+# The middle is small, so that r - middle is exact for most a, but not so small that
+# high powers of r - middle would cancel at the other end.
+NORMAL_TAIL = Reciprocal(mpf(3) / 2, mpf(5) / 8, mpf(5) / 32)
+
+
+def normal_tail_target(v: Reciprocal) -> Target:
+    return v.target(lambda a: (a + v.k) * mills(a) / v.scale)
 
 
 def gelu_interval(k: mpf, dtype: str) -> tuple[mpf, mpf]:
@@ -475,7 +506,15 @@ FITS = {
         bits={"float32": 27, "float64": 56.5},
         start={"float32": 6, "float64": 22},
     ),
-    "gelu_tail": gelu_tail_fit(GELU_K),
+    "normal_tail": Fit(
+        what="(1 - Phi(a)) exp(a^2/2) = r (1 + P(r - 5/32)), r = 5/8 / (a + 3/2); "
+        "relative error",
+        target={"float32": normal_tail_target(NORMAL_TAIL)},
+        interval={"float32": NORMAL_TAIL.interval("float32")},
+        bits={"float32": 26.4},
+        start={"float32": 10},
+    ),
+    "gelu_tail": gelu_tail_fit({"float64": GELU_K["float64"]}),
     "gelu_forward": gelu_tail_fit(GELU_FORWARD_K),
     "gelu_slope": Fit(
         what="((1 - Phi(a)) exp(a^2/2) - a/sqrt(2 pi)) / (r0 - a) = P(t), r0 the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import NamedTuple
 
 from ..elementary import (
     Pair,
@@ -12,6 +13,7 @@ from ..elementary import (
     exact_quotient,
     exp_lifted,
     exp_of_half_square,
+    exp_parts,
     fast_two_sum,
     fma_exact,
     lift,
@@ -44,26 +46,43 @@ from ..language import (
 )
 from ..logistic import one_minus_right
 
+
+class Reciprocal(NamedTuple):
+    """A function of a, 0 <= a <= 14.5: a polynomial of r - middle, r = scale / (a + k)."""
+
+    k: float
+    scale: float
+    middle: float
+    coefficients: tuple[str, ...]
+
+
+# (1 - Phi(a)) exp(a^2/2) = r (1 + TAIL). The scale makes TAIL small, k has few digits,
+# and r - middle is exact for most a.
+TAIL_FLOAT32 = Reciprocal(
+    3 / 2,
+    5 / 8,
+    5 / 32,
+    (
+        "-9.54794884e-02",
+        "1.68445873e+00",
+        "-1.36540174e+00",
+        "-6.52067280e+00",
+        "1.58239231e+01",
+        "1.58387070e+01",
+        "-1.60695206e+02",
+        "2.94183502e+02",
+        "5.52145813e+02",
+        "-4.10516699e+03",
+        "8.81998047e+03",
+        "-7.13024170e+03",
+    ),
+)
 # With t = (a - k) / (a + k), for 0 <= a <= 14.5 (39 in float64):
 # (1 - Phi(a)) exp(a^2/2) = GELU_TAIL(t) / (a + k). GELU_TAIL varies little, so that its
 # last rounding is nearly its only error.
 GELU_K_FLOAT32 = 1.4921875
 GELU_K_FLOAT64 = 1.890625
-GELU_TAIL_FLOAT32 = (
-    "6.16237819e-01",
-    "-1.92679942e-01",
-    "-5.84941618e-02",
-    "1.72112137e-02",
-    "1.77251864e-02",
-    "4.24927333e-03",
-    "-2.31790124e-03",
-    "-2.73643760e-03",
-    "-1.09841581e-03",
-    "2.29429614e-04",
-    "4.70274885e-04",
-    "1.55510963e-04",
-)
-# The same with another k, which takes fewer terms and makes more of t's rounding error.
+# A k that takes fewer terms makes more of t's rounding error.
 GELU_FORWARD_K_FLOAT32 = 2.75
 GELU_FORWARD_FLOAT32 = (
     "7.18986034e-01",
@@ -244,10 +263,34 @@ def gelu_polynomial(t: Value, coefficients: tuple[str, ...]) -> Pair:
 
 def normal_tail_lifted(a: Value, a_low: Value | None = None) -> Value:
     """1 - Phi(a + a_low), lifted; Phi is the distribution function."""
+    if by_dtype(True, False):
+        return normal_tail_float32(a, a_low)
     t, reciprocal = gelu_variable(a, a_low)
-    series = gelu_polynomial(t, by_dtype(GELU_TAIL_FLOAT32, GELU_TAIL_FLOAT64))
+    series = gelu_polynomial(t, GELU_TAIL_FLOAT64)
     product = multiply(normal_density_lifted(a, a_low), reciprocal)
     return rounded_product(product, series)
+
+
+def normal_tail_float32(a: Value, a_low: Value | None) -> Value:
+    """The same in float32: r (1 + TAIL) e^(-a^2 / 2).
+
+    (1 - Phi) exp(a^2 / 2) is about proportional to r^1.2. The exponential takes care of
+    what r lacks, which would change TAIL, too.
+    """
+    k, numerator, middle, coefficients = TAIL_FLOAT32
+    base = a + k
+    base_low = correction(a - (base - k))  # exact: k has few digits
+    square, square_low = two_product(-0.5 * a, a)
+    if a_low is not None:
+        base_low = base_low + a_low
+        square_low = fma(-a, a_low, square_low)
+    r = numerator / base
+    missing = correction(fma(-base_low, r, fma(-base, r, numerator)))
+    exponent_low = fma(missing, 1.2 / numerator, square_low)
+    power, change, rest = exp_parts(square, exponent_low, shift=lift())
+    factor = r * power
+    high, low = fma_exact(factor, horner(r - middle, coefficients), factor)
+    return high + fma(high, change, fma(high, rest, low))
 
 
 def gelu_tail_lifted(a: Value) -> Value:
