@@ -86,7 +86,7 @@ GELU_ROOT = mp.findroot(lambda a: mills(a) - a * INV_SQRT_2PI, mpf("0.7518"))
 # rounding of the constant term, the value at t = 0: these k are those near the
 # best compromise for which *both* constant terms happen to lie close to a
 # number of the dtype (see gelu_k).
-GELU_K = {"float32": mpf(191) / 128, "float64": mpf(121) / 64}
+GELU_K = {"float64": mpf(121) / 64}
 # Where what t lacks is added to it; in float64 gelu_tail is best there, too.
 GELU_FORWARD_K = {"float32": mpf(11) / 4}
 GELU_LARGEST_A = {"float32": mpf("14.5"), "float64": mpf(39)}
@@ -169,8 +169,15 @@ class Reciprocal(NamedTuple):
 NORMAL_TAIL = Reciprocal(mpf(3) / 2, mpf(5) / 8, mpf(5) / 32)
 
 
+GELU_SLOPE = Reciprocal(mpf(3) / 2, mpf(31) / 64, mpf(3) / 32)
+
+
 def normal_tail_target(v: Reciprocal) -> Target:
     return v.target(lambda a: (a + v.k) * mills(a) / v.scale)
+
+
+def gelu_slope(a: mpf) -> mpf:
+    return 2 * (mills(a) - a * INV_SQRT_2PI) / (GELU_ROOT - a)
 
 
 def gelu_interval(k: mpf, dtype: str) -> tuple[mpf, mpf]:
@@ -514,16 +521,24 @@ FITS = {
         bits={"float32": 26.4},
         start={"float32": 10},
     ),
-    "gelu_tail": gelu_tail_fit({"float64": GELU_K["float64"]}),
+    "gelu_tail": gelu_tail_fit(GELU_K),
     "gelu_forward": gelu_tail_fit(GELU_FORWARD_K),
     "gelu_slope": Fit(
         what="((1 - Phi(a)) exp(a^2/2) - a/sqrt(2 pi)) / (r0 - a) = P(t), r0 the "
         "root of the numerator, t = (a - k)/(a + k); relative error",
-        target={d: gelu_slope_target(k) for d, k in GELU_K.items()},
-        interval={d: gelu_interval(k, d) for d, k in GELU_K.items()},
+        target={"float64": gelu_slope_target(GELU_K["float64"])},
+        interval={"float64": gelu_interval(GELU_K["float64"], "float64")},
         bits={"float32": 26.5, "float64": 55.5},
         start={"float32": 8, "float64": 22},
         k=GELU_K,
+    ),
+    "gelu_short_slope": Fit(
+        what="2 ((1 - Phi(a)) exp(a^2/2) - a/sqrt(2 pi)) / (r0 - a) = 1 + P(r - 3/32), "
+        "r0 the root of the numerator, r = 31/64 / (a + 3/2); relative error",
+        target={"float32": GELU_SLOPE.target(gelu_slope)},
+        interval={"float32": GELU_SLOPE.interval("float32")},
+        bits={"float32": 28},
+        start={"float32": 9},
     ),
     "logcosh": Fit(
         what="log(cosh(a)) = a^2/2 + a^4 P(a^2), |a| <= 1; relative error",

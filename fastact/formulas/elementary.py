@@ -740,6 +740,14 @@ def split_in_three(decimal: str) -> tuple[Value, Value, Value]:
     return high, middle, real(str(rest))
 
 
+def split_in_three_at(decimal: str, places: int) -> tuple[Value, Value, Value]:
+    """A constant as a multiple of 2^-places, what that lacks, and the rest."""
+    exact = Fraction(decimal)
+    high, middle = split_at(decimal, places)
+    rest = exact - Fraction(high.constant) - Fraction(middle.constant)
+    return high, middle, real(str(rest))
+
+
 def nearest_quarter_turn(z: Value, offset: float) -> tuple[Value, Value]:
     """The integer n nearest to z / (pi/2) + offset, and whether it is odd.
 
