@@ -443,7 +443,9 @@ def exp_factors_of_product(
     return _power(bits(shifted)), fma(r, horner(r, terms), r)
 
 
-def exp_parts(x: Value, x_low: Value, *, shift: int) -> tuple[Value, Value, Value]:
+def exp_parts(
+    x: Value, x_low: Value, *, shift: int, series: Sequence[str] | None = None
+) -> tuple[Value, Value, Value]:
     """2^n 2^shift, r and a small p, with e^(x + x_low) = 2^n (1 + r + p).
 
     A product with 1 + r + p need not round r + p.
@@ -451,8 +453,8 @@ def exp_parts(x: Value, x_low: Value, *, shift: int) -> tuple[Value, Value, Valu
     r, n, n_bits = _reduce_exactly(x, _biased_magic(shift))
     rest = _rest_of_reduced(n, x_low)
     whole = r + rest
-    series = horner(whole, exp_coefficients())
-    return _power(n_bits), r, fma(whole * whole, series, rest)
+    curve = horner(whole, series or exp_coefficients())
+    return _power(n_bits), r, fma(whole * whole, curve, rest)
 
 
 def exp_of_half_square(a: Value) -> tuple[Value, Value]:
