@@ -68,7 +68,7 @@ def _inputs(call: Call, dtype: Any) -> tuple[Any, ...]:
 
 def _compiled(call: Call, dtype: Any) -> bool:
     """Whether the Numba kernel is there: without it C's would be compared with C's."""
-    kind = np.dtype(dtype).char
+    kind = "e" if np.dtype(dtype).itemsize == 2 else np.dtype(dtype).char
     record = fa.lib.fa_kernels[_core.kernel_index[call.kernel.name, kind]]
     return record.numba not in (fa.ffi.NULL, record.c)
 

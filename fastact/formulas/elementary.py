@@ -690,7 +690,7 @@ def expm1(reduced: Reduced) -> Pair:
     whole = factor - 1.0
     high = fma(factor, r, whole)
     lost = fma(factor, r, whole - high) + (factor - (whole + 1.0))
-    return Pair(high, fma(factor, r_low, correction(lost)))
+    return Pair(high, fma(factor, r_low, lost))
 
 
 def _normal_or_zero(n: Value, power: Value) -> Value:

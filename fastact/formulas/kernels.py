@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from . import activations as _entries  # noqa: F401 - enters them into the catalogue
 from .elementary import chain
 from .entry import CATALOGUE, FUSED, Activation, Entry, Formula, Fused, Requirement
-from .language import Precision, Real, Value, recording
+from .language import Precision, Real, Value, all_digits, recording
 
 # All entries, by name.
 ENTRIES: dict[str, Entry] = {**CATALOGUE, **FUSED}
@@ -121,10 +121,11 @@ class Kernel:
             case _:
                 dy, x = arrays
                 slopes = [_formula(derivative)(x, *parameters)]
-                slopes += [
-                    entry.parameter_formulas[p.name](x, *parameters)
-                    for p in entry.parameters
-                ]
+                with all_digits():  # they are summed, and not rounded to 16 bits
+                    slopes += [
+                        entry.parameter_formulas[p.name](x, *parameters)
+                        for p in entry.parameters
+                    ]
                 return [chain(dy, slope) for slope in slopes]
 
 

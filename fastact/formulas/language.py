@@ -261,6 +261,19 @@ def short(coefficients: Sequence[str], longer: Sequence[str]) -> Sequence[str]:
     return longer if _graph().precision.keeps_lost_digits else coefficients
 
 
+@contextmanager
+def all_digits() -> Iterator[None]:
+    """In the body, record what a kernel for float32 arrays would compute."""
+    graph = _graph()
+    precision = graph.precision
+    if precision is FLOAT16:
+        graph.precision = FLOAT32
+    try:
+        yield
+    finally:
+        graph.precision = precision
+
+
 def correction(lost: Value) -> Value:
     """What roundings have lost; in kernels for 16-bit arrays nothing.
 

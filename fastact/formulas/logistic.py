@@ -144,26 +144,26 @@ SOFTPLUS_FAR_FLOAT32 = (
 )
 
 
-def softplus_near_and_far(x: Value, sign: float) -> Value:
-    """sign log(1 + e^(sign x)) in float32, to 1 ULP; the sign is 1 or -1.
+def logsigmoid_near_and_far(x: Value) -> Value:
+    """-log(1 + e^-x) in float32, to 1 ULP.
 
     Near zero log(1 + e^-|x|) is a number and a smaller polynomial, added to it last.
     Beyond, with u = e^-|x| = 2^n (1 + r + small), it is
     2^n (1 + (r + (small + (1 + r + small) u P(u)))), where r is exact.
     """
     a = abs(x)
-    base = where(sign * x > 0, x, 0.0)
+    base = where(x < 0, x, 0.0)
     v = a - SOFTPLUS_MIDDLE
-    first, *others = [sign * real(c) for c in SOFTPLUS_NEAR_FLOAT32]
+    first, *others = [-real(c) for c in SOFTPLUS_NEAR_FLOAT32]
     curve = fma(v, first, v * v * horner(v, others))
-    near = (curve + base) + sign * real(SOFTPLUS_AT_MIDDLE)
+    near = (curve + base) - real(SOFTPLUS_AT_MIDDLE)
 
     exponent = -clamp_high(a, -lowest_exponent())
     power, r, small = exp_summands(exponent, shift=lift())
     p = r + small
     u = fma(power, p, power) * lower()
     rest = r + fma(fma(u, p, u), horner(u, SOFTPLUS_FAR_FLOAT32), small)
-    far = fma(fma(power, rest, power), sign * lower(), base)
+    far = fma(fma(power, rest, power), -lower(), base)
 
     return where(a < 17 / 16, near, far)
 

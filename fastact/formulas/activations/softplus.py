@@ -24,7 +24,7 @@ from ..language import (
 )
 from ..logistic import (
     logistic,
-    softplus_near_and_far,
+    logsigmoid_near_and_far,
     softplus_tail,
     softplus_tail_pair,
 )
@@ -32,6 +32,7 @@ from ..logistic import (
 
 @activation(
     formula="log(1 + exp(beta x)) / beta",
+    bound=2.0,
     backward_bound=2.0,
     source="Dugas et al. 2001, NeurIPS 13",
     aliases=("soft_relu", "smooth_relu", "log1p_exp"),
@@ -43,8 +44,6 @@ def softplus(x: Value, beta: Real = 1.0) -> Value:
     """Softplus, a smooth rectifier."""
     z, z_low = exact_product(beta, x)
     base = where(z > 0, x, 0.0)
-    if z_low is None and to_last_digit():
-        return softplus_near_and_far(x, 1.0)
     if z_low is None:
         return fma(softplus_tail(z), lower(), base)
     # A small beta must not bring back what has been clamped; a tiny one not overflow.
@@ -88,7 +87,7 @@ def softplus_by_beta(x: Value, beta: Real) -> Value:
 def logsigmoid(x: Value) -> Value:
     """Logarithm of the logistic sigmoid."""
     if to_last_digit():
-        return softplus_near_and_far(x, -1.0)
+        return logsigmoid_near_and_far(x)
     return fma(-softplus_tail(x), lower(), where(x < 0, x, 0.0))
 
 
