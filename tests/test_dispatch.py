@@ -299,7 +299,7 @@ def _inner_loops(source: str) -> dict[str, int]:
     loops: dict[str, int] = {}
     kernel = None
     for number, line in enumerate(source.splitlines(), start=1):
-        if head := re.match(r"(\w+_f(?:32|64))_blocks\(", line):
+        if head := re.match(r"(\w+_f(?:16|32|64))_blocks\(", line):
             kernel = head[1]
         elif line == "}":
             kernel = None
