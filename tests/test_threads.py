@@ -251,7 +251,7 @@ def test_workers_start_for_large_arrays_only(call: Any) -> None:
         fa.set_num_threads(2)
         before = _thread_count()
         for operands in arrays.values():
-            for n in (1, 10, 1000, 4000):
+            for n in (1, 10, 1000, 2000):
                 call(*(a[:n] for a in operands))
         assert _thread_count() == before, "a small array started a thread"
         call(*arrays[np.float32])

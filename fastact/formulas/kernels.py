@@ -91,6 +91,11 @@ class Kernel:
         """Run the formula on symbols: inputs and outputs."""
         with recording(precision) as graph:
             inputs = [graph.node("input", "real", name) for name in self.inputs]
+            # Parameters may make terms cancel, and an output may be any number: there all
+            # digits count, in 16-bit kernels too.
+            if self.parameter_count or self.member == BACKWARD_FROM_OUTPUT:
+                with all_digits():
+                    return inputs, self._outputs(inputs)
             return inputs, self._outputs(inputs)
 
     def _outputs(self, inputs: list[Value]) -> list[Value]:
@@ -121,11 +126,10 @@ class Kernel:
             case _:
                 dy, x = arrays
                 slopes = [_formula(derivative)(x, *parameters)]
-                with all_digits():  # they are summed, and not rounded to 16 bits
-                    slopes += [
-                        entry.parameter_formulas[p.name](x, *parameters)
-                        for p in entry.parameters
-                    ]
+                slopes += [
+                    entry.parameter_formulas[p.name](x, *parameters)
+                    for p in entry.parameters
+                ]
                 return [chain(dy, slope) for slope in slopes]
 
 
