@@ -91,9 +91,9 @@ class Kernel:
         """Run the formula on symbols: inputs and outputs."""
         with recording(precision) as graph:
             inputs = [graph.node("input", "real", name) for name in self.inputs]
-            # Parameters may make terms cancel, and an output may be any number: there all
-            # digits count, in 16-bit kernels too.
-            if self.parameter_count or self.member == BACKWARD_FROM_OUTPUT:
+            # An output may be any number, also one that no x gives: such come out as NaN
+            # in 16-bit kernels only where they do in float32.
+            if self.member == BACKWARD_FROM_OUTPUT:
                 with all_digits():
                     return inputs, self._outputs(inputs)
             return inputs, self._outputs(inputs)
@@ -126,10 +126,11 @@ class Kernel:
             case _:
                 dy, x = arrays
                 slopes = [_formula(derivative)(x, *parameters)]
-                slopes += [
-                    entry.parameter_formulas[p.name](x, *parameters)
-                    for p in entry.parameters
-                ]
+                with all_digits():  # they are summed, and not rounded to 16 bits
+                    slopes += [
+                        entry.parameter_formulas[p.name](x, *parameters)
+                        for p in entry.parameters
+                    ]
                 return [chain(dy, slope) for slope in slopes]
 
 

@@ -35,6 +35,7 @@ from ..language import (
     Real,
     Value,
     add_integers,
+    all_digits,
     and_integers,
     bits,
     by_dtype,
@@ -247,12 +248,13 @@ def softcap_by_cap(x: Value, cap: Real) -> Value:
 )
 def dyt(x: Value, alpha: Real = 0.5, gamma: Real = 1.0, beta: Real = 0.0) -> Value:
     """Dynamic tanh, in the place of a normalisation layer."""
-    z, z_low = exact_product(alpha, x)
-    product = scale(gamma, tanh_of_sum(z, z_low))
-    # At infinity gamma and beta may cancel, and nothing must be left over.
-    rest = where(abs(z) < 25.0, product.low, 0.0)
-    high, low = two_sum(product.high, beta)
-    shifted = high + (low + rest)
+    with all_digits():  # gamma tanh(alpha x) and beta may cancel
+        z, z_low = exact_product(alpha, x)
+        product = scale(gamma, tanh_of_sum(z, z_low))
+        # At infinity nothing must be left over.
+        rest = where(abs(z) < 25.0, product.low, 0.0)
+        high, low = two_sum(product.high, beta)
+        shifted = high + (low + rest)
     return where(real(beta) == 0, scaled_tanh(x, gamma, alpha), shifted)
 
 
