@@ -600,6 +600,9 @@ def test_gradients_of_unsupported_dtypes_are_type_errors(entry: Activation) -> N
         (lambda: fa.softplus(np.float32(0), 1e-20), np.log(2) * 1e20),
         (lambda: fa.softplus(0.0, 1e-300), np.log(2) * 1e300),
         (lambda: fa.swish(np.float32(np.inf), 0.0), np.inf),
+        (lambda: fa.swish(np.float32(-3.2e38), np.float32(2.69375e-37)), -11.721072855),
+        (lambda: fa.swish(-1.7e308, 4.12e-306), -11235.536019006),
+        (lambda: fa.pelu_derivative(np.float32(-1), 1e30, 1.0), np.exp(-1) * 1e30),
     ],
 )
 def test_extreme_parameters_neither_overflow_nor_miss_the_limit(call, expected):

@@ -3,10 +3,11 @@
     python tools/fit_coefficients.py [name ...]
 
 Names: roots, exp, exp_long, log1p, artanh, normal_tail, gelu_tail, gelu_forward,
-gelu_slope, gelu_short_slope, erf, logcosh, logcosh_tail, tanhshrink, tanh, tanh_near,
-sine, telu_slope, dish_slope, silu_slope, gelu_tanh_slope, mish_slope, softplus,
-softplus_tail (these when no name is given), and gelu_k, which surveys how the choice of
-k changes the gelu fits.
+gelu_slope, gelu_short_slope, erf, logcosh, logcosh_tail, tanhshrink, tanhshrink_divisor,
+tanh_squared_divisor, tanh, tanh_near, lisht, lisht_slope, sine, telu_slope,
+dish_slope, silu_slope, gelu_tanh_slope, mish, mish_slope, softplus, softplus_tail (these
+when no name is given), and gelu_k, which surveys how the choice of k changes the gelu
+fits.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
 nothing at run time imports it.
 
@@ -164,11 +165,11 @@ class Reciprocal(NamedTuple):
         return target
 
 
+# k and the scale are such that |P| < 1/4, a quarter of what it is added to; the middle
+# such that high powers of r - middle do not cancel at either end.
+NORMAL_TAIL = Reciprocal(mpf(47) / 32, mpf(301) / 512, mpf(151) / 1024)
 # The middle is small, so that r - middle is exact for most a, but not so small that
 # high powers of r - middle would cancel at the other end.
-NORMAL_TAIL = Reciprocal(mpf(3) / 2, mpf(5) / 8, mpf(5) / 32)
-
-
 GELU_SLOPE = Reciprocal(mpf(3) / 2, mpf(31) / 64, mpf(3) / 32)
 
 
@@ -219,11 +220,34 @@ def tanhshrink_target(z: mpf) -> tuple[mpf, mpf]:
     return (f - mpf(1) / 3) / z, z / f
 
 
+def tanhshrink_divisor_target(z: mpf) -> tuple[mpf, mpf]:
+    if z == 0:
+        return mpf(6) / 5, mpf(0)
+    a = mp.sqrt(z)
+    f = a**3 / (a - mp.tanh(a))
+    return (f - 3) / z, z / f
+
+
+def tanh_squared_divisor_target(z: mpf) -> tuple[mpf, mpf]:
+    if z == 0:
+        return mpf(2) / 3, mpf(0)
+    f = z / mp.tanh(mp.sqrt(z)) ** 2
+    return (f - 1) / z, z / f
+
+
 def tanh_target(z: mpf) -> tuple[mpf, mpf]:
     if z == 0:
         return mpf(-1) / 3, mpf(0)
     a = mp.sqrt(z)
     return (mp.tanh(a) - a) / a**3, a**3 / mp.tanh(a)
+
+
+def lisht_slope_target(z: mpf) -> tuple[mpf, mpf]:
+    if z == 0:
+        return mpf(-4) / 3, mpf(0)
+    a = mp.sqrt(z)
+    slope = mp.tanh(a) + a * mp.sech(a) ** 2
+    return (slope - 2 * a) / a**3, a**3 / slope
 
 
 def sine_target(z: mpf) -> tuple[mpf, mpf]:
@@ -255,6 +279,15 @@ def mish_slope(x: mpf) -> mpf:
 
 
 GELU_TANH_ROOT = mp.findroot(gelu_tanh_slope, mpf("-0.7525"))
+# Where mish(x) / x happens to lie close to a number of the dtype
+MISH_MIDDLE = mpf(-9) / 32
+
+
+def mish_target(d: mpf) -> tuple[mpf, mpf]:
+    f = mp.tanh(mp.log1p(mp.exp(d + MISH_MIDDLE)))
+    return f, 1 / f
+
+
 MISH_ROOT = mp.findroot(mish_slope, mpf("-1.1924"))
 TELU_ROOT = mp.findroot(telu_slope, mpf("-1.08"))
 DISH_ROOT = mp.findroot(dish_slope, mpf("-0.79"))
@@ -268,6 +301,17 @@ def near_root_target(slope: Callable[[mpf], mpf], root: mpf) -> Target:
         return f, 1 / f
 
     return target
+
+
+def chord_target(slope: Callable[[mpf], mpf], root: mpf, middle: mpf) -> Target:
+    target = near_root_target(slope, root)
+    return lambda v: target(middle + v - root)
+
+
+# As for mish; telu's in float64 is close to the root
+TELU_MIDDLE = {"float32": mpf(-47) / 32, "float64": mpf(-69) / 64}
+GELU_TANH_SLOPE_MIDDLE = mpf(-13) / 16
+MISH_SLOPE_MIDDLE = mpf(-7) / 8
 
 
 SILU_ROOT = mp.findroot(lambda a: 1 - a / (1 + mp.exp(-a)), mpf("1.278"))
@@ -514,12 +558,12 @@ FITS = {
         start={"float32": 6, "float64": 22},
     ),
     "normal_tail": Fit(
-        what="(1 - Phi(a)) exp(a^2/2) = r (1 + P(r - 5/32)), r = 5/8 / (a + 3/2); "
-        "relative error",
-        target={"float32": normal_tail_target(NORMAL_TAIL)},
-        interval={"float32": NORMAL_TAIL.interval("float32")},
-        bits={"float32": 26.4},
-        start={"float32": 10},
+        what="(1 - Phi(a)) exp(a^2/2) = r (1 + P(r - 151/1024)), "
+        "r = 301/512 / (a + 47/32); relative error",
+        target=dict.fromkeys(("float16", "float32"), normal_tail_target(NORMAL_TAIL)),
+        interval=dict.fromkeys(("float16", "float32"), NORMAL_TAIL.interval("float32")),
+        bits={"float16": 20, "float32": 28},
+        start={"float16": 7, "float32": 13},
     ),
     "gelu_tail": gelu_tail_fit(GELU_K),
     "gelu_forward": gelu_tail_fit(GELU_FORWARD_K),
@@ -572,10 +616,24 @@ FITS = {
     ),
     "tanhshrink": Fit(
         what="a - tanh(a) = a^3/3 + a^5 P(a^2), |a| <= 1; relative error",
-        target=dict.fromkeys(DIGITS, tanhshrink_target),
-        interval=dict.fromkeys(DIGITS, (mpf(0), mpf(1))),
-        bits={"float32": 27, "float64": 56},
-        start={"float32": 4, "float64": 12},
+        target={"float64": tanhshrink_target},
+        interval={"float64": (mpf(0), mpf(1))},
+        bits={"float64": 56},
+        start={"float64": 12},
+    ),
+    "tanhshrink_divisor": Fit(
+        what="a - tanh(a) = a^3 / (3 + a^2 P(a^2)), |a| <= 11/8; relative error",
+        target={"float32": tanhshrink_divisor_target},
+        interval={"float32": (mpf(0), (mpf(11) / 8) ** 2)},
+        bits={"float32": 27},
+        start={"float32": 2},
+    ),
+    "tanh_squared_divisor": Fit(
+        what="tanh(a)^2 = a^2 / (1 + a^2 P(a^2)), |a| <= 21/16; relative error",
+        target={"float32": tanh_squared_divisor_target},
+        interval={"float32": (mpf(0), (mpf(21) / 16) ** 2)},
+        bits={"float32": 27},
+        start={"float32": 2},
     ),
     "tanh": Fit(
         what="tanh(a) = a + a^3 P(a^2), |a| <= 11/16; relative error",
@@ -591,21 +649,42 @@ FITS = {
         bits={"float32": 26},
         start={"float32": 1},
     ),
+    "lisht": Fit(
+        what="a tanh(a) = a^2 + a^4 P(a^2), |a| <= 25/32; relative error",
+        target={"float32": tanh_target},
+        interval={"float32": (mpf(0), (mpf(25) / 32) ** 2)},
+        bits={"float32": 26},
+        start={"float32": 4},
+    ),
+    "lisht_slope": Fit(
+        what="tanh(a) + a sech(a)^2 = 2a + a^3 P(a^2), |a| <= 17/32; relative error",
+        target={"float32": lisht_slope_target},
+        interval={"float32": (mpf(0), (mpf(17) / 32) ** 2)},
+        bits={"float32": 26},
+        start={"float32": 2},
+    ),
     "sine": Fit(
         what="sin(e) = e + e^3 P(e^2), |e| <= pi/4 (1 + 2^-10); relative error",
-        target=dict.fromkeys(DIGITS, sine_target),
+        target=dict.fromkeys(FORMATS, sine_target),
         interval=dict.fromkeys(
-            DIGITS, (mpf(0), (mp.pi / 4 * (1 + mpf(2) ** -10)) ** 2)
+            FORMATS, (mpf(0), (mp.pi / 4 * (1 + mpf(2) ** -10)) ** 2)
         ),
-        bits={"float32": 27, "float64": 56},
-        start={"float32": 2, "float64": 4},
+        bits={"float16": 27, "float32": 30, "float64": 56},
+        start={"float16": 2, "float32": 3, "float64": 4},
     ),
     "telu_slope": Fit(
-        what="telu'(r + d) = d P(d), r its root, |d| <= 2^-5; relative error",
-        target=dict.fromkeys(DIGITS, near_root_target(telu_slope, TELU_ROOT)),
-        interval=dict.fromkeys(DIGITS, (-(mpf(2) ** -5), mpf(2) ** -5)),
-        bits={"float32": 25.9, "float64": 54.7},
-        start={"float32": 1, "float64": 3},
+        what="telu'(k + v) = (k + v - r) P(v), r its root, -2 <= k + v <= -7/8 in "
+        "float32, |v| <= 2^-5 in float64; relative error",
+        target={
+            d: chord_target(telu_slope, TELU_ROOT, k) for d, k in TELU_MIDDLE.items()
+        },
+        interval={
+            "float32": (mpf(-17) / 32, mpf(19) / 32),
+            "float64": (-(mpf(2) ** -5), mpf(2) ** -5),
+        },
+        bits={"float32": 26, "float64": 54.7},
+        start={"float32": 4, "float64": 3},
+        k=TELU_MIDDLE,
     ),
     "dish_slope": Fit(
         what="dish'(r + d) = d P(d), r its root, |d| <= 2^-10; relative error",
@@ -624,22 +703,49 @@ FITS = {
         k=SILU_MIDDLE,
     ),
     "gelu_tanh_slope": Fit(
-        what="gelu_tanh'(r + d) = d P(d), r its root, -1.2 <= r + d <= 0; "
-        "relative error",
-        target=dict.fromkeys(DIGITS, near_root_target(gelu_tanh_slope, GELU_TANH_ROOT)),
-        interval=dict.fromkeys(DIGITS, (mpf("-0.4476"), mpf("0.7526"))),
-        bits={"float32": 24.6, "float64": 53.3},
+        what="gelu_tanh'(x) = (x - r) P(x - k), r its root, -21/16 <= x <= 3/8, in "
+        "float32; (x - r) P(x - r), -1.2 <= x <= 0, in float64; relative error",
+        target={
+            "float32": chord_target(
+                gelu_tanh_slope, GELU_TANH_ROOT, GELU_TANH_SLOPE_MIDDLE
+            ),
+            "float64": near_root_target(gelu_tanh_slope, GELU_TANH_ROOT),
+        },
+        interval={
+            "float32": (
+                mpf(-21) / 16 - GELU_TANH_SLOPE_MIDDLE,
+                mpf(3) / 8 - GELU_TANH_SLOPE_MIDDLE,
+            ),
+            "float64": (mpf("-0.4476"), mpf("0.7526")),
+        },
+        bits={"float32": 27.5, "float64": 53.3},
         start={"float32": 8, "float64": 17},
+        k={"float32": GELU_TANH_SLOPE_MIDDLE},
+    ),
+    "mish": Fit(
+        what="mish(x) = x P(x - k), -17/16 <= x <= 11/16; relative error",
+        target={"float32": mish_target},
+        interval={"float32": (mpf(-25) / 32, mpf(31) / 32)},
+        bits={"float32": 27},
+        start={"float32": 6},
     ),
     "mish_slope": Fit(
-        what="mish'(r + d) = d P(d), r its root, -1.375 <= r + d <= 0.125; "
-        "relative error",
-        target=dict.fromkeys(DIGITS, near_root_target(mish_slope, MISH_ROOT)),
-        interval=dict.fromkeys(
-            DIGITS, (mpf("-1.375") - MISH_ROOT, mpf("0.125") - MISH_ROOT)
-        ),
-        bits={"float32": 24.4, "float64": 53},
+        what="mish'(x) = (x - r) P(x - k), r its root, -2 <= x <= 1/2, in float32; "
+        "(x - r) P(x - r), -11/8 <= x <= 1/8, in float64; relative error",
+        target={
+            "float32": chord_target(mish_slope, MISH_ROOT, MISH_SLOPE_MIDDLE),
+            "float64": near_root_target(mish_slope, MISH_ROOT),
+        },
+        interval={
+            "float32": (
+                mpf(-2) - MISH_SLOPE_MIDDLE,
+                mpf(1) / 2 - MISH_SLOPE_MIDDLE,
+            ),
+            "float64": (mpf(-11) / 8 - MISH_ROOT, mpf(1) / 8 - MISH_ROOT),
+        },
+        bits={"float32": 26.5, "float64": 53},
         start={"float32": 9, "float64": 18},
+        k={"float32": MISH_SLOPE_MIDDLE},
     ),
 }
 
@@ -686,7 +792,7 @@ def report(
     print(f"  {spec.what}")
     print(f"  interval [{mp.nstr(low, 10)}, {mp.nstr(high, 10)}]")
     print(f"  max error 2^{log2(error)} (2^{log2(ideal)} before rounding)")
-    if spec.k:
+    if spec.k and dtype in spec.k:
         print(f"  k = {mp.nstr(spec.k[dtype], 17)}")
         print(f"  {shape(p, check)}")
     print("  P =")

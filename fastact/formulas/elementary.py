@@ -20,6 +20,7 @@ from .language import (
     Real,
     Value,
     add_integers,
+    and_integers,
     bits,
     by_dtype,
     clamp_high,
@@ -35,6 +36,7 @@ from .language import (
     shift_left,
     short,
     split,
+    to_last_digit,
     where,
 )
 
@@ -137,10 +139,16 @@ TANH_NEAR_FLOAT32 = (
     "1.98931433e-02",
 )
 # sin(e) = e + e^3 SINE(e^2) for |e| <= pi/4
-SINE_FLOAT32 = (
+SINE_FLOAT16 = (
     "-1.66666552e-01",
     "8.33218824e-03",
     "-1.95180735e-04",
+)
+SINE_FLOAT32 = (
+    "-1.66666672e-01",
+    "8.33337195e-03",
+    "-1.98499038e-04",
+    "2.80040740e-06",
 )
 SINE_FLOAT64 = (
     "-1.6666666666666630e-01",
@@ -197,7 +205,7 @@ def two_product(a: Real, b: Real) -> Pair:
 
 
 def fma_exact(a: Value, b: Value, c: Value) -> Pair:
-    """a b + c exactly, for c > 0 within a factor of 2 of the sum."""
+    """a b + c exactly, for a c within a factor of 2 of the sum."""
     high = fma(a, b, c)
     return Pair(high, correction(fma(a, b, c - high)))
 
@@ -232,6 +240,17 @@ def select(condition: Bool, a: Pair, b: Pair) -> Pair:
 
 def quotient(numerator: Pair, denominator: Pair) -> Pair:
     """Numerator over denominator: a division and one Newton step on its remainder."""
+    high, remainder, reciprocal = _quotient(numerator, denominator)
+    return Pair(high, correction(remainder * reciprocal))
+
+
+def divide(numerator: Pair, denominator: Pair) -> Value:
+    """`quotient` rounded to one number."""
+    high, remainder, reciprocal = _quotient(numerator, denominator)
+    return fma(correction(remainder), reciprocal, high)
+
+
+def _quotient(numerator: Pair, denominator: Pair) -> tuple[Value, Value, Value]:
     reciprocal = 1.0 / denominator.high
     high = numerator.high * reciprocal
     remainder = fma(-high, denominator.high, numerator.high)
@@ -239,7 +258,7 @@ def quotient(numerator: Pair, denominator: Pair) -> Pair:
         remainder = remainder + numerator.low
     if denominator.low.constant != 0:
         remainder = fma(-high, denominator.low, remainder)
-    return Pair(high, correction(remainder * reciprocal))
+    return high, remainder, reciprocal
 
 
 def over_one_plus(numerator: Value, e: Value) -> Pair:
@@ -258,14 +277,20 @@ def divide_by_one_plus(numerator: Value, e: Value) -> Value:
     return fma(correction(remainder), reciprocal, high)
 
 
-def sum_over_one_plus(high: Value, low: Value, e: Value) -> Value:
+def sum_over_one_plus(
+    high: Value, low: Value, e: Pair, r: Value | None = None
+) -> Value:
     """(high + low) / (1 + e), nearly rounded once, for e >= 0.
 
-    The low part may be nearly as large as the high one, and e a few times 1.
+    The low part may be nearly as large as the high one, and e a few times 1. A part of
+    it, high r, may be given by its factors, which spares it a rounding.
     """
-    reciprocal = 1.0 / (1.0 + e)
-    nearly = (high + low) * reciprocal
-    remainder = (high - nearly) + fma(-nearly, e, low)
+    reciprocal = 1.0 / (1.0 + e.high)
+    nearly = (high + (low if r is None else fma(high, r, low))) * reciprocal
+    remainder = high - nearly if r is None else fma(high, r, high - nearly)
+    if e.low.constant != 0:
+        low = fma(-nearly, e.low, low)
+    remainder = remainder + fma(-nearly, e.high, low)
     return fma(correction(remainder), reciprocal, nearly)
 
 
@@ -289,11 +314,12 @@ class Reduced(NamedTuple):
     tail: Value
 
 
-def reduce_exp(x: Real, x_low: Real | None = None) -> Reduced:
+def reduce_exp(x: Real, x_low: Real | None = None, *, closely: bool = False) -> Reduced:
     """Split x = n ln 2 + r with |r| <= ln(2)/2, and e^r = 1 + r + tail.
 
     Adding 1.5 * 2^23 (2^52) rounds to an integer and leaves it in the sum's low bits.
     r = x - n LN2.high is exact: with one rounding, it keeps all bits of the difference.
+    Closely, the tail has fewer errors in float32, for sums with e^x that cancel.
     """
     x = real(x)
     magic = by_dtype(1.5 * 2.0**23, 1.5 * 2.0**52)
@@ -301,10 +327,13 @@ def reduce_exp(x: Real, x_low: Real | None = None) -> Reduced:
     shifted = fma(x, real(LOG2_E), magic)
     n = shifted - magic
     r = fma(-n, ln2_high, x)
-    series = polynomial(r, exp_coefficients())
+    if closely and to_last_digit():
+        half, *others = (real(c) for c in long_exp_coefficients())
+        curve = fma(r * r, half, r * r * (r * horner(r, others)))
+    else:
+        curve = r * r * polynomial(r, exp_coefficients())
     rest = _rest_of_reduced(n, x_low)
     # e^(r + rest) = e^r + rest e^r, up to rest^2, far below the last digit
-    curve = r * r * series
     tail = fma(rest, (1.0 + r) + curve, curve)
     return Reduced(n, bits(shifted), r, tail)
 
@@ -352,15 +381,25 @@ def unlift(a: Pair) -> Pair:
 
 
 def exp_value(
-    x: Real, x_low: Real | None = None, *, factor: Real = 1.0, shift: int = 0
+    x: Real,
+    x_low: Real | None = None,
+    *,
+    factor: Real = 1.0,
+    shift: int = 0,
+    only: Bool | None = None,
 ) -> Value:
     """factor e^(x + x_low) 2^shift as one number, to about 1 ULP, in fewer operations.
 
-    For a result that is a normal number.
+    For a result that is a normal number. The shift may apply only where something holds.
     """
-    r, n_bits = _reduce_to_value(real(x), x_low, _biased_magic(shift))
-    power = factor * _power(n_bits)  # exact
-    return fma(_expm1_of_reduced(r), power, power)
+    return _exp_value(factor, real(x), x_low, _biased_magic(shift, only))
+
+
+def exp_within_ulp(
+    x: Value, x_low: Value | None = None, *, factor: Real = 1.0, shift: int = 0
+) -> Value:
+    """`exp_value`, in two operations more within 1 ULP in float32 too."""
+    return _exp_within_ulp(factor, x, x_low, _biased_magic(shift))
 
 
 def one_plus_exp_lowered(x: Value, x_low: Value | None = None) -> Pair:
@@ -403,15 +442,6 @@ def exp_factors_and_rest(
     return _power(n_bits), _expm1_of_reduced(r), lost
 
 
-def exp_summands(x: Value, *, shift: int = 0) -> tuple[Value, Value, Value]:
-    """2^n 2^shift, r and a small number with e^x = 2^n (1 + r + small); r is exact."""
-    r, n, n_bits = _reduce_exactly(x, _biased_magic(shift))
-    rest = _rest_of_reduced(n, None)
-    whole = r + rest
-    small = fma(whole * whole, horner(whole, exp_coefficients()), rest)
-    return _power(n_bits), r, small
-
-
 def times_exp(
     factor: Real, x: Value, x_low: Value | None = None, *, shift: int = 0
 ) -> Value:
@@ -444,17 +474,44 @@ def exp_factors_of_product(
 
 
 def exp_parts(
-    x: Value, x_low: Value, *, shift: int, series: Sequence[str] | None = None
+    x: Value,
+    x_low: Value | None = None,
+    *,
+    shift: int,
+    only: Bool | None = None,
+    series: Sequence[str] | None = None,
 ) -> tuple[Value, Value, Value]:
-    """2^n 2^shift, r and a small p, with e^(x + x_low) = 2^n (1 + r + p).
+    """2^n 2^shift, an exact r and a small p, with e^(x + x_low) = 2^n (1 + r + p).
 
-    A product with 1 + r + p need not round r + p.
+    A product with 1 + r + p need not round r + p. The shift may apply only where
+    something holds.
     """
-    r, n, n_bits = _reduce_exactly(x, _biased_magic(shift))
-    rest = _rest_of_reduced(n, x_low)
+    return _exp_parts(x, x_low, _biased_magic(shift, only), series)
+
+
+def exp_parts_of_minus(
+    a: Value, a_low: Value, *, unit: str = "1"
+) -> tuple[Value, Value, Value]:
+    """`exp_parts` of -unit (a + a_low), lifted, in float32, by a longer series.
+
+    -a = n ln(2) / unit + r, so that a unit of nearly 1 multiplies coefficients alone.
+    """
+    ln2 = Fraction(LN2) / Fraction(unit)
+    ln2_high, ln2_low = split(str(ln2))
+    magic = _biased_magic(lift())
+    shifted = fma(a, real(str(-1 / ln2)), magic)
+    n = shifted - magic
+    r = fma(-n, ln2_high, -a)
+    rest = fma(-n, ln2_low, -a_low)
     whole = r + rest
-    curve = horner(whole, series or exp_coefficients())
-    return _power(n_bits), r, fma(whole * whole, curve, rest)
+    if unit == "1":
+        curve = whole * horner(whole, EXP_LONG_FLOAT32)
+    else:
+        scaled = (
+            Fraction(c) * Fraction(unit) ** i for i, c in enumerate(EXP_LONG_FLOAT32, 2)
+        )
+        curve = horner(whole, [str(c) for c in (Fraction(unit) - 1, *scaled)])
+    return _power(bits(shifted)), r, fma(whole, curve, rest)
 
 
 def exp_of_half_square(a: Value) -> tuple[Value, Value]:
@@ -475,15 +532,6 @@ def exp_of_half_square(a: Value) -> tuple[Value, Value]:
     return _power(bits(shifted)), h * horner(h, ["-0.5", *halved])
 
 
-def exp_value_lifted_where(
-    far: Bool, x: Real, x_low: Real | None, *, shift: int
-) -> Value:
-    """e^(x + x_low), times 2^shift where `far` holds."""
-    r, n_bits = _reduce_to_value(real(x), x_low, _biased_magic(0))
-    lifted = _power(add_integers(n_bits, shift))
-    return (1.0 + _expm1_of_reduced(r)) * where(far, lifted, _power(n_bits))
-
-
 def exp_full_range(x: Value) -> Value:
     """e^x of any x: infinite where it is too large, subnormal where it is that small.
 
@@ -493,9 +541,7 @@ def exp_full_range(x: Value) -> Value:
     x = clamp_low(clamp_high(x, by_dtype(89.0, 710.0)), lowest_exponent())
     negative = x < 0
     magic = where(negative, _biased_magic(lift()), _biased_magic(-2))
-    r, n_bits = _reduce_to_value(x, None, magic)
-    power = _power(n_bits)
-    scaled = fma(_expm1_of_reduced(r), power, power)
+    scaled = _exp_within_ulp(1.0, x, None, magic)
     return scaled * where(negative, lower(), 4.0)
 
 
@@ -514,10 +560,39 @@ def expm1_value_of_sum(factor: Real, x: Value, x_low: Value | None) -> Value:
     """The same of x + x_low: what x lacks may not be rounded as a part of r."""
     r, n, n_bits = _reduce_exactly(x, _biased_magic(0))
     power = factor * _power(n_bits)
-    rest = _rest_of_reduced(n, x_low)
     series = horner(r, exp_coefficients())
+    whole = power - factor
+    if to_last_digit():
+        # The low part of ln 2 would count only where n is large and the power small
+        # beside 1. What the curve lacks counts where n is 0, and not for a factor of 1:
+        # no result is another then.
+        curve, low = fma_exact(r * r, series, r)
+        if x_low is not None:
+            low = low + fma(x_low, r, x_low)
+        if real(factor).constant != 1:
+            whole = fma(power, low, whole)
+        return fma(power, curve, whole)
+    rest = _rest_of_reduced(n, x_low)
     tail = fma(r * r, series, fma(rest, r, rest))
-    return fma(power, r, fma(power, tail, power - factor))
+    return fma(power, r, fma(power, tail, whole))
+
+
+def constant_times_expm1(factor: str, x: Value) -> Value:
+    """factor (e^x - 1) in float32, rounded once, for an x >= lowest_of_expm1().
+
+    What the factor lacks counts in factor expm1(r), not in factor (2^n - 1). The low
+    part of ln 2 would count only where n is large and the power small beside 1.
+    """
+    high, low = split(factor)
+    r, _, n_bits = _reduce_exactly(x, _biased_magic(0))
+    power = _power(n_bits)
+    # factor expm1(r) = high r + rest
+    series = [f"{Fraction(c) * Fraction(factor)}" for c in long_exp_coefficients()]
+    rest = r * horner(r, [low, *series])
+    whole = power - 1.0
+    nearly = fma(power, r, whole)
+    lost = fma(power, r, whole - nearly)
+    return fma(high, nearly, fma(power, rest, high * lost))
 
 
 def lowest_of_expm1() -> float:
@@ -551,20 +626,28 @@ def tanh_near_and_far(a: Value) -> Value:
 
     Near zero the rounding errors of a polynomial are those of the small term after a.
     Beyond, with D = 1 + e^2a, it is (D - 2) / D, where the difference is exact, and what
-    D has lost counts less the larger it is; so does the low part of ln 2. From D = 2^25,
-    where D - 2 would be rounded to D - 4, the number before 2 leaves it D.
+    D has lost counts less the larger it is. From D = 2^25, where D - 2 would be rounded
+    to D - 4, the number before 2 leaves it D.
     """
     a = clamp_high(a, 25.0)  # where it has long been 1
     square = a * a
     near = fma(a * square, horner(square, TANH_FLOAT32), a)
+    base = one_plus_exp_of_double(a)
+    return where(a < 11 / 16, near, (base - (2.0 - 2.0**-23)) / base)
+
+
+def one_plus_exp_of_double(a: Value) -> Value:
+    """1 + e^2a in float32 for 0 <= a <= 25, to divide by.
+
+    The larger a is, the less its errors count: that of its sums, and what ln 2 lacks.
+    """
     shifted = fma(a, real(f"{2 * Fraction(LOG2_E)}"), _biased_magic(0))
     n = shifted - _biased_magic(0)
     power = _power(bits(shifted))
     h = fma(n, real(f"{Fraction(LN2) / -2}"), a)
     # e^2a = 2^n (1 + expm1(2h))
     doubled = [f"{Fraction(c) * 2**i}" for i, c in enumerate(EXP_FLOAT32, 2)]
-    base = fma(power * h, horner(h, ["2.0", *doubled]), 1.0 + power)
-    return where(a < 11 / 16, near, (base - (2.0 - 2.0**-23)) / base)
+    return fma(power * h, horner(h, ["2.0", *doubled]), 1.0 + power)
 
 
 def exp_of_minus_double(a: Value) -> Value:
@@ -634,9 +717,13 @@ def _reduce_half(a: Value) -> tuple[Value, Value, Value]:
     return _power(bits(shifted)), h, polynomial(h, halved)
 
 
-def _biased_magic(shift: int) -> float:
-    """What rounds a sum to an integer and adds the exponent's bias and a shift to it."""
-    return float(by_dtype(1.5 * 2.0**23 + 127, 1.5 * 2.0**52 + 1023)) + shift
+def _biased_magic(shift: int, only: Bool | None = None) -> Real:
+    """What rounds a sum to an integer and adds the exponent's bias and a shift to it.
+
+    The shift may apply only where something holds.
+    """
+    magic = float(by_dtype(1.5 * 2.0**23 + 127, 1.5 * 2.0**52 + 1023))
+    return magic + shift if only is None else where(only, magic + shift, magic)
 
 
 def _reduce_to_value(x: Value, x_low: Real | None, magic: Real) -> tuple[Value, Value]:
@@ -658,6 +745,31 @@ def _reduce_exactly(x: Value, magic: Real) -> tuple[Value, Value, Value]:
 def _power(n_bits: Value) -> Value:
     """2^n, from the bits that `_reduce_to_value` leaves."""
     return from_bits(shift_left(n_bits, by_dtype(23, 52)))
+
+
+def _exp_within_ulp(factor: Real, x: Value, x_low: Value | None, magic: Real) -> Value:
+    if not to_last_digit():
+        return _exp_value(factor, x, x_low, magic)
+    power, r, small = _exp_parts(x, x_low, magic)
+    power = factor * power  # exact
+    return fma(r + small, power, power)
+
+
+def _exp_parts(
+    x: Value, x_low: Value | None, magic: Real, series: Sequence[str] | None = None
+) -> tuple[Value, Value, Value]:
+    r, n, n_bits = _reduce_exactly(x, magic)
+    rest = _rest_of_reduced(n, x_low)
+    whole = r + rest
+    curve = horner(whole, series or exp_coefficients())
+    # The rest is added to the smaller summand, and so not rounded as a part of r.
+    return _power(n_bits), r, fma(whole * whole, curve, rest)
+
+
+def _exp_value(factor: Real, x: Value, x_low: Real | None, magic: Real) -> Value:
+    r, n_bits = _reduce_to_value(x, x_low, magic)
+    power = factor * _power(n_bits)  # exact
+    return fma(_expm1_of_reduced(r), power, power)
 
 
 def _times_exp(factor: Real, x: Value, x_low: Value | None, magic: Real) -> Value:
@@ -768,8 +880,12 @@ def nearest_quarter_turn(z: Value, offset: float) -> tuple[Value, Value]:
 def sine(e: Pair) -> Pair:
     """sin(e) for |e| <= pi/4."""
     square = e.high * e.high
-    series = polynomial(square, by_dtype(SINE_FLOAT32, SINE_FLOAT64))
-    return fast_two_sum(e.high, fma(e.high * square, series, e.low))
+    coefficients = by_dtype(short(SINE_FLOAT16, SINE_FLOAT32), SINE_FLOAT64)
+    # Estrin's scheme would round its first term twice
+    series = by_dtype(horner, polynomial)(square, coefficients)
+    high, low = fma_exact(e.high * square, series, e.high)
+    cos = by_dtype(fma(square, -0.5, 1.0), 1.0)
+    return Pair(high, fma(correction(e.low), cos, low))
 
 
 def pair(x: Real) -> Pair:
@@ -812,6 +928,21 @@ def near_root(
     if beyond is not None:
         rest = fma(correction(x - (d + root_high)), beyond, rest)
     return fma(d, first, fma(d, d * horner(d, others), rest))
+
+
+def chord_to_root(root: str, x: Value, middle: float, slope: Sequence[str]) -> Value:
+    """(x - root) SLOPE(x - middle) for an x between -root and 2 root.
+
+    Far from the root a polynomial in x - root would cancel.
+    """
+    root_high, root_low = split(root)
+    d, lost = fast_two_sum(-root_high, x)  # exact for |x| > |root|, too
+    first, second, *others = (real(c) for c in slope)
+    v = x - middle
+    curve, curve_low = fma_exact(v, horner(v, others), second)
+    chord, chord_low = fma_exact(v, curve, first)
+    chord_low = fma(v, curve_low, chord_low)
+    return fma(d, chord, fma(d, chord_low, correction(lost - root_low) * chord))
 
 
 def around_root(
@@ -858,6 +989,12 @@ def exact_quotient(numerator: Pair, divisor: Real) -> Pair:
 def clamp_size(x: Value, largest: float) -> Value:
     """x, but at most `largest` on either side of zero; NaN stays NaN."""
     return clamp_low(clamp_high(x, largest), -largest)
+
+
+def with_sign(size: Value, x: Value) -> Value:
+    """A number without a sign, with that of x: one operation less than `copysign`."""
+    sign = and_integers(bits(x), bits(-0.0))
+    return from_bits(add_integers(bits(size), sign))
 
 
 def chain(dy: Value, slope: Real) -> Value:

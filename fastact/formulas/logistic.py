@@ -5,14 +5,14 @@ from __future__ import annotations
 from .elementary import (
     Pair,
     add_same_sign,
+    clamp_size,
     constant_pair,
     distance_to,
     exp_factors,
     exp_factors_and_rest,
     exp_lifted,
-    exp_summands,
+    exp_parts,
     exp_value,
-    exp_value_lifted_where,
     expm1,
     fast_two_sum,
     fma_exact,
@@ -33,11 +33,14 @@ from .elementary import (
 )
 from .language import (
     Value,
+    and_integers,
+    bits,
     by_dtype,
     clamp_high,
     clamp_low,
     copysign,
     fma,
+    from_bits,
     horner,
     power_of_two,
     real,
@@ -159,7 +162,7 @@ def logsigmoid_near_and_far(x: Value) -> Value:
     near = (curve + base) - real(SOFTPLUS_AT_MIDDLE)
 
     exponent = -clamp_high(a, -lowest_exponent())
-    power, r, small = exp_summands(exponent, shift=lift())
+    power, r, small = exp_parts(exponent, shift=lift())
     p = r + small
     u = fma(power, p, power) * lower()
     rest = r + fma(fma(u, p, u), horner(u, SOFTPLUS_FAR_FLOAT32), small)
@@ -178,6 +181,37 @@ def softplus_tail_pair(z: Value, z_low: Value | None) -> Pair:
     return log1p_lifted_pair(exp_of_minus_abs(z, z_low))
 
 
+def times_logistic_of_size(
+    x: Value, a: Value, power: Value, r: Value, small: Value
+) -> Value:
+    """x / (1 + e), or x e / (1 + e) left of zero; a = |x|, e = power (1 + r + small).
+
+    The power is lifted. The result is max(x, 0) - a e / (1 + e).
+    """
+    left = times_exp_over_one_plus(a, power, r, small, lower())
+    return fma(-left, lower(), clamp_low(x, 0.0))
+
+
+def times_exp_over_one_plus(
+    a: Value, power: Value, r: Value, small: Value, unlift: Value
+) -> Value:
+    """a e / (1 + e) in float32, nearly rounded once; e = unlift power (1 + r + small).
+
+    The result is lifted as the power is. With e = w (1 + p) a quotient q lacks a
+    remainder over 1 + e, which is (a w - q) - q w + (a - q) w p. Without its last bit
+    q leaves the first difference exact even where it is less than half of a w (w = 1
+    and a negative p).
+    """
+    lifted = fma(power, r + small, power)
+    reciprocal = 1.0 / fma(lifted, unlift, 1.0)
+    q = from_bits(and_integers(bits((lifted * a) * reciprocal), 2**32 - 2))
+    w = power * unlift
+    scaled = power * a
+    factor = fma(-q, w, scaled)
+    remainder = fma(-q, w, fma(factor, r, scaled - q))
+    return fma(fma(factor, small, remainder), reciprocal, q)
+
+
 def times_logistic(x: Value, z: Value, z_low: Value | None = None) -> Value:
     """x / (1 + e^-(z + z_low)) for an x that is clamped where this is zero."""
     negative = z < 0
@@ -190,20 +224,32 @@ def times_logistic(x: Value, z: Value, z_low: Value | None = None) -> Value:
 def times_logistic_of_any(x: Value, z: Value, z_low: Value) -> Value:
     """x / (1 + e^-(z + z_low)) for x and z of any size each.
 
-    Far on the left x e^z is still a normal number where e^z no longer is: there, and
-    only there (a lifted quotient times a large x would overflow), e^z is lifted.
+    Far on the left x e^z is still a normal number where e^z no longer is: there e^z is
+    lifted, and x lowered, which may be large.
     """
     negative = z < 0
     edge, lowest = by_dtype((-86.0, -174.0), (-700.0, -1400.0))
+    shift, lowering = by_dtype((126, 64), (1022, 512))
     far = z < edge
-    shift = by_dtype(126, 1022)
-    unlift_far = where(far, power_of_two(-shift), 1.0)
+    unlift = where(far, power_of_two(-shift), 1.0)
+    scale = where(far, power_of_two(-lowering), 1.0)
+    back = where(far, power_of_two(lowering - shift), 1.0)
     # On the right e^-|z| only has to be negligible, and must not need lifting.
     exponent = clamp_low(-abs(z), where(negative, lowest, edge))
     rest = where(negative, z_low, -z_low)
-    e = exp_value_lifted_where(far, exponent, rest, shift=shift)
-    logistic_z = over_one_plus(where(negative, e, 1.0), e * unlift_far)
-    product = times_pair(x, logistic_z) * unlift_far
+    if to_last_digit():
+        # Elsewhere a small x is lifted, so that a subnormal result is rounded once.
+        small = abs(x) < where(far, 0.0, power_of_two(60))
+        scale = where(small, power_of_two(lowering), scale)
+        back = where(small, power_of_two(-lowering), back)
+        a = clamp_size(where(negative, x, -x) * scale, (2.0 - 2.0**-23) * 2.0**127)
+        summands = exp_parts(exponent, rest, shift=shift, only=far)
+        part = times_exp_over_one_plus(a, *summands, unlift)
+        product = copysign(fma(part, back, where(negative, 0.0, x)), x)
+    else:
+        e = exp_value(exponent, rest, shift=shift, only=far)
+        logistic_z = over_one_plus(where(negative, e, 1.0), e * unlift)
+        product = times_pair(x * scale, logistic_z) * back
     return where(z <= lowest, copysign(0.0, x), product)
 
 

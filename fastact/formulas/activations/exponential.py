@@ -5,8 +5,9 @@ from __future__ import annotations
 from ..elementary import (
     Pair,
     constant_pair,
+    constant_times_expm1,
     exp_full_range,
-    exp_value,
+    exp_within_ulp,
     expm1,
     expm1_value,
     expm1_value_of_sum,
@@ -28,6 +29,7 @@ from ..elementary import (
 )
 from ..entry import activation
 from ..language import (
+    INFINITY,
     Bool,
     Real,
     Value,
@@ -37,8 +39,10 @@ from ..language import (
     correction,
     fma,
     nan_from,
+    power_of_two,
     real,
     split,
+    to_last_digit,
     where,
 )
 
@@ -48,23 +52,27 @@ def expm1_below_zero(x: Value) -> Pair:
     return expm1(reduce_exp(clamp_low(clamp_high(x, 0.0), lowest_exponent())))
 
 
-def exp_below_zero(x: Value, factor: Real) -> Value:
-    """factor * e^x for x <= 0."""
+def exp_below_zero(x: Value, factor: Real, x_low: Value | None = None) -> Value:
+    """factor * e^(x + x_low) for x <= 0."""
     factor = real(factor)
     exponent = clamp_low(x, lowest_exponent())
     if factor.constant is not None:
-        return exp_value(exponent, factor=factor, shift=lift()) * lower()
+        return exp_within_ulp(exponent, x_low, factor=factor, shift=lift()) * lower()
     # A large factor is lowered first, or the product would overflow; and it must not
     # bring back what has been clamped.
-    large = abs(factor) > 1
-    first, last = where(large, lower(), 1.0), where(large, 1.0, lower())
-    lifted = exp_value(exponent, factor=factor * first, shift=lift())
+    first, last = lowered_by(factor)
+    lifted = exp_within_ulp(exponent, x_low, factor=factor * first, shift=lift())
     return where(x < lowest_exponent(), 0.0, lifted * last)
+
+
+def lowered_by(factor: Value) -> tuple[Value, Value]:
+    """What lowers a lifted product with a factor, before it is formed and after."""
+    large = abs(factor) > power_of_two(lift() - 2)
+    return where(large, lower(), 1.0), where(large, 1.0, lower())
 
 
 @activation(
     formula="x for x > 0, else alpha (exp(x) - 1)",
-    backward_bound=2.0,
     source="Clevert, Unterthiner and Hochreiter 2015, arXiv:1511.07289",
     kinks={"0": "alpha"},
     from_output_requires={"alpha": ">= 0"},
@@ -98,8 +106,6 @@ SELU_LAMBDA_ALPHA = "1.75809934084737685994021752081231934206024581"
 @activation(
     formula="lambda x for x > 0, else lambda alpha (exp(x) - 1); lambda = 1.0507009873554"
     "805, alpha = 1.6732632423543772",
-    bound=2.0,
-    backward_bound=2.0,
     source="Klambauer et al. 2017, arXiv:1706.02515",
     kinks={"0": "1.75809934084737685994021752081231934206024581"},
     plain="1.0507009873554805 * np.where("
@@ -113,9 +119,11 @@ def selu(x: Value) -> Value:
     # With lambda as one number the largest results would be infinite. The low part's
     # product must stay finite: inf - inf would be NaN.
     right = fma(high, x, low * clamp_high(x, by_dtype(1e38, 1e308)))
-    if by_dtype(True, False):
-        factor = real(SELU_LAMBDA_ALPHA)
-        left = expm1_value(factor, clamp_low(x, lowest_of_expm1()))
+    bounded = clamp_low(x, lowest_of_expm1())
+    if to_last_digit():
+        left = constant_times_expm1(SELU_LAMBDA_ALPHA, bounded)
+    elif by_dtype(True, False):
+        left = expm1_value(real(SELU_LAMBDA_ALPHA), bounded)
     else:  # the factor's rounding error would be too much
         left = total(multiply(constant_pair(SELU_LAMBDA_ALPHA), expm1_below_zero(x)))
     return where(x > 0, right, left)
@@ -123,7 +131,10 @@ def selu(x: Value) -> Value:
 
 @selu.derivative
 def selu_derivative(x: Value) -> Value:
-    negative = exp_below_zero(x, real(SELU_LAMBDA_ALPHA))
+    factor, lost = split(SELU_LAMBDA_ALPHA)
+    # factor + lost = factor e^(lost / factor), as good as exactly
+    x_low = by_dtype(correction(lost / factor), None)
+    negative = exp_below_zero(x, factor, x_low)
     return where(x > 0, real(SELU_LAMBDA), negative)
 
 
@@ -135,8 +146,6 @@ def selu_derivative_from_output(y: Value) -> Value:
 
 @activation(
     formula="exp(x)",
-    bound=2.0,
-    backward_bound=2.0,
     source="",
     aliases=("exponential",),
     plain="np.exp(x)",
@@ -183,8 +192,6 @@ def linear_limit() -> float:
 
 @activation(
     formula="x for x > 0, else alpha (exp(x / alpha) - 1)",
-    bound=2.0,
-    backward_bound=2.0,
     source="Barron 2017, arXiv:1704.07483",
     requires={"alpha": "> 0"},
     plain="np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))",
@@ -199,7 +206,7 @@ def celu(x: Value, alpha: Real = 1.0) -> Value:
 
 @celu.derivative
 def celu_derivative(x: Value, alpha: Real) -> Value:
-    return where(x > 0, 1.0, exp_value(*ratio(x, alpha), shift=lift()) * lower())
+    return where(x > 0, 1.0, exp_within_ulp(*ratio(x, alpha), shift=lift()) * lower())
 
 
 @celu.derivative_from_output
@@ -223,8 +230,6 @@ def celu_by_alpha(x: Value, alpha: Real) -> Value:
 
 @activation(
     formula="a x / b for x > 0, else a (exp(x / b) - 1)",
-    bound=2.0,
-    backward_bound=2.0,
     source="Trottier, Giguere and Chaib-draa 2016, arXiv:1605.09332",
     requires={"a": "> 0", "b": "> 0"},
     plain="np.where(x > 0, a / b * x, a * np.expm1(np.minimum(x, 0) / b))",
@@ -239,9 +244,10 @@ def pelu(x: Value, a: Real = 1.0, b: Real = 1.0) -> Value:
 
 @pelu.derivative
 def pelu_derivative(x: Value, a: Real, b: Real) -> Value:
-    lifted = exp_value(*ratio(x, b), shift=lift())
+    lifted = exp_within_ulp(*ratio(x, b), shift=lift())
     slope = real(a) / b
-    return where(x > 0, slope, slope * lifted * lower())
+    first, last = lowered_by(slope)
+    return where(x > 0, slope, slope * first * lifted * last)
 
 
 @pelu.derivative_from_output
@@ -258,7 +264,7 @@ def pelu_by_a(x: Value, a: Real, b: Real) -> Value:
 @pelu.parameter_derivative("b")
 def pelu_by_b(x: Value, a: Real, b: Real) -> Value:
     z, z_low = ratio(x, b)
-    falling = z * exp_value(z, z_low, shift=lift()) * lower()
+    falling = z * exp_within_ulp(z, z_low, shift=lift()) * lower()
     return -(real(a) / b) * where(x > 0, x / b, falling)
 
 
@@ -296,8 +302,6 @@ def minus(a: Value, b: Pair) -> Pair:
 
 @activation(
     formula="ap x^2 + beta x for x > 0, else an (exp(min(x, eps)) - 1 - x) + beta x",
-    bound=2.0,
-    backward_bound=2.0,
     source="Huang and Schlag 2024, arXiv:2411.13010",
     kinks={"0": "beta - an * (eps < 0)"},
     roots=("-2.43248427693144822896427659227287142437236827200609724304768",),
@@ -321,23 +325,43 @@ def xielu(
     Below zero it is an expm1(min(x, eps)) - (an - beta) x. With d = x - root, it is
     an e^root expm1(d) - (an - beta) d too, which does not cancel around the root.
     """
-    right = slope_times(line(ap, x, beta), x)
-
     exponent = clamp_low(clamp_high(x, eps), lowest_exponent())
     unclamped = x == exponent
     near_root = has_xielu_roots(an, beta, eps) & unclamped & (x < -0.8)
     d = minus(exponent, where_pair(near_root, XIELU_ROOT, 0.0))
     curve = multiply(
-        where_pair(near_root, XIELU_FACTOR_AT_ROOT, an), expm1(reduce_exp(*d))
+        where_pair(near_root, XIELU_FACTOR_AT_ROOT, an),
+        expm1(reduce_exp(*d, closely=True)),
     )
     slope = two_sum(an, -real(beta))
     run = where(unclamped, d.high, x)
     rise = slope_times(slope.high, run)
     lost = fma(slope.high, run, -rise) + fma(slope.high, d.low, slope.low * run)
+    if to_last_digit():
+        return xielu_rounded_once(x, ap, beta, curve, Pair(rise, lost))
     # Far out the product is infinite or as good as exact.
     lost = where(x > by_dtype(-1e30, -1e300), lost, 0.0)
     left = (curve.high - rise) + (curve.low - lost)
-    return where(x > 0, right, left)
+    return where(x > 0, slope_times(line(ap, x, beta), x), left)
+
+
+def xielu_rounded_once(
+    x: Value, ap: Real, beta: Real, curve: Pair, rise: Pair
+) -> Value:
+    """(ap x + beta) x for x > 0, else curve - rise, each rounded once.
+
+    Both have a sum, which is done for both in one.
+    """
+    right = x > 0
+    steep = slope_times(ap, x)
+    steep_low = fma(ap, x, -steep)
+    high, low = two_sum(where(right, steep, curve.high), where(right, beta, -rise.high))
+    low = low + where(right, steep_low, curve.low - rise.low)
+    factor = where(right, x, 1.0)
+    # What is infinite has lost nothing, or inf - inf; and 0 times infinity is 0 here.
+    product = where(high == 0, 0.0, high * factor)
+    finite = (abs(x) < INFINITY) & (abs(product) < INFINITY)
+    return where(finite, fma(high, factor, low * factor), product)
 
 
 @xielu.derivative
@@ -351,7 +375,7 @@ def xielu_derivative(x: Value, ap: Real, an: Real, beta: Real, eps: Real) -> Val
     exponent = clamp_low(clamp_high(x, 0.0), lowest_exponent())
     d = minus(exponent, where_pair(known, XIELU_DERIVATIVE_ROOT, 0.0))
     slope = real(an) - beta
-    curve = multiply(pair(where(known, slope, an)), expm1(reduce_exp(*d)))
+    curve = multiply(pair(where(known, slope, an)), expm1(reduce_exp(*d, closely=True)))
     left = (curve.high + where(known, 0.0, beta)) + curve.low
     return where(x > 0, right, where(x > eps, -slope, left))
 

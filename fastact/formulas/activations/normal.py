@@ -43,7 +43,9 @@ from ..language import (
     horner,
     polynomial,
     real,
+    short,
     split,
+    to_last_digit,
     where,
 )
 from ..logistic import one_minus_right
@@ -58,25 +60,37 @@ class Reciprocal(NamedTuple):
     coefficients: tuple[str, ...]
 
 
-# (1 - Phi(a)) exp(a^2/2) = r (1 + TAIL). The scale makes TAIL small, k has few digits,
-# and r - middle is exact for most a.
+# (1 - Phi(a)) exp(a^2/2) = r (1 + TAIL). k has few digits; the scale makes |TAIL| < 1/4.
+TAIL_FLOAT16 = (
+    "-4.71078418e-02",
+    "1.81155980e+00",
+    "-1.75475705e+00",
+    "-7.66172028e+00",
+    "2.13146515e+01",
+    "1.51043816e+01",
+    "-1.97827972e+02",
+    "4.36538483e+02",
+    "-3.34488281e+02",
+)
 TAIL_FLOAT32 = Reciprocal(
-    3 / 2,
-    5 / 8,
-    5 / 32,
+    47 / 32,
+    301 / 512,
+    151 / 1024,
     (
-        "-9.54794884e-02",
-        "1.68445873e+00",
-        "-1.36540174e+00",
-        "-6.52067280e+00",
-        "1.58239231e+01",
-        "1.58387070e+01",
-        "-1.60695206e+02",
-        "2.94183502e+02",
-        "5.52145813e+02",
-        "-4.10516699e+03",
-        "8.81998047e+03",
-        "-7.13024170e+03",
+        "-4.71072681e-02",
+        "1.81159222e+00",
+        "-1.75570142e+00",
+        "-7.67753744e+00",
+        "2.16168480e+01",
+        "1.63720036e+01",
+        "-2.32419769e+02",
+        "5.14901184e+02",
+        "7.79144714e+02",
+        "-7.83195605e+03",
+        "1.76119180e+04",
+        "4.26361768e+03",
+        "-8.24423594e+04",
+        "1.02441000e+05",
     ),
 )
 # gelu'(-a) = exp(-a^2/2) (root - a) (1 + SLOPE) / 2
@@ -281,8 +295,8 @@ def normal_tail_lifted(a: Value, a_low: Value | None = None) -> Value:
 def normal_tail_float32(a: Value, a_low: Value | None) -> Value:
     """The same in float32: r (1 + TAIL) e^(-a^2 / 2).
 
-    (1 - Phi) exp(a^2 / 2) is about proportional to r^1.2. The exponential takes care of
-    what r lacks, which would change TAIL, too.
+    (1 - Phi) exp(a^2 / 2) is about proportional to r^1.16. The exponential takes care of
+    what r lacks, which would change TAIL, too; so r may have as few digits as v.
     """
     k, numerator, middle, coefficients = TAIL_FLOAT32
     base = a + k
@@ -291,13 +305,21 @@ def normal_tail_float32(a: Value, a_low: Value | None) -> Value:
     if a_low is not None:
         base_low = base_low + a_low
         square_low = fma(-a, a_low, square_low)
-    r = numerator / base
+    v = numerator / base - middle
+    r = v + middle
     missing = correction(fma(-base_low, r, fma(-base, r, numerator)))
-    exponent_low = fma(missing, 1.2 / numerator, square_low)
-    power, change, rest = exp_parts(square, exponent_low, shift=lift())
+    exponent_low = fma(missing, 1.16 / numerator, square_low)
+    power, change, rest = exp_parts(
+        square, exponent_low, shift=lift(), series=long_exp_coefficients()
+    )
     factor = r * power
-    high, low = fma_exact(factor, horner(r - middle, coefficients), factor)
-    return high + fma(high, change, fma(high, rest, low))
+    constant, *others = (real(c) for c in short(TAIL_FLOAT16, coefficients))
+    series, series_low = fma_exact(v, horner(v, others), constant)
+    high, low = fma_exact(factor, series, factor)
+    if a_low is not None:  # a rounded a has errors of its own
+        low = fma(factor, series_low, low)
+    grown, grown_low = fma_exact(high, change, high)
+    return grown + fma(high, rest, grown_low + fma(low, change, low))
 
 
 def gelu_tail_lifted(a: Value) -> Value:
@@ -385,7 +407,6 @@ def gelu_slope_float32(a: Value) -> Value:
 
 @activation(
     formula="Phi(x), the normal distribution function",
-    bound=2.0,
     source="Abramowitz and Stegun 1964, 26.2.2",
     plain="0.5 * erfc(-x / 2**0.5)",
     plain_backward="dy * np.exp(-0.5 * x * x) * 0.3989422804014327",
@@ -434,7 +455,6 @@ def erf_derivative(x: Value) -> Value:
 
 @activation(
     formula="(1 + erf((x - mu) / (sigma sqrt(2)))) / 2",
-    bound=2.0,
     source="Ma et al. 2022, arXiv:2209.10655",
     requires={"sigma": "> 0"},
     plain="0.5 * erfc((mu - x) / (sigma * 2**0.5))",
@@ -476,7 +496,6 @@ def laplace_by_sigma(x: Value, mu: Real, sigma: Real) -> Value:
 
 @activation(
     formula="exp(-x^2)",
-    backward_bound=2.0,
     source="Moody and Darken 1989, doi:10.1162/neco.1989.1.2.281",
     plain="np.exp(-x * x)",
     plain_backward="dy * -2 * x * np.exp(-x * x)",
@@ -489,4 +508,12 @@ def gaussian(x: Value) -> Value:
 @gaussian.derivative
 def gaussian_derivative(x: Value) -> Value:
     x = clamp_size(x, gaussian_limit())
-    return times_gaussian_lifted(x, x) * (-2.0 * lower())
+    scale_back = -2.0 * lower()
+    if not to_last_digit():
+        return times_gaussian_lifted(x, x) * scale_back
+    # Three terms, so that expm1 of the reduced argument is not rounded as one number
+    square, square_low = two_product(x, x)
+    power, r, rest = exp_parts(-square, -square_low, shift=lift())
+    scaled = x * power
+    high, low = fma_exact(scaled, r, scaled)
+    return (high + fma(scaled, rest, low)) * scale_back

@@ -29,6 +29,7 @@ from ..language import (
     real,
     split,
     sqrt,
+    to_last_digit,
     where,
 )
 
@@ -69,8 +70,6 @@ def reduced_angle(z: Value, z_low: Value | None) -> tuple[Pair, Value]:
 
 @activation(
     formula="x + sin(a x)^2 / a",
-    bound=2.0,
-    backward_bound=2.0,
     source="Ziyin, Hartwig and Ueda 2020, arXiv:2006.08195",
     derivative_roots=("-" + QUARTER_PI, THREE_QUARTERS_PI),
     accurate_up_to=8192.0,
@@ -89,7 +88,8 @@ def snake(x: Value, a: Real = 1.0) -> Value:
     sin, sin_low = sine(e)
     signed = where(odd, -sin, sin)
     rest = 2.0 * signed * sin_low
-    start, start_low = fast_two_sum(z, where(odd, 1.0, 0.0))
+    # In this order: for |z| < 1 start - 1 is exact, but start - z is not.
+    start, start_low = fast_two_sum(where(odd, 1.0, 0.0), z)
     base = fma(signed, sin, start)
     base_low = fma(signed, sin, start - base) + start_low
     if z_low is None:
@@ -125,8 +125,17 @@ def snake_derivative(x: Value, a: Real) -> Value:
     high, low = fast_two_sum(rest, -product)
     low = fma(-m, third, low - fma(m, second, -product) + lost)
     sin, sin_low = sine(Pair(high, low))
-    double = where(odd, -2.0 * sin, 2.0 * sin)
-    slope = fma(double, sin, fma(2.0 * double, sin_low, where(odd, 2.0, 0.0)))
+    factor = where(odd, -2.0, 2.0)
+    if to_last_digit():
+        # Beside 1 and 3, not 0 and 2: for an n that is off by a little, 2 - 2 sin(e)^2
+        # falls below 1, and its difference from 2 would be rounded.
+        double, offset = factor * sin, where(odd, 3.0, 1.0)
+        sum_ = fma(double, sin, offset)
+        lost = fma(double + double, sin_low, fma(double, sin, offset - sum_))
+        slope = (sum_ - 1.0) + lost
+    else:
+        square = fma(sin, sin, 2.0 * sin * sin_low)
+        slope = fma(factor, square, where(odd, 2.0, 0.0))
     return where(real(a) == 0, nan_from(x, 1.0), slope)
 
 

@@ -438,7 +438,6 @@ def sparse_sigmoid_derivative_from_output(y: Value) -> Value:
 
 @activation(
     formula="x/2 min(max(x + 2, 0), 2)",
-    bound=2.0,
     source="Misra 2019, github.com/digantamisra98/H-Mish",
     aliases=("hard_mish",),
     kinks={"-2": "0"},
@@ -448,8 +447,8 @@ def sparse_sigmoid_derivative_from_output(y: Value) -> Value:
 )
 def hardmish(x: Value) -> Value:
     """Piecewise quadratic approximation of mish."""
-    curved = clamp_low(x, -2.0)
-    return where(x >= 0, x, curved * (curved + 2.0) * 0.5)
+    curved = fma(0.5 * x, x, x)  # rounded once
+    return where(x >= 0, x, where(x <= -2, -0.0, curved))
 
 
 @hardmish.derivative

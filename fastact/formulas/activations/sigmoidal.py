@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 from ..elementary import (
     ARTANH_FLOAT32,
@@ -19,6 +20,7 @@ from ..elementary import (
     lift,
     lower,
     lowest_exponent,
+    over_one_plus,
     pair,
     quotient,
     scale,
@@ -27,6 +29,7 @@ from ..elementary import (
     tanh_of_half_size,
     two_product,
     two_sum,
+    with_sign,
 )
 from ..entry import activation
 from ..language import (
@@ -40,7 +43,6 @@ from ..language import (
     bits,
     by_dtype,
     clamp_high,
-    clamp_low,
     copysign,
     fma,
     from_bits,
@@ -96,9 +98,7 @@ def sigmoid_derivative_from_output(y: Value) -> Value:
 def tanh(x: Value) -> Value:
     """Hyperbolic tangent."""
     if to_last_digit():
-        size = tanh_near_and_far(abs(x))
-        sign = and_integers(bits(x), bits(-0.0))
-        return from_bits(add_integers(bits(size), sign))
+        return with_sign(tanh_near_and_far(abs(x)), x)
     # beyond 25 it is 1 to any precision here
     return copysign(tanh_of_half_size(clamp_high(abs(x + x), 50.0)), x)
 
@@ -280,8 +280,6 @@ def dyt_by_beta(x: Value, alpha: Real, gamma: Real, beta: Real) -> Value:
 
 @activation(
     formula="log(x / (1 - x))",
-    bound=2.0,
-    backward_bound=2.0,
     source="Berkson 1944, doi:10.1080/01621459.1944.10500699",
     roots=("0.5",),
     domain=(0.0, 1.0),
@@ -317,18 +315,40 @@ def log_odds(p: Value) -> Value:
     magic = 2.0**places
     exponent = from_bits(add_integers(shift_right(biased, places), bits(magic)))
     k = exponent - where(far, magic + bias + far_shift, magic + bias)
-    s = fma(p, 1.0 + c, -c) / fma(p, 1.0 - c, c)
+    numerator, denominator = fma(p, 1.0 + c, -c), fma(p, 1.0 - c, c)
+    ln2_high, ln2_low = split(LN2)
+    if to_last_digit():
+        # The two largest terms, 2s and k log(2), may cancel to less than their size: what
+        # their sum and the division lack is added to the small ones.
+        double, missing = quotient(pair(numerator + numerator), pair(denominator))
+        high = fma(k, ln2_high, double)
+        low = fma(k, ln2_low, double + fma(k, ln2_high, -high)) + missing
+        square = double * double
+        quartered = [f"{Fraction(c) / 4**i}" for i, c in enumerate(ARTANH_FLOAT32, 1)]
+        return high + fma(double * square, polynomial(square, quartered), low)
+    s = numerator / denominator
     square = s * s
     series = polynomial(square, by_dtype(ARTANH_FLOAT32, ARTANH_FLOAT64))
     log_of_rest = 2.0 * fma(s * square, series, s)
-    ln2_high, ln2_low = split(LN2)
     return fma(k, ln2_high, fma(k, ln2_low, log_of_rest))
 
 
 @logit.derivative
 def logit_derivative(x: Value) -> Value:
-    product = fma(-x, x, x)  # x (1 - x), rounded once
-    return where(product >= 0, 1.0 / abs(product), NAN)
+    if not to_last_digit():
+        product = fma(-x, x, x)  # x (1 - x), rounded once
+        return where(product >= 0, 1.0 / abs(product), NAN)
+    other = 1.0 - x  # exact where it is the smaller one
+    p = where(x < other, x, other)
+    product = fma(-p, p, p)
+    excess = fma(p, p, product - p)  # of the rounded product
+    reciprocal = 1.0 / product
+    # Where the reciprocal is infinite the excess is zero, their product NaN: any positive
+    # number in its place leaves the infinity.
+    change = excess * reciprocal
+    change = where(change < 1, change, 1.0)
+    size = abs(fma(change, reciprocal, reciprocal))
+    return where(product >= 0, size, NAN)
 
 
 @logit.derivative_from_output
@@ -339,7 +359,6 @@ def logit_derivative_from_output(y: Value) -> Value:
 
 @activation(
     formula="x / (1 + |x|)",
-    bound=2.0,
     source="Turian, Bergstra and Bengio 2009",
     aliases=("soft_sign",),
     plain="x / (1 + np.abs(x))",
@@ -347,8 +366,12 @@ def logit_derivative_from_output(y: Value) -> Value:
 )
 def softsign(x: Value) -> Value:
     """Softsign."""
-    finite = clamp_low(clamp_high(x, softsign_limit()), -softsign_limit())
-    return finite / (1.0 + abs(finite))
+    finite = clamp_size(x, softsign_limit())
+    a = abs(finite)
+    if to_last_digit():
+        # For a > 1 the difference in the remainder is rounded, by 2^-25 at most.
+        return finite_times_pair(finite, over_one_plus(real(1.0), a))
+    return finite / (1.0 + a)
 
 
 def softsign_limit() -> float:

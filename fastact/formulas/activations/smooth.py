@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..elementary import (
     LN2,
     Pair,
     add_same_sign,
     around_root,
+    divide,
     divide_by_one_plus,
     exp_of_minus_double,
     exp_value,
     fast_two_sum,
+    finite_times_pair,
     fma_exact,
     half_of_one_minus_exp_pair,
     multiply,
     one_plus,
+    one_plus_exp_of_double,
     pair,
     quotient,
     scale,
+    split_at,
     tanh_of_size,
     total,
     two_product,
     two_sum,
+    with_sign,
 )
 from ..entry import activation
 from ..language import (
     INFINITY,
+    Bool,
     Real,
     Value,
     by_dtype,
     clamp_high,
     clamp_low,
     copysign,
+    correction,
     fma,
     horner,
     nan_from,
@@ -40,6 +49,7 @@ from ..language import (
     real,
     split,
     sqrt,
+    to_last_digit,
     where,
 )
 from .sigmoidal import tanh
@@ -47,10 +57,29 @@ from .sigmoidal import tanh
 # ---------------------------------------------------------------- square roots
 
 
-def square_plus_product(a: Value, b: Real) -> Pair:
-    """s + a sqrt(s), s = a^2 + b, for a >= 0."""
+def square_plus_product(
+    a: Value, b: Real, far: Bool = False, other: Real = 1.0
+) -> Pair:
+    """s + a r, s = a^2 + b = r^2, for a >= 0.
+
+    Where `far` holds, the high part is another number, and the low part does not count.
+    """
     square = fma(a, a, b)
-    return fma_exact(a, sqrt(square), square)
+    root = sqrt(square)
+    if not to_last_digit():
+        high, low = fma_exact(a, root, square)
+        return Pair(where(far, other, high), low)
+    # r (r + a); r + a is the rounded sum and the part of a that it lacks
+    sum_of_both = root + a
+    seen = sum_of_both - root
+    unseen = a - seen
+    high, low = two_product(root, sum_of_both)
+    high = where(far, other, high)
+    # s - r^2 = b - (r - a) (r + a), where r - seen is exact
+    lost = fma(a + a, unseen, fma(seen - root, sum_of_both, b))
+    # s with this has s + a r with 1 + a / 2r times this, and a / r = 1 - b / (s + a r).
+    share = fma(-0.5 * real(b), 1.0 / high, 1.5)
+    return Pair(high, fma(lost, share, fma(root, unseen, low)))
 
 
 def squareplus_root(a: Value, b: Real) -> Value:
@@ -61,8 +90,6 @@ def squareplus_root(a: Value, b: Real) -> Value:
 
 @activation(
     formula="(x + sqrt(x^2 + b)) / 2",
-    bound=2.0,
-    backward_bound=2.0,
     source="Barron 2021, arXiv:2112.11687",
     requires={"b": ">= 0"},
     plain="np.where(x > 0, (x + (r := np.sqrt(x * x + b))) / 2, b / (2 * (r - x)))",
@@ -83,9 +110,10 @@ def squareplus(x: Value, b: Real = 4.0) -> Value:
     reciprocal = left * (1.0 / quarter)
     remainder = fma(a, a, fma(-root, root, b))
     h_low = fma(0.125 * remainder, reciprocal, h_low)
+    left_low = fma(-left, h_low, fma(-left, h, quarter)) * reciprocal
     far = a > power_of_two(by_dtype(40, 300))  # it may be NaN there, and does not count
-    left = left - where(far, 0.0, left * reciprocal * h_low)
-    return where(real(b) == 0, clamp_low(x, 0.0), where(x < 0, left, h))
+    lost = correction(where(far, 0.0, where(x < 0, left_low, h_low)))
+    return where(real(b) == 0, clamp_low(x, 0.0), where(x < 0, left, h) + lost)
 
 
 @squareplus.derivative
@@ -98,7 +126,7 @@ def squareplus_derivative(x: Value, b: Real) -> Value:
     down = power_of_two(-shift)
     lowered = real(b) * power_of_two(-2 * shift)
     a = clamp_high(abs(x) * down, power_of_two(by_dtype(62, 510)))
-    left = total(quotient(pair(0.5 * lowered), square_plus_product(a, lowered)))
+    left = divide(pair(0.5 * lowered), square_plus_product(a, lowered))
     slope = where(x < 0, left, 1.0 - left)
     return where(real(b) == 0, nan_from(x, where(x > 0, 1.0, 0.0)), slope)
 
@@ -135,7 +163,6 @@ DISH_SLOPE_FLOAT64 = (
 
 @activation(
     formula="x (1 + x / sqrt(1 + x^2)) / 2",
-    bound=2.0,
     source="thinc, https://thinc.ai/docs/api-layers",
     derivative_roots=("-" + DISH_ROOT,),
     plain="0.5 * x * (1 + x / np.sqrt(1 + x * x))",
@@ -148,10 +175,9 @@ def dish(x: Value) -> Value:
     a = abs(x)
     edge = power_of_two(by_dtype(20, 60))
     far = a > edge
-    base = square_plus_product(clamp_high(a, edge), 1.0)
-    top = where(far, 0.25, 0.5 * a)
-    high, low = quotient(pair(top), Pair(where(far, a, base.high), base.low))
-    return (where(x < 0, 0.0, x) - high) - where(far, 0.0, low)
+    base = square_plus_product(clamp_high(a, edge), 1.0, far, a)
+    high, low = quotient(pair(where(far, 0.25, 0.5 * a)), base)
+    return where(x < 0, 0.0, x) - (high + where(far, 0.0, low))
 
 
 @dish.derivative
@@ -231,15 +257,6 @@ LOGCOSH_TAIL_FLOAT64 = (
     "-5.2477715795924459e-02",
 )
 # a - tanh(a) = a^3/3 + a^5 TANHSHRINK(a^2) for a <= 1
-TANHSHRINK_FLOAT32 = (
-    "-1.33333176e-01",
-    "5.39641827e-02",
-    "-2.18332317e-02",
-    "8.70687515e-03",
-    "-3.21863336e-03",
-    "9.31389572e-04",
-    "-1.44896723e-04",
-)
 TANHSHRINK_FLOAT64 = (
     "-1.3333333333333319e-01",
     "5.3968253968236929e-02",
@@ -258,11 +275,43 @@ TANHSHRINK_FLOAT64 = (
     "-9.4294740775111785e-08",
     "8.6173459629629779e-09",
 )
+# a - tanh(a) = a^3 / (3 + a^2 TANHSHRINK_DIVISOR(a^2)) for a <= 11/8
+TANHSHRINK_DIVISOR_FLOAT32 = (
+    "1.19999969e+00",
+    "-5.71243418e-03",
+    "2.50676094e-04",
+    "-9.90174431e-06",
+)
+# tanh(a)^2 = a^2 / (1 + a^2 TANH_SQUARED_DIVISOR(a^2)) for a <= 21/16
+TANH_SQUARED_DIVISOR_FLOAT32 = (
+    "6.66666865e-01",
+    "6.66640103e-02",
+    "-1.05706574e-02",
+    "1.45945407e-03",
+    "-1.70552463e-04",
+    "1.25318184e-05",
+)
+# x tanh(x) = a^2 + a^4 LISHT(a^2) for a <= 25/32
+LISHT_FLOAT32 = (
+    "-3.33333045e-01",
+    "1.33324102e-01",
+    "-5.38681969e-02",
+    "2.13600863e-02",
+    "-7.50163244e-03",
+    "1.63944555e-03",
+)
+# lisht'(a) = 2a + a^3 LISHT_SLOPE(a^2) for a <= 17/32
+LISHT_SLOPE_FLOAT32 = (
+    "-1.33333182e+00",
+    "7.99922705e-01",
+    "-4.30455744e-01",
+    "2.09149614e-01",
+    "-7.29912966e-02",
+)
 
 
 @activation(
     formula="log(cosh(x))",
-    bound=2.0,
     source="NNlib.jl, https://github.com/FluxML/NNlib.jl",
     aliases=("log_cosh",),
     plain="np.log1p(2 * np.sinh(x / 2) ** 2)",
@@ -273,12 +322,20 @@ def logcosh(x: Value) -> Value:
     a = abs(x)
     square = a * a
     scheme = by_dtype(horner, polynomial)
-    series = scheme(square, by_dtype(LOGCOSH_FLOAT32, LOGCOSH_FLOAT64))
-    near = fma(square, square * series, 0.5 * square)
+    curve = square * scheme(square, by_dtype(LOGCOSH_FLOAT32, LOGCOSH_FLOAT64))
     # a - log(2) + log(1 + e^-2a)
     u = exp_of_minus_double(clamp_high(a, 25.0))
-    series = scheme(u, by_dtype(LOGCOSH_TAIL_FLOAT32, LOGCOSH_TAIL_FLOAT64))
-    return where(a <= 1, near, fma(u, series, a - real(LN2)))
+    tail = scheme(u, by_dtype(LOGCOSH_TAIL_FLOAT32, LOGCOSH_TAIL_FLOAT64))
+    if to_last_digit():
+        # Both are rounded once but for small terms: the high part of log(2) has so few
+        # bits that a - log(2) is exact.
+        ln2_high, ln2_low = split_at(LN2, 6)
+        near = fma(a, 0.5 * a, square * curve)
+        far = (a - ln2_high) + fma(u, tail, -ln2_low)
+    else:
+        near = fma(square, curve, 0.5 * square)
+        far = fma(u, tail, a - real(LN2))
+    return where(a <= 1, near, far)
 
 
 @logcosh.derivative
@@ -286,10 +343,23 @@ def logcosh_derivative(x: Value) -> Value:
     return tanh(x)
 
 
+def square_and_divisor(
+    constant: float, coefficients: Sequence[str], a: Value, near: Bool
+) -> tuple[Pair, Pair]:
+    """a^2 and constant + a^2 P(a^2) for a near zero; the latter 1 + e^2a elsewhere.
+
+    In float32. So one division does for both.
+    """
+    square, square_low = two_product(a, a)
+    series = horner(square, coefficients)
+    base, base_low = fma_exact(square, series, real(constant))
+    base_low = fma(square_low, series, base_low)
+    base = where(near, base, one_plus_exp_of_double(clamp_high(a, 25.0)))
+    return Pair(square, square_low), Pair(base, base_low)
+
+
 @activation(
     formula="x - tanh(x)",
-    bound=2.0,
-    backward_bound=2.0,
     source="PyTorch, torch.nn.Tanhshrink",
     aliases=("tanh_shrink",),
     plain="x - np.tanh(x)",
@@ -298,11 +368,17 @@ def logcosh_derivative(x: Value) -> Value:
 def tanhshrink(x: Value) -> Value:
     """Tanh shrinkage: x - tanh(x)."""
     a = abs(x)
+    if by_dtype(True, False):
+        near = a < 11 / 8
+        square, base = square_and_divisor(3.0, TANHSHRINK_DIVISOR_FLOAT32, a, near)
+        cubic = finite_times_pair(a, quotient(square, base))
+        # (a - 1) + 2 / (1 + e^2a): the difference is exact
+        far = fma(2.0, 1.0 / base.high, a - 1.0)
+        return with_sign(where(near, cubic, far), x)
     third, third_low = split("0.333333333333333333333333333333333333333333333333333")
     square = two_product(a, a)
     cube, cube_low = scale(a, square)
-    coefficients = by_dtype(TANHSHRINK_FLOAT32, TANHSHRINK_FLOAT64)
-    series = fma(square.high, polynomial(square.high, coefficients), third_low)
+    series = fma(square.high, polynomial(square.high, TANHSHRINK_FLOAT64), third_low)
     near = fma(cube, third, fma(cube, series, cube_low * third))
     # (a - 1) + 2e / (1 + e), e = e^-2a: the difference is exact
     e = exp_value(-2.0 * clamp_high(a, 25.0))
@@ -311,22 +387,33 @@ def tanhshrink(x: Value) -> Value:
 
 @tanhshrink.derivative
 def tanhshrink_derivative(x: Value) -> Value:
-    t = tanh_of_size(abs(x))
+    a = abs(x)
+    if to_last_digit():
+        near = a < 21 / 16
+        square, base = square_and_divisor(1.0, TANH_SQUARED_DIVISOR_FLOAT32, a, near)
+        r = 2.0 * (1.0 / base.high)  # 1 - tanh(a)
+        return where(near, divide(square, base), fma(-r, 2.0 - r, 1.0))
+    t = tanh_of_size(a)
     return total(multiply(t, t))
 
 
 @activation(
     formula="x tanh(x)",
-    bound=2.0,
-    backward_bound=2.0,
     source="Roy et al. 2019, arXiv:1901.05894",
     plain="x * np.tanh(x)",
     plain_backward="dy * ((t := np.tanh(x)) + x * (1 - t * t))",
 )
 def lisht(x: Value) -> Value:
     """Linearly scaled hyperbolic tangent."""
-    # tanh(a) = m / (1 - m); a times its pair, for a single number would be rounded twice
     a = abs(x)
+    # a times a pair, for a single number would be rounded twice
+    if to_last_digit():
+        square = a * a
+        t = fma_exact(a * square, horner(square, LISHT_FLOAT32), a)
+        bounded = clamp_high(a, 25.0)  # where tanh(a) has long been 1
+        far = fma(-bounded, 2.0 / one_plus_exp_of_double(bounded), a)
+        return where(a < 25 / 32, finite_times_pair(a, t), far)
+    # tanh(a) = m / (1 - m)
     m = fast_two_sum(*half_of_one_minus_exp_pair(clamp_high(a, 25.0), None))
     high, low = quotient(m, one_plus(Pair(-m.high, -m.low)))
     return where(a > 25, a, fma(a, high, a * low))
@@ -335,6 +422,13 @@ def lisht(x: Value) -> Value:
 @lisht.derivative
 def lisht_derivative(x: Value) -> Value:
     a = clamp_high(abs(x), 25.0)
+    if to_last_digit():
+        square = a * a
+        near = fma(a * square, horner(square, LISHT_SLOPE_FLOAT32), a + a)
+        # tanh(a) + a (1 - tanh(a)^2) = 1 - r (1 - 2a + a r), r = 1 - tanh(a)
+        r = 2.0 / one_plus_exp_of_double(a)
+        far = fma(-r, fma(a, r, 1.0 - (a + a)), 1.0)
+        return with_sign(where(a < 17 / 32, near, far), x)
     high, low = tanh_of_size(a)
     sech_squared = fma(-2.0 * high, low, fma(-high, high, 1.0))
     return copysign(high + fma(a, sech_squared, low), x)
