@@ -23,6 +23,7 @@ from ..language import (
     where,
 )
 from ..logistic import (
+    exact_logistic,
     logistic,
     logsigmoid_near_and_far,
     softplus_tail,
@@ -33,7 +34,6 @@ from ..logistic import (
 @activation(
     formula="log(1 + exp(beta x)) / beta",
     bound=2.0,
-    backward_bound=2.0,
     source="Dugas et al. 2001, NeurIPS 13",
     aliases=("soft_relu", "smooth_relu", "log1p_exp"),
     plain="np.logaddexp(beta * x, 0) / beta",
@@ -60,7 +60,7 @@ def softplus(x: Value, beta: Real = 1.0) -> Value:
 
 @softplus.derivative
 def softplus_derivative(x: Value, beta: Real) -> Value:
-    return logistic(*exact_product(beta, x))
+    return exact_logistic(*exact_product(beta, x))
 
 
 @softplus.derivative_from_output
