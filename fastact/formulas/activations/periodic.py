@@ -65,7 +65,9 @@ def reduced_angle(z: Value, z_low: Value | None) -> tuple[Pair, Value]:
     rest = fma(-n, half_pi, z)  # exact
     high = fma(-n, half_pi_low, rest)
     low = fma(-n, half_pi_low, rest - high)
-    return Pair(high, low if z_low is None else low + z_low), odd
+    # Where z is large and the rest small, z_low may exceed the last digits of high.
+    e = Pair(high, low) if z_low is None else fast_two_sum(high, low + z_low)
+    return e, odd
 
 
 @activation(
