@@ -2,7 +2,7 @@
 
     python tools/fit_coefficients.py [name ...]
 
-Names: roots, exp, exp_long, log1p, artanh, normal_tail, gelu_tail, gelu_forward,
+Names: roots, exp, exp_long, log1p, artanh, normal_tail, gelu_tail,
 gelu_slope, gelu_short_slope, erf, logcosh, logcosh_tail, tanhshrink, tanhshrink_divisor,
 tanh_squared_divisor, tanh, tanh_near, lisht, lisht_slope, sine, telu_slope,
 dish_slope, silu_slope, gelu_tanh_slope, mish, mish_slope, softplus, softplus_tail (these
@@ -88,8 +88,6 @@ GELU_ROOT = mp.findroot(lambda a: mills(a) - a * INV_SQRT_2PI, mpf("0.7518"))
 # best compromise for which *both* constant terms happen to lie close to a
 # number of the dtype (see gelu_k).
 GELU_K = {"float64": mpf(121) / 64}
-# Where what t lacks is added to it; in float64 gelu_tail is best there, too.
-GELU_FORWARD_K = {"float32": mpf(11) / 4}
 GELU_LARGEST_A = {"float32": mpf("14.5"), "float64": mpf(39)}
 
 
@@ -315,26 +313,12 @@ MISH_SLOPE_MIDDLE = mpf(-7) / 8
 
 
 SILU_ROOT = mp.findroot(lambda a: 1 - a / (1 + mp.exp(-a)), mpf("1.278"))
-# Where the constant term happens to lie close to a number of the dtype.
-SILU_MIDDLE = {"float32": mpf(57) / 64, "float64": mpf(25) / 32}
-SILU_EDGE = mpf(63) / 32  # the kernels stop at 39/20, before the error is largest
+SILU_NEAR_ROOT = mpf(39) / 32 - SILU_ROOT, mpf(43) / 32 - SILU_ROOT
 
 
 def silu_slope(a: mpf) -> mpf:
     e = mp.exp(-a)
     return e * (1 + e - a) / (1 + e) ** 2
-
-
-def silu_slope_target(middle: mpf) -> Target:
-    def target(v: mpf) -> tuple[mpf, mpf]:
-        a = middle - v
-        if abs(a - SILU_ROOT) < mpf(10) ** -40:
-            f = -mp.diff(silu_slope, SILU_ROOT)
-        else:
-            f = silu_slope(a) / (SILU_ROOT - a)
-        return f, 1 / f
-
-    return target
 
 
 def sample_of(target: Target, interval: tuple[mpf, mpf], count: int) -> list[Point]:
@@ -502,19 +486,6 @@ class Fit:
 LN2_HALF = mp.log(2) / 2 * (1 + mpf(2) ** -12)
 
 
-def gelu_tail_fit(choice: dict[str, mpf]) -> Fit:
-    """The tail of gelu for a k of each dtype."""
-    return Fit(
-        what="(1 - Phi(a)) exp(a^2/2) = P(t)/(a + k), t = (a - k)/(a + k); "
-        "relative error",
-        target={d: gelu_tail_target(k) for d, k in choice.items()},
-        interval={d: gelu_interval(k, d) for d, k in choice.items()},
-        bits={"float32": 26.5, "float64": 56},
-        start={"float32": 9, "float64": 24},
-        k=choice,
-    )
-
-
 FITS = {
     "exp": Fit(
         what="e^r = 1 + r + r^2 P(r), |r| <= 0.5 ln2 (1 + 2^-12); "
@@ -565,8 +536,15 @@ FITS = {
         bits={"float16": 20, "float32": 28},
         start={"float16": 7, "float32": 13},
     ),
-    "gelu_tail": gelu_tail_fit(GELU_K),
-    "gelu_forward": gelu_tail_fit(GELU_FORWARD_K),
+    "gelu_tail": Fit(
+        what="(1 - Phi(a)) exp(a^2/2) = P(t)/(a + k), t = (a - k)/(a + k); "
+        "relative error",
+        target={"float64": gelu_tail_target(GELU_K["float64"])},
+        interval={"float64": gelu_interval(GELU_K["float64"], "float64")},
+        bits={"float32": 26.5, "float64": 56},
+        start={"float32": 9, "float64": 24},
+        k=GELU_K,
+    ),
     "gelu_slope": Fit(
         what="((1 - Phi(a)) exp(a^2/2) - a/sqrt(2 pi)) / (r0 - a) = P(t), r0 the "
         "root of the numerator, t = (a - k)/(a + k); relative error",
@@ -694,13 +672,12 @@ FITS = {
         start={"float32": 1, "float64": 3},
     ),
     "silu_slope": Fit(
-        what="silu'(-a) = (r - a) P(k - a), r its root, 0 <= a <= 63/32; "
+        what="silu'(-a) = (a - r) P(a - r), r the root, 39/32 <= a <= 43/32; "
         "relative error",
-        target={d: silu_slope_target(k) for d, k in SILU_MIDDLE.items()},
-        interval={d: (k - SILU_EDGE, k) for d, k in SILU_MIDDLE.items()},
-        bits={"float32": 26, "float64": 56},
-        start={"float32": 10, "float64": 21},
-        k=SILU_MIDDLE,
+        target=dict.fromkeys(DIGITS, near_root_target(silu_slope, SILU_ROOT)),
+        interval=dict.fromkeys(DIGITS, SILU_NEAR_ROOT),
+        bits={"float32": 26, "float64": 55},
+        start={"float32": 2, "float64": 7},
     ),
     "gelu_tanh_slope": Fit(
         what="gelu_tanh'(x) = (x - r) P(x - k), r its root, -21/16 <= x <= 3/8, in "

@@ -761,7 +761,9 @@ def _exp_parts(
     r, n, n_bits = _reduce_exactly(x, magic)
     rest = _rest_of_reduced(n, x_low)
     whole = r + rest
-    curve = horner(whole, series or exp_coefficients())
+    # Eleven steps of Horner's, one after the other, would take longer than Estrin's.
+    scheme = by_dtype(horner, polynomial)
+    curve = scheme(whole, series or exp_coefficients())
     # The rest is added to the smaller summand, and so not rounded as a part of r.
     return _power(n_bits), r, fma(whole * whole, curve, rest)
 
@@ -790,8 +792,7 @@ def _rest_of_reduced(n: Value, x_low: Real | None) -> Value:
 
 
 def _expm1_of_reduced(r: Value) -> Value:
-    # Eleven steps of Horner's, one after the other, would take longer than Estrin's.
-    series = by_dtype(horner, polynomial)(r, exp_coefficients())
+    series = by_dtype(horner, polynomial)(r, exp_coefficients())  # see `_exp_parts`
     return fma(r * r, series, r)
 
 
@@ -913,20 +914,27 @@ def distance_to(root: str, a: Value, a_low: Value | None = None) -> Pair:
 
 
 def near_root(
-    root: str, x: Value, slope: Sequence[str], beyond: float | None = None
+    root: str,
+    x: Value,
+    slope: Sequence[str],
+    *,
+    beyond: float | None = None,
+    x_low: Value | None = None,
 ) -> Value:
-    """(x - root) SLOPE(x - root), in fewer operations than `around_root` takes.
+    """(x - root) SLOPE(x - root) of x + x_low, in fewer operations than `around_root`.
 
     From half the root to twice the root x - root_high is exact (Sterbenz). For an x
     nearer to zero what it loses is made up for, given about the derivative there.
     """
     root_high, root_low = split(root)
-    d = x - root_high
+    difference = x - root_high
+    lost = -root_low if x_low is None else x_low - root_low
+    d, d_low = fast_two_sum(difference, lost)
     # d times the first coefficient is by far the largest term, and is rounded only once
     first, *others = (real(c) for c in slope)
-    rest = -root_low * first
+    rest = d_low * first
     if beyond is not None:
-        rest = fma(correction(x - (d + root_high)), beyond, rest)
+        rest = fma(correction(x - (difference + root_high)), beyond, rest)
     return fma(d, first, fma(d, d * horner(d, others), rest))
 
 

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from .elementary import (
     Pair,
-    add_same_sign,
     clamp_size,
-    constant_pair,
-    distance_to,
-    exp_factors,
     exp_factors_and_rest,
     exp_lifted,
     exp_parts,
     exp_value,
-    expm1,
     fast_two_sum,
-    fma_exact,
     lift,
     log1p_lifted,
     log1p_lifted_pair,
     lower,
     lowest_exponent,
     multiply,
+    near_root,
     one_plus,
     one_plus_exp_lowered,
     over_one_plus,
@@ -29,6 +24,7 @@ from .elementary import (
     reduce_exp,
     times_pair,
     total,
+    two_product,
     unlift,
 )
 from .language import (
@@ -39,12 +35,12 @@ from .language import (
     clamp_high,
     clamp_low,
     copysign,
+    correction,
     fma,
     from_bits,
     horner,
     power_of_two,
     real,
-    split,
     to_last_digit,
     where,
 )
@@ -273,98 +269,67 @@ def times_logistic_of_any(x: Value, z: Value, z_low: Value) -> Value:
     return where(z <= lowest, copysign(0.0, x), product)
 
 
-SILU_EXP_AT_ROOT = "0.278464542761073795109358739022980155439477489"
 SILU_ROOT = "1.27846454276107379510935873902298015543947749"
-# g(a) = e (1 + e - a) / (1 + e)^2, e = e^-a, is (SILU_ROOT - a) SILU_SLOPE(k - a)
-# for 0 <= a <= 63/32, k = 57/64 in float32 and 25/32 in float64
-SILU_SLOPE_AT_ROOT = "0.2178117057198000987797029240732552198181"
+# g(a) = silu'(-a) = (a - SILU_ROOT) SILU_SLOPE(a - SILU_ROOT) for 39/32 <= a <= 43/32
 SILU_SLOPE_FLOAT32 = (
-    "2.76493549e-01",
-    "1.52938783e-01",
-    "-4.42602579e-03",
-    "-2.42314991e-02",
-    "-4.27683955e-03",
-    "2.35189591e-03",
-    "9.76306677e-04",
-    "-1.03522383e-04",
-    "-1.24294980e-04",
-    "-7.14621865e-06",
-    "7.08953894e-06",
+    "-2.17811704e-01",
+    "1.46648794e-01",
+    "-1.88768320e-02",
+    "-1.52224936e-02",
+    "7.00847758e-03",
 )
 SILU_SLOPE_FLOAT64 = (
-    "2.9313600028697434e-01",
-    "1.5108038012472380e-01",
-    "-1.2651055041553758e-02",
-    "-2.5797020732014248e-02",
-    "-2.8225548275027951e-03",
-    "2.9608511995697731e-03",
-    "8.6032517526200933e-04",
-    "-2.2050498044591716e-04",
-    "-1.3905472622474299e-04",
-    "3.0512216400929812e-06",
-    "1.6430150633791526e-05",
-    "2.3001348356137521e-06",
-    "-1.4619268550455884e-06",
-    "-4.8633230073895511e-07",
-    "8.2218979084192739e-08",
-    "6.5598167381103747e-08",
-    "1.6509050749768531e-09",
-    "-6.6567635434124523e-09",
-    "-1.3036085538420748e-09",
-    "4.0386097120095238e-10",
-    "1.9959844887193597e-10",
-    "2.4403874182021644e-11",
+    "-2.1781170571980010e-01",
+    "1.4664879699694711e-01",
+    "-1.8874814223764282e-02",
+    "-1.5222655223908799e-02",
+    "6.6065891175900969e-03",
+    "1.2662810117390348e-04",
+    "-7.9851335959248116e-04",
+    "1.8545979336316982e-04",
+    "3.9777299337399813e-05",
 )
 
 
-def silu_slope(z: Value) -> Value:
-    """Derivative of z / (1 + e^-z), accurate around its root too.
+def silu_slope(z: Value, z_low: Value | None = None) -> Value:
+    """Derivative of z / (1 + e^-z) at z + z_low, accurate around its root too.
 
-    With a = |z| and e = e^-a it is g(a) = e (1 + e - a) / (1 + e)^2 left of zero and
-    1 - g(a) right of it. Near zero and its root g is a polynomial. Beyond, with
-    t = 1 - a and s = e / (1 + e), it is e (t - s (t - a + a s)): s is small, and its
-    rounding errors count that much less.
+    With a = |z|, e = e^-a and s = e / (1 + e) it is g(a) = s (1 - a + a s) left of zero
+    and 1 - g(a) right of it. The factor is a sum of numbers that are known exactly. Near
+    its root, where it magnifies what s lacks all the same, g is a polynomial.
     """
-    a = abs(z)
-    root, root_low = split(SILU_ROOT)
-    distance, rest = fast_two_sum(root, -a)  # exact for root < a < 2 root, too
-    series = by_dtype(SILU_SLOPE_FLOAT32, SILU_SLOPE_FLOAT64)
-    first, *others = [real(c) * power_of_two(lift()) for c in series]
-    v = by_dtype(57 / 64, 25 / 32) - a
-    chord = fma_exact(v, horner(v, others), first)
-    root_low = root_low * real(SILU_SLOPE_AT_ROOT) * power_of_two(lift())
-    rest = fma(rest, chord.high, root_low)
-    if by_dtype(False, True):  # float32 is within 2 ULP without
-        rest = fma(distance, chord.low, rest)
-    near = fma(distance, chord.high, rest)
-
-    exponent = clamp_low(-a, lowest_exponent())
-    power, p = exp_factors(exponent, shift=lift())
-    e = fma(power, p, power) * lower()
-    s = e / (1.0 + e)
-    rest = fma(-exponent, s, fma(exponent, 2.0, 1.0))
-    factor = fma(-s, rest, 1.0 + exponent) * power
-    far = fma(factor, p, factor)
-
-    return one_minus_right(z < 0, where(a > 39 / 20, far, near))
-
-
-def silu_slope_of_sum(z: Value, z_low: Value | None) -> Value:
-    """`silu_slope` at z + z_low, in double-word arithmetic.
-
-    At the root, a = r, 1 + e = a, so e^-r = r - 1, and
-    1 + e - a = (r - 1) expm1(r - a) + (r - a): two terms of one sign.
-    """
-    size = clamp_high(abs(z), -lowest_exponent())
     rest = None if z_low is None else where(z < 0, -z_low, z_low)
-    distance = distance_to(SILU_ROOT, size, rest)
-    reduced = reduce_exp(*distance)
-    at_root = constant_pair(SILU_EXP_AT_ROOT)
-    lifted = multiply(at_root, exp_lifted(reduced))
-    factor = add_same_sign(multiply(at_root, expm1(reduced)), distance)
-    base = one_plus(unlift(lifted))
-    left = total(quotient(multiply(lifted, factor), multiply(base, base)))
+    a = clamp_high(abs(z), -lowest_exponent())
+    s, s_low = exp_over_one_plus(a, rest)
+    product, product_low = two_product(a * lower(), s)
+    t, t_low = fast_two_sum(1.0, -a)
+    if rest is not None:
+        t_low = t_low - fma(-s, rest * lower(), rest)
+    # Even where |t| < product: near 1 the ULP of a is not smaller than the product's.
+    factor, factor_low = fast_two_sum(t, product)
+    low = (factor_low + product_low) + t_low
+    far = fma(s, factor, fma(s_low, factor + product, s * low))
+    slope = by_dtype(SILU_SLOPE_FLOAT32, SILU_SLOPE_FLOAT64)
+    near = near_root(SILU_ROOT, a, slope, x_low=rest) * power_of_two(lift())
+    left = where((a > 39 / 32) & (a < 43 / 32), near, far)
     return one_minus_right(z < 0, left)
+
+
+def exp_over_one_plus(a: Value, a_low: Value | None) -> Pair:
+    """e / (1 + e) as a sum, lifted, for e = e^-(a + a_low) <= 1.
+
+    A quotient q of a rounded e lacks a remainder e - q - q e, which is exact, as
+    q >= e / 2 (Sterbenz), and the part of e that it lacks, (1 + e)^-2 times.
+    """
+    low = None if a_low is None else -a_low
+    power, r, small = exp_parts(-a, low, shift=lift())
+    lifted = fma(power, r + small, power)
+    e = lifted * lower()
+    reciprocal = 1.0 / (1.0 + e)
+    q = lifted * reciprocal
+    remainder = fma(-q, e, lifted - q)
+    lost = fma(power, small, fma(power, r, power - lifted))
+    return Pair(q, correction(fma(lost, reciprocal, remainder) * reciprocal))
 
 
 def one_minus_right(negative: Value, left_lifted: Value) -> Value:

@@ -112,25 +112,10 @@ SLOPE_FLOAT32 = Reciprocal(
         "5.24761816e+03",
     ),
 )
-# With t = (a - k) / (a + k), for 0 <= a <= 14.5 (39 in float64):
+# With t = (a - k) / (a + k), for 0 <= a <= 39:
 # (1 - Phi(a)) exp(a^2/2) = GELU_TAIL(t) / (a + k). GELU_TAIL varies little, so that its
 # last rounding is nearly its only error.
 GELU_K_FLOAT64 = 1.890625
-# A k that takes fewer terms makes more of t's rounding error.
-GELU_FORWARD_K_FLOAT32 = 2.75
-GELU_FORWARD_FLOAT32 = (
-    "7.18986034e-01",
-    "-4.74354118e-01",
-    "1.82334378e-01",
-    "-1.65660661e-02",
-    "-1.64449587e-02",
-    "3.21123237e-03",
-    "2.50288961e-03",
-    "-3.05428868e-04",
-    "-4.54652793e-04",
-    "-2.10534581e-05",
-    "4.08831038e-05",
-)
 GELU_TAIL_FLOAT64 = (
     "6.6258097317189624e-01",
     "-3.0469433273875757e-01",
@@ -292,8 +277,10 @@ def normal_tail_lifted(a: Value, a_low: Value | None = None) -> Value:
     return rounded_product(product, series)
 
 
-def normal_tail_float32(a: Value, a_low: Value | None) -> Value:
-    """The same in float32: r (1 + TAIL) e^(-a^2 / 2).
+def normal_tail_float32(
+    a: Value, a_low: Value | None = None, *, weight: Value | None = None
+) -> Value:
+    """The same in float32, times a weight: r (1 + TAIL) e^(-a^2 / 2).
 
     (1 - Phi) exp(a^2 / 2) is about proportional to r^1.16. The exponential takes care of
     what r lacks, which would change TAIL, too; so r may have as few digits as v.
@@ -312,10 +299,14 @@ def normal_tail_float32(a: Value, a_low: Value | None) -> Value:
     power, change, rest = exp_parts(
         square, exponent_low, shift=lift(), series=long_exp_coefficients()
     )
-    factor = r * power
+    scaled = power if weight is None else weight * power  # exact
+    factor = r * scaled
     constant, *others = (real(c) for c in short(TAIL_FLOAT16, coefficients))
     series, series_low = fma_exact(v, horner(v, others), constant)
     high, low = fma_exact(factor, series, factor)
+    if weight is not None:
+        factor_low = correction(fma(r, scaled, -factor))
+        low = low + fma(factor_low, series, factor_low)
     if a_low is not None:  # a rounded a has errors of its own
         low = fma(factor, series_low, low)
     grown, grown_low = fma_exact(high, change, high)
@@ -323,18 +314,18 @@ def normal_tail_float32(a: Value, a_low: Value | None) -> Value:
 
 
 def gelu_tail_lifted(a: Value) -> Value:
-    """a (1 - Phi(a)), lifted, in fewer operations than by `normal_tail_lifted`."""
-    k = by_dtype(GELU_FORWARD_K_FLOAT32, GELU_K_FLOAT64)
-    base = a + k
-    base_low = a - (base - k)  # exact
+    """a (1 - Phi(a)), lifted."""
+    if by_dtype(True, False):
+        return normal_tail_float32(a, weight=a)
+    # In fewer operations than by `normal_tail_lifted`
+    base = a + GELU_K_FLOAT64
+    base_low = a - (base - GELU_K_FLOAT64)  # exact
     reciprocal = 1.0 / base
     ratio = a * reciprocal
     remainder = fma(-ratio, base_low, fma(-ratio, base, a))
-    ratio_low = correction(remainder * reciprocal)
+    ratio_low = remainder * reciprocal
     t = fma(2.0, ratio_low, fma(2.0, ratio, -1.0))
-    constant, *others = by_dtype(GELU_FORWARD_FLOAT32, GELU_TAIL_FLOAT64)
-    scheme = by_dtype(horner, polynomial)  # 28 steps that wait for each other cost time
-    high, low = fma_exact(scheme(t, others), t, real(constant))
+    high, low = gelu_polynomial(t, GELU_TAIL_FLOAT64)
     power, change = exp_of_half_square(a)
     product = fast_two_sum(high, fma(high, change, low))
     return rounded_product(Pair(ratio, ratio_low), product) * power
@@ -342,7 +333,6 @@ def gelu_tail_lifted(a: Value) -> Value:
 
 @activation(
     formula="x Phi(x), Phi the normal distribution function",
-    bound=2.0,
     source="Hendrycks and Gimpel 2016, arXiv:1606.08415",
     aliases=("gelu_exact", "gelu_erf"),
     derivative_roots=("-" + GELU_ROOT,),

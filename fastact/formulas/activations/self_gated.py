@@ -56,7 +56,6 @@ from ..logistic import (
     SILU_ROOT,
     logistic_slope,
     silu_slope,
-    silu_slope_of_sum,
     times_logistic,
     times_logistic_of_any,
     times_logistic_of_size,
@@ -65,7 +64,6 @@ from ..logistic import (
 
 @activation(
     formula="x / (1 + exp(-x))",
-    backward_bound=2.0,
     source="Elfwing, Uchibe and Doya 2017, arXiv:1702.03118",
     aliases=("swish_1", "swish1", "sil"),
     derivative_roots=("-" + SILU_ROOT,),
@@ -104,8 +102,7 @@ def swish(x: Value, beta: Real = 1.0) -> Value:
 
 @swish.derivative
 def swish_derivative(x: Value, beta: Real) -> Value:
-    # Not silu's own for beta = 1: a default gives the bits of the same beta given.
-    return silu_slope_of_sum(*exact_product(beta, x))
+    return silu_slope(*exact_product(beta, x))
 
 
 @swish.parameter_derivative("beta")
@@ -150,7 +147,7 @@ def quick_gelu(x: Value) -> Value:
 @quick_gelu.derivative
 def quick_gelu_derivative(x: Value) -> Value:
     _, exponent = quick_gelu_exponent(x)
-    return silu_slope_of_sum(*exponent)
+    return silu_slope(*exponent)
 
 
 # ---------------------------------------------------------------- mish
@@ -335,7 +332,7 @@ def mish_derivative(x: Value) -> Value:
     if by_dtype(True, False):
         middle = chord_to_root("-" + MISH_ROOT, x, -7 / 8, MISH_SLOPE_FLOAT32)
     else:
-        middle = near_root("-" + MISH_ROOT, x, MISH_SLOPE_FLOAT64, 0.55)
+        middle = near_root("-" + MISH_ROOT, x, MISH_SLOPE_FLOAT64, beyond=0.55)
     left = x < by_dtype(-63 / 32, -11 / 8)
     return where(left, quotient * lower, where(right, 1.0 + quotient, middle))
 
@@ -476,7 +473,7 @@ def gelu_tanh_derivative(x: Value) -> Value:
     if by_dtype(True, False):
         middle = chord_to_root(root, x, -13 / 16, GELU_TANH_SLOPE_FLOAT32)
     else:
-        middle = near_root(root, x, GELU_TANH_SLOPE_FLOAT64, 0.75)
+        middle = near_root(root, x, GELU_TANH_SLOPE_FLOAT64, beyond=0.75)
     right = x >= by_dtype(0.375, 0.0)
     return where(x < by_dtype(-1.3125, -1.0625), left, where(right, 1.0 - left, middle))
 

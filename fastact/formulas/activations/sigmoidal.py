@@ -68,7 +68,6 @@ from ..logistic import (
 @activation(
     formula="1 / (1 + exp(-x))",
     bound=2.0,
-    backward_bound=2.0,
     source="Verhulst 1845; Rumelhart et al. 1986, doi:10.1038/323533a0",
     aliases=("logistic", "expit"),
     plain="1 / (1 + np.exp(-x))",
@@ -81,7 +80,7 @@ def sigmoid(x: Value) -> Value:
 
 @sigmoid.derivative
 def sigmoid_derivative(x: Value) -> Value:
-    return logistic_slope(x)
+    return slope_of_logistic(x)
 
 
 @sigmoid.derivative_from_output

@@ -78,7 +78,6 @@ def softplus_by_beta(x: Value, beta: Real) -> Value:
 
 @activation(
     formula="log(1 / (1 + exp(-x)))",
-    backward_bound=2.0,
     source="",
     aliases=("log_sigmoid", "log_expit"),
     plain="-np.logaddexp(0, -x)",
@@ -93,7 +92,7 @@ def logsigmoid(x: Value) -> Value:
 
 @logsigmoid.derivative
 def logsigmoid_derivative(x: Value) -> Value:
-    return logistic(-x)
+    return exact_logistic(-x)
 
 
 @logsigmoid.derivative_from_output
