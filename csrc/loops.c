@@ -20,11 +20,11 @@ enum { LONG_STAGE = 1024 };
    counts as MEMORY_OPERATIONS for each operand. */
 enum { OPERATIONS_WORTH_WAKING = 3 << 20, OPERATIONS_WORTH_THREADS = 1 << 19, MEMORY_OPERATIONS = 4, GRAIN = 2048 };
 
-/* From this many bytes of results on they are written past the caches: most of so much would not be there when it is read
-   again. (From 8 MiB on relu alone would gain, too, but relu and a sum of its results would lose a fifth.) Relu of 10 million float32 takes little more than half the time. Where arithmetic hides the memory's traffic, the
-   copy costs: gelu would take 1.03 of its time. The limit is 10 operations for each operand in float32, half of that in
-   float64, in which they take twice as long for each byte; the 16-bit types do not gain. */
-enum { BYTES_WORTH_STREAMING = 32 << 20, OPERATION_BYTES_WORTH_STREAMING = 40 };
+/* Results past FA_BYTES_WORTH_STREAMING: relu of 10 million float32 takes little more than half the time. Where arithmetic
+   hides the memory's traffic, the copy costs: gelu would take 1.03 of its time. The limit is 10 operations for each
+   operand in float32, half of that in float64, in which they take twice as long for each byte; the 16-bit types do not
+   gain. */
+enum { OPERATION_BYTES_WORTH_STREAMING = 40 };
 
 typedef struct {
     fa_function kernel;
@@ -211,7 +211,7 @@ is_worth_streaming(size_t n, const job *j)
             if (j->arrays[in] == j->arrays[out])
                 return false;
     }
-    return bytes >= BYTES_WORTH_STREAMING;
+    return bytes >= FA_BYTES_WORTH_STREAMING;
 }
 
 static bool

@@ -23,8 +23,10 @@ typedef uint64_t fa_bits_f64;
    first unroll, and then vectorise the loop around it, with that check again. */
 #if defined(__clang__)
 #define FA_INDEPENDENT _Pragma("clang loop vectorize(assume_safety) interleave(enable)")
+#define FA_UNROLLED _Pragma("clang loop unroll_count(4)")
 #else
 #define FA_INDEPENDENT _Pragma("GCC ivdep") _Pragma("GCC unroll 1")
+#define FA_UNROLLED _Pragma("GCC unroll 4")
 #endif
 
 /* Hides from the compiler that a variable is a constant. */

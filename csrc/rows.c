@@ -15,6 +15,9 @@
 enum {
     LINE_ROWS = 16,
     SHORT_ROW = 48,
+    LONG_RUN = 2000,            /* bytes */
+    STREAMED_AT_ONCE = 1 << 13, /* bytes of rows that stay in the first-level cache until they are written */
+    LONGEST_STREAMED = 1 << 17, /* and of a row that stays in the second-level one */
     ELEMENTS_WORTH_THREADS = 1 << 15,
     MAX_ARRAYS = 3
 };
@@ -32,6 +35,7 @@ typedef struct {
     bool selects;               /* whether each row has a mask of its own, or a scale */
     bool columns;               /* how tiles lie: kernels then run across their rows */
     bool across_memory;         /* whether x lies across its rows: what is staged goes several rows at a time */
+    bool streams;               /* whether results are written past the caches, row by row */
 } job;
 
 static char
@@ -69,13 +73,32 @@ is_ready(const job *j, int k, size_t rows)
     return outer == size && (j->lengths[k] == 1 || !has_gaps || (rows >= LINE_ROWS && core % size == 0));
 }
 
+static bool
+is_in_place(const job *j, int k)
+{
+    const int last = j->loop->input_count;
+    return k < last && j->arrays[j->operands[k]] == j->arrays[j->operands[last]];
+}
+
 /* Whether an operand goes through a buffer; an input that is the output does: no kernel works in place. */
 static bool
 is_staged(const job *j, int k, size_t rows)
 {
+    return is_in_place(j, k) || !is_ready(j, k, rows) || (j->streams && k == j->loop->input_count);
+}
+
+/* Whether so much is written that is in no cache, and without gaps: whole lines. */
+static bool
+is_worth_streaming(const job *j, size_t rows)
+{
     const int last = j->loop->input_count;
-    const bool in_place = k < last && j->arrays[j->operands[k]] == j->arrays[j->operands[last]];
-    return in_place || !is_ready(j, k, rows);
+    const size_t row_bytes = j->lengths[last] * fa_type_size(j->loop->type);
+    for (int k = 0; k < last; k++)
+        if (is_in_place(j, k))
+            return false;
+    const bool has_gaps = j->outer_steps[j->operands[last]] != (ptrdiff_t)row_bytes;
+    return !j->columns && !j->across_memory && is_ready(j, last, 1) && !has_gaps && row_bytes <= LONGEST_STREAMED &&
+           rows * row_bytes >= FA_BYTES_WORTH_STREAMING;
 }
 
 static void
@@ -176,6 +199,10 @@ allocate(size_t bytes)
 static size_t
 rows_of_a_tile(const job *j, size_t rows)
 {
+    if (j->streams) {
+        const size_t row_bytes = j->n * fa_type_size(kernel_type(j)), most = STREAMED_AT_ONCE / row_bytes;
+        return most < 1 ? 1 : most < rows ? most : rows;
+    }
     if (!j->columns && !j->across_memory)
         return 1;
     const int x = j->operands[j->loop->input_count - 1];
@@ -226,9 +253,13 @@ run_rows(void *context, size_t begin, size_t end)
                 run_row(j, row + r, row_places, scratch);
             }
         }
-        if (staged[last])
+        if (j->streams)
+            fa_current_isa->stream(rows * j->n * size, tiles[last], element(j, j->operands[last], row, 0));
+        else if (staged[last])
             move_tile(j, last, row, rows, tiles[last], false);
     }
+    if (j->streams)
+        fa_end_streaming();
     fa_leave(environment);
     for (int k = 0; k <= last; k++) {
         free(tiles[k]);
@@ -269,14 +300,20 @@ is_uniform(const job *j, size_t rows)
     return true;
 }
 
-/* How many rows threads take at a time: whole lines, and wide tiles as wide as they can be. */
+/* How many rows threads take at a time: whole lines. Of rows that lie across memory as much as LONG_RUN beside each other,
+   for the processor fetches what lies next to a shorter run, too, which another thread is writing; and as even a share
+   for each thread as that allows. */
 static size_t
 grain(const job *j, size_t rows)
 {
+    if (!j->across_memory)
+        return LINE_ROWS;
     const size_t threads = (size_t)fa_get_num_threads();
-    const size_t share = (rows / threads + LINE_ROWS - 1) / LINE_ROWS * LINE_ROWS;
-    const size_t tile_rows = j->columns && share > 0 ? rows_of_a_tile(j, share) : 0;
-    return tile_rows > FA_TILE_ROWS ? tile_rows : LINE_ROWS;
+    const size_t runs = rows * fa_type_size(j->loop->type) / LONG_RUN;
+    const size_t shares = runs > threads ? runs - runs % threads : runs > 0 ? runs : 1;
+    const size_t share = ((rows + shares - 1) / shares + LINE_ROWS - 1) / LINE_ROWS * LINE_ROWS;
+    const size_t tile_rows = j->columns ? rows_of_a_tile(j, (rows + threads - 1) / threads) : 0;
+    return tile_rows > share ? tile_rows : share;
 }
 
 void
@@ -318,6 +355,7 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
     j.across_memory = rows > 1 && labs(steps[x]) < labs(core_steps[x]);
     const size_t short_row = loop->from_output ? SHORT_ROW / 3 : SHORT_ROW; /* without exp there is less to gain */
     j.columns = rows > 1 && n > 0 && !j.selects && (j.across_memory || n < short_row);
+    j.streams = is_worth_streaming(&j, rows);
     void (*const run)(void *, size_t, size_t) = loop->function == FA_HARDMAX && last == 2 ? clear_rows : run_rows;
     if (rows > 1 && rows * n >= ELEMENTS_WORTH_THREADS)
         fa_parallel_for(run, &j, rows, grain(&j, rows));

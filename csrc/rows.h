@@ -8,6 +8,7 @@ enum {
     ROWS_AHEAD = 8,       /* that are fetched */
     FLAT_WIDTH = 64,      /* of tiles whose loops are too short by themselves */
     FORESEEN_WIDTH = 256, /* of tiles; beyond, the processor foresees their lines */
+    FAR = 1 << 17,        /* exponents beyond are too large to be taken as they are */
 };
 
 #define KEEPS_LOSSES (sizeof(T) == sizeof(double))

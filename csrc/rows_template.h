@@ -76,19 +76,42 @@ ROW(add)(const ROW(lanes) *l, size_t k, double term)
     ROW(put)(l, k, ROW(plus)(ROW(get)(l, k), term));
 }
 
-/* The sum of each row. */
+FA_INLINE ROW(lane)
+ROW(plus_lane)(ROW(lane) a, ROW(lane) b)
+{
+    a.lost += b.lost;
+    return ROW(plus)(a, b.sum);
+}
+
+/* The sum of the lanes k, k + distance, k + 2 distance, ... of a row: for LANES = 16 as below, half by half. */
+FA_INLINE ROW(lane)
+ROW(pair)(const ROW(lanes) *l, size_t k)
+{
+    return ROW(plus_lane)(ROW(get)(l, k), ROW(get)(l, k + 8));
+}
+
+FA_INLINE ROW(lane)
+ROW(total)(const ROW(lanes) *l)
+{
+    const ROW(lane) a = ROW(plus_lane)(ROW(pair)(l, 0), ROW(pair)(l, 4));
+    const ROW(lane) b = ROW(plus_lane)(ROW(pair)(l, 2), ROW(pair)(l, 6));
+    const ROW(lane) c = ROW(plus_lane)(ROW(pair)(l, 1), ROW(pair)(l, 5));
+    const ROW(lane) d = ROW(plus_lane)(ROW(pair)(l, 3), ROW(pair)(l, 7));
+    return ROW(plus_lane)(ROW(plus_lane)(a, b), ROW(plus_lane)(c, d));
+}
+
+/* The sum of each row. Of one row it is written out, for vectors would go through memory from each half to the next. */
 FA_INLINE void
 ROW(totals)(const ROW(lanes) *l, size_t n, size_t width, double *totals)
 {
     size_t used = ROW(used_lanes)(n, width);
-    for (size_t half = LANES / 2 * width; half >= width; half /= 2) {
+    if (ONE_ROW)
+        ROW(put)(l, 0, ROW(total)(l));
+    for (size_t half = LANES / 2 * width; !ONE_ROW && half >= width; half /= 2) {
         const size_t count = used > half ? used - half : 0;
         FA_INDEPENDENT
-        for (size_t k = 0; k < count; k++) {
-            if (KEEPS_LOSSES)
-                l->lost[k] += l->lost[k + half];
-            ROW(add)(l, k, l->sum[k + half]);
-        }
+        for (size_t k = 0; k < count; k++)
+            ROW(put)(l, k, ROW(plus_lane)(ROW(get)(l, k), ROW(get)(l, k + half)));
         used = used < half ? used : half;
     }
     /* Where a sum is infinite, what it lost is NaN (inf - inf). */
@@ -155,19 +178,31 @@ ROW(least)(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-typedef double ROW(term)(T a, T b);
+typedef T ROW(term)(T a, T b);
 
-/* Add term(a, b) of every element to the lanes of the rows, and other_term(a, b) to other lanes unless it is NULL. The
-   sums of a wide tile are too large for the first-level cache: columns take AT_ONCE elements of a lane at a time. They
-   are written out, here and below, as gcc makes slower code of a loop over them. Of doubles, it is one by one: gcc's code
-   for several is slower. */
+/* Add two terms to a lane, of floats their sum: that rounds it, but halves the conversions to double precision. */
+FA_INLINE ROW(lane)
+ROW(plus_two)(ROW(lane) lane, T a, T b)
+{
+    return KEEPS_LOSSES ? ROW(plus)(ROW(plus)(lane, a), b) : ROW(plus)(lane, a + b);
+}
+
+/* Add four terms of a lane to it. They are written out, as gcc makes slower code of a loop over them. */
+FA_INLINE ROW(lane)
+ROW(plus_four)(ROW(lane) lane, T a, T b, T c, T d)
+{
+    return ROW(plus_two)(ROW(plus_two)(lane, a, b), c, d);
+}
+
+/* Add term(a, b) of every element to the lanes of the rows, and other_term(a, b) to other lanes unless it is NULL: of
+   each lane AT_ONCE elements at a time, for the sums of a wide tile are too large for the first-level cache. */
 FA_INLINE void
 ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch,
                const ROW(lanes) *sums, ROW(term) *term, const ROW(lanes) *others, ROW(term) *other_term)
 {
-    const ptrdiff_t a_next = LANES * a_pitch, b_next = LANES * b_pitch; /* the next elements of a lane */
+    const ptrdiff_t p = LANES * (ONE_ROW ? 1 : a_pitch), q = LANES * (ONE_ROW ? 1 : b_pitch); /* to the lane's next */
     size_t i = 0;
-    for (size_t lane = 0; !ONE_ROW && !KEEPS_LOSSES && i + AT_ONCE * LANES <= n;) {
+    for (size_t lane = 0; i + AT_ONCE * LANES <= n;) {
         const T *as = a + (ptrdiff_t)(i + lane) * a_pitch, *bs = b + (ptrdiff_t)(i + lane) * b_pitch;
         const size_t first_lane = lane * width;
         lane = lane + step == LANES ? 0 : lane + step;
@@ -179,20 +214,17 @@ ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitc
         }
         FA_INDEPENDENT
         for (size_t k = 0; k < step * width; k++) {
-            ROW(lane) sum = ROW(get)(sums, first_lane + k);
-            sum = ROW(plus)(sum, term(as[k], bs[k]));
-            sum = ROW(plus)(sum, term(as[k + a_next], bs[k + b_next]));
-            sum = ROW(plus)(sum, term(as[k + 2 * a_next], bs[k + 2 * b_next]));
-            sum = ROW(plus)(sum, term(as[k + 3 * a_next], bs[k + 3 * b_next]));
-            ROW(put)(sums, first_lane + k, sum);
+            const ROW(lane) sum = ROW(get)(sums, first_lane + k);
+            ROW(put)(sums, first_lane + k,
+                     ROW(plus_four)(sum, term(as[k], bs[k]), term(as[k + p], bs[k + q]),
+                                    term(as[k + 2 * p], bs[k + 2 * q]), term(as[k + 3 * p], bs[k + 3 * q])));
             if (other_term == NULL)
                 continue;
-            ROW(lane) other = ROW(get)(others, first_lane + k);
-            other = ROW(plus)(other, other_term(as[k], bs[k]));
-            other = ROW(plus)(other, other_term(as[k + a_next], bs[k + b_next]));
-            other = ROW(plus)(other, other_term(as[k + 2 * a_next], bs[k + 2 * b_next]));
-            other = ROW(plus)(other, other_term(as[k + 3 * a_next], bs[k + 3 * b_next]));
-            ROW(put)(others, first_lane + k, other);
+            const ROW(lane) other = ROW(get)(others, first_lane + k);
+            ROW(put)(others, first_lane + k,
+                     ROW(plus_four)(other, other_term(as[k], bs[k]), other_term(as[k + p], bs[k + q]),
+                                    other_term(as[k + 2 * p], bs[k + 2 * q]),
+                                    other_term(as[k + 3 * p], bs[k + 3 * q])));
         }
     }
     for (; i < n; i += step) {
@@ -200,10 +232,10 @@ ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitc
         const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++) {
-            const T p = as[k], q = bs[k];
-            ROW(add)(sums, first_lane + k, term(p, q));
+            const T one = as[k], two = bs[k];
+            ROW(add)(sums, first_lane + k, term(one, two));
             if (other_term != NULL)
-                ROW(add)(others, first_lane + k, other_term(p, q));
+                ROW(add)(others, first_lane + k, other_term(one, two));
         }
     }
 }
@@ -249,6 +281,38 @@ ROW(largest_of_lanes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sig
         largest[k] = ROW(larger)(rest[k] * sign, largest[k], keeps_nan);
 }
 
+/* Some elements, not none, and copies of the last one, a block in all. */
+FA_INLINE void
+ROW(pad)(size_t count, const T *x, T *block)
+{
+    for (size_t k = 0; k < LANES; k++)
+        block[k] = x[k < count ? k : count - 1];
+}
+
+/* max(sign * x) of a row of at least one block: the last block overlaps the one before. */
+FA_INLINE T
+ROW(largest_of_row)(size_t n, const T *x, T sign, int keeps_nan, size_t block)
+{
+    T lanes[AT_ONCE * LANES], largest = -(T)INFINITY;
+    for (size_t k = 0; k < block; k++)
+        lanes[k] = -(T)INFINITY;
+    for (size_t done = 0; done < n; done += block) {
+        const T *from = x + (done + block <= n ? done : n - block);
+        FA_INDEPENDENT
+        for (size_t k = 0; k < block; k++)
+            lanes[k] = ROW(larger)(from[k] * sign, lanes[k], keeps_nan);
+    }
+    for (size_t half = block / 2; half >= LANES / 2; half /= 2) {
+        FA_INDEPENDENT
+        for (size_t k = 0; k < half; k++)
+            lanes[k] = ROW(larger)(lanes[k + half], lanes[k], keeps_nan);
+    }
+    FA_UNROLLED
+    for (size_t k = 0; k < LANES / 2; k++)
+        largest = ROW(larger)(lanes[k], largest, keeps_nan);
+    return largest;
+}
+
 /* sign * max(sign * x) of each row, from what the lanes have. */
 FA_INLINE void
 ROW(extremes_of_rows)(size_t n, size_t width, T *largest, T sign, int keeps_nan, T *extremes)
@@ -268,6 +332,19 @@ ROW(extremes_of_rows)(size_t n, size_t width, T *largest, T sign, int keeps_nan,
 FA_INLINE void
 ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, int keeps_nan, T *extremes, char *scratch)
 {
+    if (ONE_ROW && n >= AT_ONCE * LANES) {
+        extremes[0] = sign == 1 ? ROW(largest_of_row)(n, x, 1, keeps_nan, AT_ONCE * LANES)
+                                : sign * ROW(largest_of_row)(n, x, sign, keeps_nan, AT_ONCE * LANES);
+        return;
+    }
+    if (ONE_ROW && n > 0) {
+        T padded[LANES];
+        if (n < LANES)
+            ROW(pad)(n, x, padded);
+        const T *start = n < LANES ? padded : x;
+        extremes[0] = sign * ROW(largest_of_row)(n < LANES ? LANES : n, start, sign, keeps_nan, LANES);
+        return;
+    }
     ROOM(T, largest, LANES, LANES * width);
     ROW(largest_of_lanes)(n, width, x, pitch, sign, keeps_nan, largest);
     ROW(extremes_of_rows)(n, width, largest, sign, keeps_nan, extremes);
@@ -281,12 +358,31 @@ ROW(extremes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, double scale,
     ROW(extremes_of)(n, width, x, pitch, scale < 0 ? -1 : 1, 0, extremes, scratch);
 }
 
-/* exp(scale * (x - extreme)) of a block. */
+/* What weights start from: one per row, and room for them to be repeated. */
+typedef struct {
+    T *extremes;
+    T *offsets, *floors, *magics; /* of powers; NULL: weights exp(scale * (x - extreme)) */
+} ROW(start);
+
+/* Weights of a block. */
 FA_INLINE void
-ROW(weigh)(size_t count, const T *x, const T *extremes, double scale, T *y)
+ROW(weigh)(size_t count, const T *x, const ROW(start) *start, size_t first, double scale, T *y)
 {
     const T factor = (T)scale;
-    if (scale == 1) {
+    const T *extremes = start->extremes + OF_ROW(first);
+    if (start->offsets != NULL) {
+        const T *offsets = start->offsets + OF_ROW(first), *floors = start->floors + OF_ROW(first);
+        const T *magics = start->magics + OF_ROW(first);
+        if (scale == 1) {
+            FA_INDEPENDENT
+            for (size_t k = 0; k < count; k++)
+                y[k] = STEP(row_power)(x[k], offsets[OF_ROW(k)], floors[OF_ROW(k)], magics[OF_ROW(k)]);
+        } else {
+            FA_INDEPENDENT
+            for (size_t k = 0; k < count; k++)
+                y[k] = STEP(row_power_scaled)(x[k], offsets[OF_ROW(k)], floors[OF_ROW(k)], magics[OF_ROW(k)], factor);
+        }
+    } else if (scale == 1) {
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++)
             y[k] = STEP(row_weight)(x[k], extremes[OF_ROW(k)]);
@@ -297,30 +393,123 @@ ROW(weigh)(size_t count, const T *x, const T *extremes, double scale, T *y)
     }
 }
 
-/* Add weights to lanes, and count those that are 1; of each lane one weight, or AT_ONCE that are `next` apart. */
+/* Count the weights that are 1; of each lane one weight, or AT_ONCE that are `next` apart. */
 FA_INLINE void
-ROW(add_weights)(size_t count, const T *weights, size_t next, int at_once, T *ones, const ROW(lanes) *sums, size_t lane)
+ROW(count_ones)(size_t count, const T *weights, size_t next, int at_once, T *ones)
 {
     FA_INDEPENDENT
     for (size_t k = 0; k < count; k++) {
-        T found = ones[lane + k] + (weights[k] == 1 ? (T)1 : (T)0);
+        T found = ones[k] + (weights[k] == 1 ? (T)1 : (T)0);
         if (at_once > 1) {
             found += weights[k + next] == 1 ? (T)1 : (T)0;
             found += weights[k + 2 * next] == 1 ? (T)1 : (T)0;
             found += weights[k + 3 * next] == 1 ? (T)1 : (T)0;
         }
-        ones[lane + k] = found;
+        ones[k] = found;
     }
+}
+
+/* A weight as it is added: one that is 1 is counted instead, unless they are powers. */
+FA_INLINE T
+ROW(summand)(T weight, int powers)
+{
+    return !powers && weight == 1 ? 0 : weight;
+}
+
+/* Add weights to lanes; of each lane one weight, or AT_ONCE that are `next` apart. */
+FA_INLINE void
+ROW(add_weights)(size_t count, const T *weights, size_t next, int at_once, int powers, const ROW(lanes) *sums,
+                 size_t lane)
+{
     FA_INDEPENDENT
     for (size_t k = 0; k < count; k++) {
-        ROW(lane) sum = ROW(plus)(ROW(get)(sums, lane + k), weights[k] == 1 ? (T)0 : weights[k]);
-        if (at_once > 1) {
-            sum = ROW(plus)(sum, weights[k + next] == 1 ? (T)0 : weights[k + next]);
-            sum = ROW(plus)(sum, weights[k + 2 * next] == 1 ? (T)0 : weights[k + 2 * next]);
-            sum = ROW(plus)(sum, weights[k + 3 * next] == 1 ? (T)0 : weights[k + 3 * next]);
-        }
+        ROW(lane) sum = ROW(get)(sums, lane + k);
+        const T first = ROW(summand)(weights[k], powers);
+        if (at_once > 1)
+            sum = ROW(plus_four)(sum, first, ROW(summand)(weights[k + next], powers),
+                                 ROW(summand)(weights[k + 2 * next], powers),
+                                 ROW(summand)(weights[k + 3 * next], powers));
+        else
+            sum = ROW(plus)(sum, first);
         ROW(put)(sums, lane + k, sum);
     }
+}
+
+/* The weights of all rows, into y unless it is NULL, and their sums: of powers all, else but those that are 1, which are
+   counted. */
+FA_INLINE void
+ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(start) *start, double scale, T *y,
+                ptrdiff_t y_pitch, T *ones, double *totals, char *scratch)
+{
+    const size_t used = ROW(used_lanes)(n, width);
+    const int powers = ones == NULL;
+    SUMS(sums);
+    T buffer[WEIGHED];
+    ROW(clear)(&sums, used);
+    for (size_t i = 0; ONE_ROW && i < n; i += WEIGHED) {
+        const size_t count = ROW(least)(WEIGHED, n - i), whole = count - count % LANES;
+        T *block = y != NULL ? y + i : buffer;
+        ROW(weigh)(whole, x + i, start, 0, scale, block);
+        size_t from = 0;
+        for (; from + AT_ONCE * LANES <= whole; from += AT_ONCE * LANES) {
+            if (!powers)
+                ROW(count_ones)(LANES, block + from, LANES, AT_ONCE, ones);
+            ROW(add_weights)(LANES, block + from, LANES, AT_ONCE, powers, &sums, 0);
+        }
+        for (; from < whole; from += LANES) {
+            if (!powers)
+                ROW(count_ones)(LANES, block + from, 0, 1, ones);
+            ROW(add_weights)(LANES, block + from, 0, 1, powers, &sums, 0);
+        }
+        const size_t rest = count - whole;
+        if (rest == 0)
+            continue;
+        /* The end of a row goes through a whole block, too: its last elements, or if they are too few, with copies. */
+        T tail[2 * LANES] = {0};
+        const T *first = n >= LANES ? tail + (LANES - rest) : tail;
+        if (n >= LANES) {
+            ROW(weigh)(LANES, x + n - LANES, start, 0, scale, tail);
+        } else {
+            ROW(pad)(rest, x, tail);
+            ROW(weigh)(LANES, tail, start, 0, scale, tail);
+            FA_INDEPENDENT
+            for (size_t k = 0; k < LANES; k++)
+                tail[k] = k < rest ? tail[k] : 0;
+        }
+        if (y != NULL)
+            memcpy(block + whole, first, rest * sizeof *y);
+        if (!powers)
+            ROW(count_ones)(LANES, first, 0, 1, ones);
+        ROW(add_weights)(LANES, first, 0, 1, powers, &sums, 0);
+    }
+    const size_t step = ROW(step)(width, x_pitch, y_pitch, y_pitch);
+    for (size_t i = 0, lane = 0; !ONE_ROW && i < n;) {
+        enum { MOST = WEIGHED / AT_ONCE };
+        const size_t at_once = i + AT_ONCE * LANES <= n ? AT_ONCE : 1, row = i + lane;
+        const size_t count = ROW(least)(step, n - row) * width;
+        for (size_t from = 0; from < count; from += MOST) {
+            const size_t length = ROW(least)(MOST, count - from), first_lane = lane * width + from;
+            for (size_t k = 0; k < at_once; k++) {
+                const ptrdiff_t place = (ptrdiff_t)(row + k * LANES);
+                ROW(weigh)(length, x + place * x_pitch + from, start, from, scale, buffer + k * MOST);
+                if (y != NULL)
+                    memcpy(y + place * y_pitch + from, buffer + k * MOST, length * sizeof *y);
+            }
+            if (at_once > 1) {
+                if (!powers)
+                    ROW(count_ones)(length, buffer, MOST, AT_ONCE, ones + first_lane);
+                ROW(add_weights)(length, buffer, MOST, AT_ONCE, powers, &sums, first_lane);
+            } else {
+                if (!powers)
+                    ROW(count_ones)(length, buffer, MOST, 1, ones + first_lane);
+                ROW(add_weights)(length, buffer, MOST, 1, powers, &sums, first_lane);
+            }
+        }
+        lane = lane + step == LANES ? 0 : lane + step;
+        if (lane == 0 || row + step >= n)
+            i += at_once * LANES;
+    }
+    ROW(totals)(&sums, n, width, totals);
 }
 
 /* Weights exp(scale * (x - extreme)), into y unless it is NULL. `others` becomes their sum less 1, for the extreme
@@ -331,63 +520,47 @@ ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes,
              double *others, char *scratch)
 {
     const size_t used = ROW(used_lanes)(n, width);
-    SUMS(sums);
+    const ROW(start) start = {extremes, NULL, NULL, NULL};
     ROOM(T, ones, LANES, LANES * width);
-    T block[WEIGHED];
-    ROW(clear)(&sums, used);
     for (size_t k = 0; k < used; k++)
         ones[k] = 0;
-    for (size_t i = 0; ONE_ROW && i < n; i += WEIGHED) {
-        const size_t count = ROW(least)(WEIGHED, n - i), whole = count - count % LANES;
-        size_t padded = whole;
-        ROW(weigh)(whole, x + i, extremes, scale, block);
-        if (count > whole) { /* the end of a row goes through whole vectors, too */
-            T tail[LANES];
-            for (size_t k = 0; k < LANES; k++)
-                tail[k] = extremes[0];
-            memcpy(tail, x + i + whole, (count - whole) * sizeof *tail);
-            ROW(weigh)(LANES, tail, extremes, scale, block + whole);
-            padded = whole + LANES;
-            for (size_t k = count; k < padded; k++)
-                block[k] = 0;
-        }
-        if (y != NULL)
-            memcpy(y + i, block, count * sizeof *y);
-        for (size_t start = 0; start < padded; start += LANES)
-            ROW(add_weights)(LANES, block + start, 0, 1, ones, &sums, 0);
-    }
-    const size_t step = ROW(step)(width, x_pitch, y_pitch, y_pitch);
-    ROW(repeat)(step, width, extremes);
-    for (size_t i = 0, lane = 0; !ONE_ROW && i < n;) {
-        enum { MOST = WEIGHED / AT_ONCE };
-        const size_t at_once = i + AT_ONCE * LANES <= n ? AT_ONCE : 1, row = i + lane;
-        const size_t count = ROW(least)(step, n - row) * width;
-        for (size_t start = 0; start < count; start += MOST) {
-            const size_t length = ROW(least)(MOST, count - start);
-            for (size_t k = 0; k < at_once; k++) {
-                const ptrdiff_t from = (ptrdiff_t)(row + k * LANES);
-                ROW(weigh)(length, x + from * x_pitch + start, extremes + start, scale, block + k * MOST);
-                if (y != NULL)
-                    memcpy(y + from * y_pitch + start, block + k * MOST, length * sizeof *y);
-            }
-            if (at_once > 1)
-                ROW(add_weights)(length, block, MOST, AT_ONCE, ones, &sums, lane * width + start);
-            else
-                ROW(add_weights)(length, block, MOST, 1, ones, &sums, lane * width + start);
-        }
-        lane = lane + step == LANES ? 0 : lane + step;
-        if (lane == 0 || row + step >= n)
-            i += at_once * LANES;
-    }
+    ROW(repeat)(ROW(step)(width, x_pitch, y_pitch, y_pitch), width, extremes);
+    ROW(weigh_rows)(n, width, x, x_pitch, &start, scale, y, y_pitch, ones, others, scratch);
     size_t left = used;
     for (size_t half = LANES / 2 * width; half >= width; half /= 2) {
         for (size_t k = 0; k + half < left; k++)
             ones[k] += ones[k + half];
         left = left < half ? left : half;
     }
-    ROW(totals)(&sums, n, width, others);
     for (size_t r = 0; r < width; r++)
         others[r] = isfinite(extremes[r]) ? others[r] + ((double)ones[r] - 1) : NAN;
+}
+
+/* The powers exp(scale * x) of rows, each row's times a factor that cancels where they are divided by their sum: its
+   largest is about the lifting factor. NaN as of `weights`. */
+FA_INLINE void
+ROW(powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes, double scale, T *y, ptrdiff_t y_pitch,
+            double *totals, char *scratch)
+{
+    const size_t step = ROW(step)(width, x_pitch, y_pitch, y_pitch);
+    ROOM(T, offsets, 1, ROW(repeated)(width));
+    ROOM(T, floors, 1, ROW(repeated)(width));
+    ROOM(T, magics, 1, ROW(repeated)(width));
+    const ROW(start) start = {extremes, offsets, floors, magics};
+    for (size_t r = 0; r < width; r++) {
+        const T peak = (T)scale * extremes[r];
+        /* Beyond, the reduction of exponents would lose digits, and differences from the extreme are exact. */
+        const int is_far = fabs((double)peak) > FAR;
+        offsets[r] = is_far ? extremes[r] : 0;
+        floors[r] = STEP(row_peak_floor)(is_far ? 0 : peak);
+        magics[r] = STEP(row_peak_magic)(is_far ? 0 : peak);
+    }
+    ROW(repeat)(step, width, offsets);
+    ROW(repeat)(step, width, floors);
+    ROW(repeat)(step, width, magics);
+    ROW(weigh_rows)(n, width, x, x_pitch, &start, scale, y, y_pitch, NULL, totals, scratch);
+    for (size_t r = 0; r < width; r++)
+        totals[r] = isfinite(extremes[r]) ? totals[r] : NAN;
 }
 
 /* Where in a row an infinite extreme stands, if it stands there only once and nothing is NaN: softmax has a limit then,
@@ -430,18 +603,23 @@ ROW(softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch,
     const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, y_pitch, y_pitch, y_pitch);
     ROOM(T, extremes, 1, ROW(repeated)(width));
     ROOM(T, shares, 1, block * width);
-    ROOM(double, others, 1, width);
+    ROOM(T, lows, 1, block * width);
+    ROOM(double, totals, 1, width);
     ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
-    ROW(weights)(n, width, x, x_pitch, extremes, scale, y, y_pitch, others, scratch);
-    for (size_t r = 0; r < width; r++)
-        shares[r] = (T)(1 / (1 + others[r]));
+    ROW(powers)(n, width, x, x_pitch, extremes, scale, y, y_pitch, totals, scratch);
+    for (size_t r = 0; r < width; r++) {
+        const double share = 1 / totals[r]; /* with what it lacks, so that an only element's is 1 */
+        shares[r] = (T)share;
+        lows[r] = (T)(fa_fma_f64(-share, totals[r], 1) * share + (share - (double)shares[r]));
+    }
     ROW(repeat)(block, width, shares);
+    ROW(repeat)(block, width, lows);
     for (size_t done = 0; done < n; done += block) {
         const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
         T *ys = y + (ptrdiff_t)i * y_pitch;
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++)
-            ys[k] = ys[k] * shares[OF_ROW(k)];
+            ys[k] = STEP(fa_fma)(ys[k], shares[OF_ROW(k)], ys[k] * lows[OF_ROW(k)]);
     }
     ROW(limits)(n, width, x, x_pitch, scale, extremes, y, y_pitch, 1, 0);
 }
@@ -540,10 +718,10 @@ ROW(logsumexp_backward)(size_t n, size_t given_width, const void *gradient, ptrd
     }
 }
 
-FA_INLINE double
+FA_INLINE T
 ROW(product)(T dy, T y)
 {
-    return y == 0 ? 0 : (double)dy * (double)y;
+    return y == 0 ? 0 : dy * y;
 }
 
 /* dx = scale * y * (dy - sum(dy * y)); where y is 0, so is dx, whatever dy. dx may be y. */
@@ -582,7 +760,7 @@ ROW(softmin_backward)(size_t n, size_t width, const void *gradient, ptrdiff_t dy
     ROW(softmax_backward)(n, width, gradient, dy_pitch, output, y_pitch, -scale, result, dx_pitch, scratch);
 }
 
-FA_INLINE double
+FA_INLINE T
 ROW(itself)(T dy, T y)
 {
     (void)y;
@@ -620,30 +798,30 @@ ROW(log_softmax_backward)(size_t n, size_t given_width, const void *gradient, pt
 }
 
 /* g below, NaN where y is. */
-FA_INLINE double
+FA_INLINE T
 ROW(on_support)(T dy, T y)
 {
     (void)dy;
-    return y == 0 ? 0 : 1 + (double)(y - y);
+    return y == 0 ? 0 : 1 + (y - y);
 }
 
-FA_INLINE double
+FA_INLINE T
 ROW(root)(T dy, T y)
 {
     (void)dy;
-    return (double)STEP(fa_sqrt)(y);
+    return STEP(fa_sqrt)(y);
 }
 
-FA_INLINE double
+FA_INLINE T
 ROW(gradient_on_support)(T dy, T y)
 {
-    return y == 0 ? 0 : ROW(on_support)(dy, y) * (double)dy;
+    return y == 0 ? 0 : ROW(on_support)(dy, y) * dy;
 }
 
-FA_INLINE double
+FA_INLINE T
 ROW(gradient_by_root)(T dy, T y)
 {
-    return y == 0 ? 0 : ROW(root)(dy, y) * (double)dy;
+    return y == 0 ? 0 : ROW(root)(dy, y) * dy;
 }
 
 /* dx = scale * g * (dy - sum(g * dy) / sum(g)), g = y^0 on the support of sparsemax, y^(1/2) for entmax15; where y is

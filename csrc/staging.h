@@ -26,6 +26,10 @@ typedef struct { uint64_t state; } fa_environment;
 fa_environment fa_enter(void);
 void fa_leave(fa_environment saved);
 
+/* From this many bytes of results on they are written past the caches: most of so much would not be there when it is read
+   again. From 8 MiB on relu alone would gain, too, but relu and a sum of its results would lose a fifth. */
+enum { FA_BYTES_WORTH_STREAMING = 32 << 20 };
+
 /* After streaming stores: before others may read what they wrote. */
 void fa_end_streaming(void);
 

@@ -3,15 +3,18 @@
 
 enum { FA_LINE = 64 };
 
-/* Copy; `to` begins a cache line, or nothing is gained. The stores are not ordered: see fa_end_streaming. */
+/* Copy; what lies before the first and after the last whole line of `to` in the ordinary way. The stores are not ordered:
+   see fa_end_streaming. */
 static void
 stream(size_t bytes, const void *from, void *to)
 {
-    size_t done = 0;
-#if defined(__x86_64__)
-    const size_t whole = (uintptr_t)to % FA_LINE == 0 ? bytes - bytes % FA_LINE : 0;
     const char *source = from;
     char *target = to;
+    size_t done = -(uintptr_t)to % FA_LINE;
+    done = done < bytes ? done : bytes;
+    memcpy(target, source, done);
+#if defined(__x86_64__)
+    const size_t whole = bytes - (bytes - done) % FA_LINE;
 #if defined(FA_HAVE_AVX512)
     for (; done < whole; done += 64)
         _mm512_stream_si512((__m512i *)(target + done), _mm512_loadu_si512(source + done));
@@ -23,5 +26,5 @@ stream(size_t bytes, const void *from, void *to)
         _mm_stream_si128((__m128i *)(target + done), _mm_loadu_si128((const __m128i *)(source + done)));
 #endif
 #endif
-    memcpy((char *)to + done, (const char *)from + done, bytes - done);
+    memcpy(target + done, source + done, bytes - done);
 }

@@ -395,6 +395,23 @@ def exp_value(
     return _exp_value(factor, real(x), x_low, _biased_magic(shift, only))
 
 
+def magic_beside(peak: Value) -> Value:
+    """For `exp_beside`: what makes e^peak a number between 2^lift() and 2^(lift() + 1).
+
+    About, that is. The difference of two integers that are small beside the magic number
+    is exact.
+    """
+    plain = by_dtype(1.5 * 2.0**23, 1.5 * 2.0**52)
+    n = fma(peak, real(LOG2_E), plain) - plain
+    magic: Value = _biased_magic(lift()) - n
+    return magic
+
+
+def exp_beside(x: Value, x_low: Value | None, magic: Value) -> Value:
+    """e^(x + x_low) times a power of two, to about 1 ULP, for x >= peak - 112 (-760)."""
+    return _exp_value(1.0, x, x_low, magic)
+
+
 def exp_within_ulp(
     x: Value, x_low: Value | None = None, *, factor: Real = 1.0, shift: int = 0
 ) -> Value:

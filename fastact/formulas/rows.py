@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .elementary import Pair, exp_value, lift, lower, lowest_exponent, two_sum
+from .elementary import (
+    Pair,
+    exp_beside,
+    exp_value,
+    lift,
+    lower,
+    lowest_exponent,
+    magic_beside,
+    two_product,
+    two_sum,
+)
 from .elementary import scale as scale_pair
 from .kernels import BACKWARD, BACKWARD_FROM_OUTPUT, FORWARD
 from .language import Value, clamp_low, where
@@ -183,6 +193,34 @@ def row_weight_scaled(x: Value, extreme: Value, scale: Value) -> Value:
     return row_weight_of(x, extreme, scale)
 
 
+def row_peak_magic(peak: Value) -> Value:
+    """For `row_power`: the power of two that makes e^peak about 2^lift()."""
+    return magic_beside(peak)
+
+
+def row_peak_floor(peak: Value) -> Value:
+    """For `row_power`: the exponent from which on it is 0 beside e^peak."""
+    return peak + lowest_exponent()
+
+
+def row_power(x: Value, offset: Value, floor: Value, magic: Value) -> Value:
+    """e^(x - offset) times a power of two, for an x - offset that is exact or too small.
+
+    What softmax makes of it does not depend on the factor, which is chosen such that
+    nothing overflows: the row's extreme need not be subtracted, which would round.
+    """
+    return exp_beside(clamp_low(x - offset, floor), None, magic)
+
+
+def row_power_scaled(
+    x: Value, offset: Value, floor: Value, magic: Value, scale: Value
+) -> Value:
+    """e^(scale (x - offset)) times a power of two."""
+    high, low = two_product(scale, x - offset)
+    low = where(high > floor, low, 0.0)  # it may be infinite elsewhere, or NaN
+    return exp_beside(clamp_low(high, floor), low, magic)
+
+
 def row_log_weight_of(
     x: Value, extreme: Value, scale: Value | None, log_high: Value, log_low: Value
 ) -> Value:
@@ -211,6 +249,10 @@ def row_exp(x: Value) -> Value:
 
 
 ROW_FORMULAS = (
+    row_peak_magic,
+    row_peak_floor,
+    row_power,
+    row_power_scaled,
     row_weight,
     row_weight_scaled,
     row_log_weight,
