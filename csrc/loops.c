@@ -17,7 +17,7 @@ enum { LONG_STAGE = 1024 };
 
 /* Waking a thread costs some tens of microseconds (csrc/threads.c). Below this many elementary operations, about
    30 us of one core, an array is not worth it, unless calls follow one another: then a sixth is enough. Memory traffic
-   counts as MEMORY_OPERATIONS for each operand. */
+   counts as MEMORY_OPERATIONS for each operand, and all of float64 twice. */
 enum { OPERATIONS_WORTH_WAKING = 3 << 20, OPERATIONS_WORTH_THREADS = 1 << 19, MEMORY_OPERATIONS = 4, GRAIN = 2048 };
 
 /* Results past FA_BYTES_WORTH_STREAMING: relu of 10 million float32 takes little more than half the time. Where arithmetic
@@ -218,7 +218,8 @@ static bool
 is_worth_threads(size_t n, const job *j)
 {
     const fa_kernel *kernel = j->loop->kernel;
-    const size_t cost = (size_t)(kernel->operation_count + MEMORY_OPERATIONS * j->count);
+    const size_t words = fa_type_size(fa_kernel_type(kernel->type)) / sizeof(float);
+    const size_t cost = (size_t)(kernel->operation_count + MEMORY_OPERATIONS * j->count) * words;
     if (n < OPERATIONS_WORTH_THREADS / cost)
         return false;
     return n >= OPERATIONS_WORTH_WAKING / cost || fa_is_in_series();

@@ -721,10 +721,35 @@ ROW(logsumexp_backward)(size_t n, size_t given_width, const void *gradient, ptrd
 FA_INLINE T
 ROW(product)(T dy, T y)
 {
+    return dy * y;
+}
+
+FA_INLINE T
+ROW(product_on_support)(T dy, T y)
+{
     return y == 0 ? 0 : dy * y;
 }
 
-/* dx = scale * y * (dy - sum(dy * y)); where y is 0, so is dx, whatever dy. dx may be y. */
+/* scale * y * (dy - mean) for all elements; if it is `careful`, 0 where y is 0 and this is NaN. */
+FA_INLINE void
+ROW(softmax_slopes)(size_t n, size_t width, size_t block, const T *dy, ptrdiff_t dy_pitch, const T *y,
+                    ptrdiff_t y_pitch, T factor, const T *means, int careful, T *dx, ptrdiff_t dx_pitch)
+{
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
+        const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
+        T *dxs = dx + (ptrdiff_t)i * dx_pitch;
+        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dx, dx_pitch);
+        FA_INDEPENDENT
+        for (size_t k = 0; k < count; k++) {
+            const T slope = factor * (ys[k] * (dys[k] - means[OF_ROW(k)]));
+            dxs[k] = careful && ys[k] == 0 && slope != slope ? 0 : slope;
+        }
+    }
+}
+
+/* dx = scale * y * (dy - sum(dy * y)); where y is 0, so is dx, whatever dy. dx may be y. Only in rows whose sum is not
+   finite, or so large that a difference from it may overflow, can a dy make more than 0 of a y of 0. */
 static void
 ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdiff_t dy_pitch, const void *output,
                       ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
@@ -733,6 +758,8 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
     T *dx = result;
     const size_t width = ROW(rows)(given_width), used = ROW(used_lanes)(n, width);
     const size_t step = ROW(step)(width, dy_pitch, y_pitch, dx_pitch), block = ONE_ROW ? n : step;
+    const double moderate = KEEPS_LOSSES ? 0x1p900 : 0x1p100; /* what rounding takes from the largest number is more */
+    int careful = 0;
     ROOM(T, means, 1, block * width);
     ROOM(double, totals, 1, width);
     SUMS(sums);
@@ -740,17 +767,19 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
     ROW(add_terms)(n, width, step, dy, dy_pitch, y, y_pitch, &sums, ROW(product), NULL, NULL);
     ROW(totals)(&sums, n, width, totals);
     for (size_t r = 0; r < width; r++)
+        careful |= !(fabs(totals[r]) < moderate);
+    if (careful) {
+        ROW(clear)(&sums, used);
+        ROW(add_terms)(n, width, step, dy, dy_pitch, y, y_pitch, &sums, ROW(product_on_support), NULL, NULL);
+        ROW(totals)(&sums, n, width, totals);
+    }
+    for (size_t r = 0; r < width; r++)
         means[r] = (T)totals[r];
     ROW(repeat)(block, width, means);
-    for (size_t done = 0; done < n; done += block) {
-        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
-        const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
-        T *dxs = dx + (ptrdiff_t)i * dx_pitch;
-        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dx, dx_pitch);
-        FA_INDEPENDENT
-        for (size_t k = 0; k < count; k++)
-            dxs[k] = ys[k] == 0 ? 0 : factor * (ys[k] * (dys[k] - means[OF_ROW(k)]));
-    }
+    if (careful)
+        ROW(softmax_slopes)(n, width, block, dy, dy_pitch, y, y_pitch, factor, means, 1, dx, dx_pitch);
+    else
+        ROW(softmax_slopes)(n, width, block, dy, dy_pitch, y, y_pitch, factor, means, 0, dx, dx_pitch);
 }
 
 static void
