@@ -1,4 +1,5 @@
 #include "staging.h"
+#include "primitives.h"
 
 #include <string.h>
 
@@ -20,11 +21,25 @@ fa_kernel_type(char type)
     return type == 'd' ? 'd' : 'f';
 }
 
+/* Copy to or from a buffer, with steps that the compiler knows where it makes vector code of that: every second element
+   (half of all complex numbers), and backwards. */
+#define COPY(T, TO, FROM) \
+    do { \
+        FA_INDEPENDENT \
+        for (ptrdiff_t i = 0; i < (ptrdiff_t)n; i++) \
+            memcpy(TO, FROM, sizeof(T)); \
+    } while (0)
+
 #define COPY_STRIDED(T) \
     do { \
         T *to = buffer; \
-        for (size_t i = 0; i < n; i++, source += step) \
-            memcpy(to + i, source, sizeof(T)); \
+        const ptrdiff_t size_ = sizeof(T); \
+        if (step == 2 * size_) \
+            COPY(T, to + i, source + i * 2 * size_); \
+        else if (step == -size_) \
+            COPY(T, to + i, source - i * size_); \
+        else \
+            COPY(T, to + i, source + i * step); \
     } while (0)
 
 static void
@@ -43,8 +58,11 @@ gather_same(size_t n, const char *source, ptrdiff_t step, size_t size, void *buf
 #define SPREAD_STRIDED(T) \
     do { \
         const T *from = buffer; \
-        for (size_t i = 0; i < n; i++, target += step) \
-            memcpy(target, from + i, sizeof(T)); \
+        const ptrdiff_t size_ = sizeof(T); \
+        if (step == -size_) \
+            COPY(T, target - i * size_, from + i); \
+        else \
+            COPY(T, target + i * step, from + i); \
     } while (0)
 
 static void
