@@ -395,7 +395,7 @@ ROW(weigh)(size_t count, const T *x, const ROW(start) *start, size_t first, doub
 
 /* Count the weights that are 1; of each lane one weight, or AT_ONCE that are `next` apart. */
 FA_INLINE void
-ROW(count_ones)(size_t count, const T *weights, size_t next, int at_once, T *ones)
+ROW(count_ones)(size_t count, const T *weights, ptrdiff_t next, int at_once, T *ones)
 {
     FA_INDEPENDENT
     for (size_t k = 0; k < count; k++) {
@@ -418,7 +418,7 @@ ROW(summand)(T weight, int powers)
 
 /* Add weights to lanes; of each lane one weight, or AT_ONCE that are `next` apart. */
 FA_INLINE void
-ROW(add_weights)(size_t count, const T *weights, size_t next, int at_once, int powers, const ROW(lanes) *sums,
+ROW(add_weights)(size_t count, const T *weights, ptrdiff_t next, int at_once, int powers, const ROW(lanes) *sums,
                  size_t lane)
 {
     FA_INDEPENDENT
@@ -489,20 +489,20 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
         const size_t count = ROW(least)(step, n - row) * width;
         for (size_t from = 0; from < count; from += MOST) {
             const size_t length = ROW(least)(MOST, count - from), first_lane = lane * width + from;
+            T *weights = y != NULL ? y + (ptrdiff_t)row * y_pitch + from : buffer;
+            const ptrdiff_t next = y != NULL ? LANES * y_pitch : MOST;
             for (size_t k = 0; k < at_once; k++) {
-                const ptrdiff_t place = (ptrdiff_t)(row + k * LANES);
-                ROW(weigh)(length, x + place * x_pitch + from, start, from, scale, buffer + k * MOST);
-                if (y != NULL)
-                    memcpy(y + place * y_pitch + from, buffer + k * MOST, length * sizeof *y);
+                const T *xs = x + (ptrdiff_t)(row + k * LANES) * x_pitch + from;
+                ROW(weigh)(length, xs, start, from, scale, weights + (ptrdiff_t)k * next);
             }
             if (at_once > 1) {
                 if (!powers)
-                    ROW(count_ones)(length, buffer, MOST, AT_ONCE, ones + first_lane);
-                ROW(add_weights)(length, buffer, MOST, AT_ONCE, powers, &sums, first_lane);
+                    ROW(count_ones)(length, weights, next, AT_ONCE, ones + first_lane);
+                ROW(add_weights)(length, weights, next, AT_ONCE, powers, &sums, first_lane);
             } else {
                 if (!powers)
-                    ROW(count_ones)(length, buffer, MOST, 1, ones + first_lane);
-                ROW(add_weights)(length, buffer, MOST, 1, powers, &sums, first_lane);
+                    ROW(count_ones)(length, weights, next, 1, ones + first_lane);
+                ROW(add_weights)(length, weights, next, 1, powers, &sums, first_lane);
             }
         }
         lane = lane + step == LANES ? 0 : lane + step;
