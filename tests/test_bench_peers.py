@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import peer_report
 import pytest
+import training_step
 from implementations import C_ALL
 from peer_implementations import (
     FROM_OUTPUT,
@@ -310,3 +311,13 @@ def test_threads_are_those_that_the_process_may_use() -> None:
     options: argparse.Namespace = peer_report.parse(["--threads=1,all,1"])
     assert options.threads[0] == 1
     assert len({*options.threads}) == len(options.threads)
+
+
+@pytest.mark.parametrize("name", training_step.ACTIVATIONS)
+def test_training_steps_are_the_same_with_all_functions(name: str) -> None:
+    losses = []
+    for library in (training_step.EXPRESSIONS, training_step.IN_PLACE, "fastact"):
+        step = training_step.numpy_steps(library, name, 8, 6)
+        losses.append([step()[1] for _ in range(4)])
+    np.testing.assert_allclose(losses, losses[:1] * 3, rtol=1e-5)
+    assert losses[0][0] > losses[0][-1]

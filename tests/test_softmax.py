@@ -264,6 +264,35 @@ def test_largest_finite_numbers_do_not_overflow(name: str) -> None:
         np.testing.assert_allclose(found, [[1, 0, 0], [0.5, 0.5, 0]], rtol=1e-3)
 
 
+@pytest.mark.parametrize("length", [1, 5, 16, 100])
+def test_where_y_is_zero_so_is_the_gradient_of_any_size(length: int) -> None:
+    """Also where the difference from the row's mean overflows, or is NaN."""
+    for dtype in DTYPES:
+        largest = finfo(dtype).max
+        for name in ("softmax", "softmin", "sparsemax", "entmax15"):
+            gradient = _function(f"{name}_backward_from_output")
+            for dy in ([-largest, largest], [1, INF], [1, -INF], [1, NAN]):
+                y = np.tile(np.array([1, 0], dtype), (3, length))
+                y[:, 2:] = 0
+                found = gradient(np.tile(np.array(dy, dtype), (3, length)), y)
+                assert np.all(found[:, 1:] == 0), (dtype, name, dy)
+
+
+@pytest.mark.parametrize("row", [7, 1000, 50_001])
+def test_large_results_are_those_of_their_rows(row: int) -> None:
+    """From 32 MiB on they go past the caches, in whole lines, wherever rows begin."""
+    rows = 2**23 // row + 2
+    x = np.random.default_rng(row).standard_normal((rows, row), np.float32)
+    few = [0, 1, rows // 2, rows - 1]
+    memory = np.empty(x.size + 3, np.float32)
+    for name in ("softmax", "log_softmax"):
+        out = memory[3:].reshape(x.shape)  # no line begins there
+        y = _function(name)(x, out=out)
+        assert_same_bits(y[few], _function(name)(x[few]))
+        gradient = _function(f"{name}_backward_from_output")
+        assert_same_bits(gradient(x, y)[few], gradient(x[few], y[few]))
+
+
 @every_function
 def test_short_and_missing_rows(name: str) -> None:
     for dtype in DTYPES:
