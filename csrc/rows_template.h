@@ -83,7 +83,7 @@ ROW(plus_lane)(ROW(lane) a, ROW(lane) b)
     return ROW(plus)(a, b.sum);
 }
 
-/* The sum of the lanes k, k + distance, k + 2 distance, ... of a row: for LANES = 16 as below, half by half. */
+/* Two lanes of a row, half of the 16 apart; all lanes, in the order of `totals`. */
 FA_INLINE ROW(lane)
 ROW(pair)(const ROW(lanes) *l, size_t k)
 {
