@@ -20,7 +20,8 @@ typedef uint64_t fa_bits_f64;
 
 /* Before a loop: its iterations do not depend on each other, and it is to be vectorised as it stands. `restrict` would
    be a lie for out=x; without either, gcc checks for overlap and takes a scalar loop in place. A short loop it would
-   first unroll, and then vectorise the loop around it, with that check again. */
+   first unroll, and then vectorise the loop around it, with that check again. FA_UNROLLED is for short loops of numbers
+   that stay as they are. */
 #if defined(__clang__)
 #define FA_INDEPENDENT _Pragma("clang loop vectorize(assume_safety) interleave(enable)")
 #define FA_UNROLLED _Pragma("clang loop unroll_count(4)")

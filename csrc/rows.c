@@ -87,12 +87,14 @@ is_staged(const job *j, int k, size_t rows)
     return is_in_place(j, k) || !is_ready(j, k, rows) || (j->streams && k == j->loop->input_count);
 }
 
-/* Whether so much is written that is in no cache, and without gaps: whole lines. */
+/* Whether so much is written that is in no cache, in whole rows and without gaps: whole lines. */
 static bool
 is_worth_streaming(const job *j, size_t rows)
 {
     const int last = j->loop->input_count;
-    const size_t row_bytes = j->lengths[last] * fa_type_size(j->loop->type);
+    const size_t row_bytes = j->n * fa_type_size(j->loop->type);
+    if (j->single[last])
+        return false;
     for (int k = 0; k < last; k++)
         if (is_in_place(j, k))
             return false;

@@ -520,3 +520,16 @@ def test_a_scale_that_is_no_number_gives_nan(name: str) -> None:
     for scale in (NAN, INF):
         assert np.isnan(getattr(fa, name)(x, scale=scale)).all()
         assert np.isnan(getattr(fa, name + "_backward")(x, x, scale=scale)).all()
+
+
+def test_many_rows_reduced_stay_within_their_results() -> None:
+    """32 MiB of results of one element per row: rows overlap, to take little memory."""
+    x = np.random.default_rng(3).standard_normal(2**23 + 47, np.float32)
+    rows = np.lib.stride_tricks.sliding_window_view(x, 48)
+    results = np.full(len(rows) + 4096, 7, np.float32)
+    y, beyond = results[: len(rows)], results[len(rows) :]
+    half = len(rows) // 2
+    fa.logsumexp(rows, out=y)
+    assert np.all(beyond == 7)
+    assert_same_bits(y[:half], fa.logsumexp(rows[:half]))
+    assert_same_bits(y[half:], fa.logsumexp(rows[half:]))
