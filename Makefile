@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := build/peers-venv
+INTEGRATIONS := build/integrations-venv
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/isa/*.c fastact/formulas/*.py fastact/formulas/*/*.py)
 
-.PHONY: bench bench-full bench-peers accuracy accuracy-peers test lint test-numba test-arm clean
+.PHONY: bench bench-full bench-peers accuracy accuracy-peers test lint test-numba test-arm test-integrations clean
 
 bench: $(VENV)/built
 	$(BIN)/python bench/report.py
@@ -51,6 +52,17 @@ test-numba: $(VENV)/built
 # tests/arm.py asks for.
 test-arm: build/arm/driver
 	$(BIN)/python -m pytest -n auto tests/test_arm.py --arm
+
+# The adapters of fastact/integrations against the real packages, in an environment of their
+# own; fastact runs from here.
+test-integrations: $(VENV)/built $(INTEGRATIONS)/installed
+	$(INTEGRATIONS)/bin/python -m pytest -n auto tests/integrations
+
+$(INTEGRATIONS)/installed: pyproject.toml
+	$(PYTHON) -m venv $(INTEGRATIONS)
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(INTEGRATIONS)/bin/python -m pip install --quiet "numpy>=2.2" "cffi>=1.17" --group integrations
+	touch $@
 
 build/arm/driver: $(VENV)/built tests/arm.py tests/arm_driver.c
 	$(BIN)/python tests/arm.py
