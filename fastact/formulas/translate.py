@@ -28,6 +28,10 @@ from .rows import ROW_FORMULAS
 C_TYPES = {"f32": "float", "f64": "double"}
 # NumPy's character of the arrays that a kernel is for, 'e' for both 16-bit types
 ARRAYS = {"f16": "e", "f32": "f", "f64": "d"}
+# From so many operations on a kernel computes two vectors in each pass of its loop: while
+# one waits for a result the other goes on. Below, memory is the limit, which is best read
+# in order.
+HEAVY = 10
 HEADER = "Generated from fastact/formulas by translate.py; do not edit."
 
 
@@ -71,8 +75,9 @@ class _Printer(ABC):
     keyword = ""
     end = ""
 
-    def __init__(self, precision: Precision) -> None:
+    def __init__(self, precision: Precision, suffix: str = "") -> None:
         self.precision = precision
+        self.suffix = suffix  # of every name
         self.names: dict[int, str] = {}
 
     def statements(self, outputs: list[Value]) -> Iterator[str]:
@@ -80,11 +85,11 @@ class _Printer(ABC):
         for value in ordered(outputs):
             match value.operation:
                 case "input":
-                    self.names[id(value)] = value.arguments[0]
+                    self.names[id(value)] = value.arguments[0] + self.suffix
                 case "constant":
                     self.names[id(value)] = self.literal(value)
                 case _:
-                    name = f"t{len(self.names)}"
+                    name = f"t{len(self.names)}{self.suffix}"
                     arguments = [self.name(a) for a in value.arguments]
                     expression = self.expression(value, arguments)
                     if value.kind == "bool":
@@ -116,8 +121,10 @@ class CPrinter(_Printer):
 
     end = ";"
 
-    def __init__(self, precision: Precision, bounds: Iterable[Value] = ()) -> None:
-        super().__init__(precision)
+    def __init__(
+        self, precision: Precision, bounds: Iterable[Value] = (), suffix: str = ""
+    ) -> None:
+        super().__init__(precision, suffix)
         self.bounds = {id(bound): f"bound{i}" for i, bound in enumerate(bounds)}
 
     def literal(self, value: Value) -> str:
@@ -209,33 +216,54 @@ class NumbaPrinter(_Printer):
                 return f"{operation}({', '.join(arguments)})"
 
 
+def c_element(
+    kernel: Kernel,
+    precision: Precision,
+    outputs: list[Value],
+    index: str,
+    suffix: str = "",
+) -> tuple[str, str]:
+    """What a kernel does with one element: computes, and stores."""
+    printer = CPrinter(precision, clamp_bounds(outputs), suffix)
+    body = "".join(f"            {line}\n" for line in printer.statements(outputs))
+    real = f"fa_{precision.arithmetic}"
+    used = printer.names.values()
+    loads = "".join(
+        f"            const {real} {name}{suffix} = a_{name}[{index}];\n"
+        for name in kernel.inputs
+        if name + suffix in used
+    )
+    stores = "".join(
+        f"            a_out_{name}[{index}] = {printer.name(output)};\n"
+        for name, output in zip(kernel.outputs, outputs, strict=True)
+    )
+    return loads + body, stores
+
+
 def c_kernel(kernel: Kernel, precision: Precision) -> str:
     """One kernel as C: a loop over whole blocks, and the function that adds the tail."""
     _, outputs = kernel.record(precision)
     form = precision.arithmetic
-    bounds = clamp_bounds(outputs)
-    printer = CPrinter(precision, bounds)
-    body = "".join(f"            {line}\n" for line in printer.statements(outputs))
+    is_heavy = operation_count(outputs) >= HEAVY
+    length = f"FA_BLOCK({form}) / 2" if is_heavy else f"FA_BLOCK({form})"
+    elements = [c_element(kernel, precision, outputs, "i")]
+    if is_heavy:
+        elements.append(c_element(kernel, precision, outputs, f"i + {length}", "_2"))
+    body = "".join(part for parts in zip(*elements, strict=True) for part in parts)
     # gcc makes a clamp one instruction, and not a comparison and a blend, only where it
     # does not know the bound.
+    bounds = clamp_bounds(outputs)
+    printer = CPrinter(precision, bounds)
     opaque = "".join(
         f"    fa_{form} {printer.literal(bound)} = {printer.number(bound)};\n"
         f"    FA_OPAQUE({printer.literal(bound)});\n"
         for bound in bounds
     )
-    used = [name for name in kernel.inputs if name in printer.names.values()]
     arrays = [*kernel.inputs, *(f"out_{name}" for name in kernel.outputs)]
     real = f"fa_{form}"
     declared = ", ".join(
         [f"const {real} *a_{name}" for name in kernel.inputs]
         + [f"{real} *a_out_{name}" for name in kernel.outputs]
-    )
-    loads = "".join(
-        f"            const {real} {name} = a_{name}[i];\n" for name in used
-    )
-    stores = "".join(
-        f"            a_out_{name}[i] = {printer.name(output)};\n"
-        for name, output in zip(kernel.outputs, outputs, strict=True)
     )
     name = f"{kernel.name}_{precision}"
     whole = ", ".join(f"a_{array}" for array in arrays)
@@ -254,8 +282,8 @@ static FA_NOINLINE void
 {{
 {opaque}    for (; n > 0; n -= FA_BLOCK({form}){step}) {{
         FA_INDEPENDENT
-        for (int i = 0; i < FA_BLOCK({form}); i++) {{
-{loads}{body}{stores}        }}
+        for (int i = 0; i < {length}; i++) {{
+{body}        }}
     }}
 }}
 
