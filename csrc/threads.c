@@ -52,6 +52,7 @@ static struct {
           .job_finished = PTHREAD_COND_INITIALIZER};
 
 static atomic_flag busy = ATOMIC_FLAG_INIT; /* held from before a job is posted until it is finished */
+static atomic_int callers;                  /* threads in fa_parallel_for with work for several */
 static atomic_int together_calls;           /* in fa_run_together: other jobs leave the pool to them */
 static atomic_int thread_setting;           /* 0: not yet set */
 static _Atomic uint64_t last_asked;         /* for fa_is_in_series: when */
@@ -166,6 +167,7 @@ static void reset_in_child(void)
     pthread_cond_init(&pool.job_posted, NULL);
     pthread_cond_init(&pool.job_finished, NULL);
     atomic_store(&creation_failed, false);
+    atomic_store(&callers, 0);
     atomic_store(&together_calls, 0);
     atomic_flag_clear(&busy);
 }
@@ -284,15 +286,21 @@ void fa_parallel_for(fa_task task, void *context, size_t n, size_t grain)
     bool nested = inside_task, done = false;
     inside_task = true;
     int threads = nested || n <= grain ? 1 : fa_get_num_threads();
-    if (threads > 1) {
+    bool shares = threads > 1;
+    if (shares) {
         handle_forks();
-        if (atomic_load(&together_calls) == 0 && !atomic_flag_test_and_set(&busy)) {
+        /* Where several threads of the program call at once, each takes the place of a worker: more threads than
+           processors wait for each other. */
+        threads -= atomic_fetch_add(&callers, 1);
+        if (threads > 1 && atomic_load(&together_calls) == 0 && !atomic_flag_test_and_set(&busy)) {
             done = run_parallel(task, context, n, grain, threads);
             atomic_flag_clear(&busy);
         }
     }
     if (!done)
         task(context, 0, n);
+    if (shares)
+        atomic_fetch_sub(&callers, 1);
     inside_task = nested;
 }
 
