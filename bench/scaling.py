@@ -1,7 +1,7 @@
 """How throughput grows with threads: fastact's own, and those of the program.
 
     python bench/scaling.py
-    python bench/scaling.py --functions mish --sizes 10000,1000000 --threads 1,2
+    python bench/scaling.py --functions mish,np.exp --sizes 10000,1000000 --threads 1,2
 
 The first table has one call at a time on 1, 2, 4 ... of fastact's threads, the second one
 several Python threads that call at once, each on arrays of its own, with fastact's threads
@@ -38,7 +38,7 @@ Call = Callable[[], object]
 
 def make_call(name: str, count: int, seed: int) -> Call:
     """A call that works on arrays of its own and writes to one that is there."""
-    function = getattr(fa, name)
+    function = getattr(np, name[3:]) if name.startswith("np.") else getattr(fa, name)
     rng = np.random.default_rng(seed)
     shape = (count // ROW, ROW) if name.startswith("softmax") else (count,)
     arrays = [
