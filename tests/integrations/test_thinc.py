@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
 import os
@@ -374,3 +375,18 @@ def test_an_unchanged_model_has_the_same_outputs_and_gradients(layers: Any) -> N
         np.testing.assert_allclose(actual, expected, atol=2e-6)
         assert actual.dtype == np.float32
         assert math.isfinite(actual.sum())
+
+
+def test_the_example_learns_the_same_with_both_backends(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    example = importlib.import_module("thinc_digits")
+    results = example.main(["--epochs", "8"])
+    accuracies = {name: accuracy for name, (accuracy, _) in results.items()}
+    assert accuracies["fastact"] > 0.94
+    assert abs(accuracies["numpy"] - accuracies["fastact"]) < 0.015
+    assert "fastact" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        example.main(["--epochs", "0"])
