@@ -154,7 +154,8 @@ def _number_behind(pattern: Value) -> Value:
     if pattern.operation == "iadd":
         first, second = pattern.arguments
         if first.operation == "bits" and _is_sign(second):
-            return first.arguments[0]
+            number: Value = first.arguments[0]
+            return number
     return pattern
 
 
