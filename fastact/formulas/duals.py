@@ -7,6 +7,7 @@ except where it rounds on purpose or works on bits: see `_rounds` and `_number_b
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -47,6 +48,9 @@ _OPERATIONS: dict[str, Callable[..., Array]] = {
     "from_bits": lambda x: np.asarray(x).view(np.float64),
 }
 _CONSTANTS = {BOOL: np.bool_, INTEGER: np.uint64}
+# Of every operation a block is kept: all of them together should stay in cache.
+_BLOCK = 8192
+_lock = threading.Lock()  # one formula is recorded at a time
 
 
 def evaluate(formula: Formula, arguments: Sequence[Any]) -> Array:
@@ -77,17 +81,33 @@ def partial(formula: Formula, arguments: Sequence[Any], index: int) -> Array:
 
 @lru_cache(maxsize=256)
 def _recorded(formula: Formula, count: int) -> tuple[list[Value], Value]:
-    with recording(FLOAT64) as graph:
+    with _lock, recording(FLOAT64) as graph:
         inputs = [graph.node("input", "real", str(i)) for i in range(count)]
         return inputs, real(formula(*inputs))
 
 
 def _run(formula: Formula, arguments: Sequence[Any], index: int | None) -> Array:
-    inputs, output = _recorded(formula, len(arguments))
+    arrays = [np.asarray(argument, np.float64) for argument in arguments]
+    shape = np.broadcast_shapes(*(array.shape for array in arrays))
+    result = np.empty(shape)
+    flat = result.reshape(-1)
+    arrays = [
+        array.reshape(()) if array.size == 1 else np.broadcast_to(array, shape).ravel()
+        for array in arrays
+    ]
+    for begin in range(0, flat.size, _BLOCK):
+        part = slice(begin, begin + _BLOCK)
+        block = [array[part] if array.ndim else array for array in arrays]
+        flat[part] = _run_block(formula, block, index)
+    return result
+
+
+def _run_block(formula: Formula, arrays: Sequence[Array], index: int | None) -> Array:
+    inputs, output = _recorded(formula, len(arrays))
     values: dict[int, Array] = {}
     tangents: dict[int, Array] = {}  # what is not in it does not depend on the argument
-    for i, (symbol, argument) in enumerate(zip(inputs, arguments, strict=True)):
-        values[id(symbol)] = np.asarray(argument, np.float64)
+    for i, (symbol, array) in enumerate(zip(inputs, arrays, strict=True)):
+        values[id(symbol)] = array
         if i == index:
             tangents[id(symbol)] = np.float64(1)
     with np.errstate(all="ignore"):
@@ -102,8 +122,7 @@ def _run(formula: Formula, arguments: Sequence[Any], index: int | None) -> Array
                 if tangent is not None:
                     tangents[id(value)] = tangent
     wanted = values if index is None else tangents
-    shape = np.broadcast_shapes(*(np.shape(argument) for argument in arguments))
-    return np.broadcast_to(wanted.get(id(output), np.float64(0)), shape)
+    return wanted.get(id(output), np.float64(0))
 
 
 def _tangent(

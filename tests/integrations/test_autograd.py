@@ -290,3 +290,25 @@ def test_a_parameter_without_gradient_is_named() -> None:
         grad(lambda a: anp.sum(fag.swiglu_oai(X, X, a)))(0.5)
     with pytest.raises(NotImplementedError, match="by lambd"):
         make_jvp(lambda a: fag.hardshrink(X, a), 0.5)(1.0)
+
+
+# ------------------------------------------------------------------------------ example
+
+
+def test_the_example_learns_the_same_with_both(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    example = importlib.import_module("autograd_digits")
+    results = example.main(["--epochs", "4"])
+    assert "betas from" in capsys.readouterr().out
+    (loss, accuracy, bent), (expected, _, also_bent) = (
+        results["fastact"],
+        results["NumPy"],
+    )
+    assert accuracy > 0.9
+    assert loss == pytest.approx(expected, rel=0.02)
+    np.testing.assert_allclose(bent, also_bent, rtol=1e-9, atol=1e-12)
+    with pytest.raises(SystemExit):
+        example.main(["--epochs", "0"])
