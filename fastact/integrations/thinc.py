@@ -7,7 +7,8 @@ the backend that was in use when it was made:
 >>> with use_ops("fastact"):
 ...     model = chain(Mish(128), Softmax())
 
-It needs thinc 9.1 or later (``pip install thinc``).
+It needs thinc 9.1 or later (``pip install thinc``). thinc imports all backends that it
+finds when it looks for one by name.
 """
 
 from collections.abc import Callable
@@ -52,9 +53,9 @@ class FastactOps(NumpyOps):
     `backprop_mish` take the memory of an array that is not contiguous for contiguous, and
     its `maxout` and `backprop_maxout` refuse such an array.
 
-    Results are more accurate than thinc's, and differ by as much: by up to 2e-9 in
-    `sigmoid`, for which thinc clips x to [-20, 20], and by 1e-7 or so in `gelu` and `erf`,
-    for which it has an approximation. NaN in x gives NaN in all gradients.
+    Results differ from thinc's where it approximates: by up to 6e-7 in `erf` and `gelu`
+    (2e-7 in float64), and by 2e-9 in `sigmoid`, for which it clips x to [-20, 20]. NaN in
+    x gives NaN in all gradients.
 
     ``inplace=True`` writes to the array that thinc would write to. thinc's `softmax`,
     `backprop_hard_sigmoid` and `backprop_hard_tanh` ignore it, and so do these.
