@@ -49,9 +49,9 @@ class FastactOps(NumpyOps):
 
     Notes
     -----
-    Arrays may have any strides. thinc's own `relu`, `backprop_relu`, `mish` and
-    `backprop_mish` take the memory of an array that is not contiguous for contiguous, and
-    its `maxout` and `backprop_maxout` refuse such an array.
+    Arrays may have any strides. thinc's own `backprop_relu` and `backprop_mish`, and its
+    `relu` and `mish` in place, take the memory of an array that is not contiguous for
+    contiguous; its `maxout` and `backprop_maxout` refuse such an array.
 
     Results differ from thinc's where it approximates: by up to 6e-7 in `erf` and `gelu`
     (2e-7 in float64), and by 2e-9 in `sigmoid`, for which it clips x to [-20, 20]. NaN in

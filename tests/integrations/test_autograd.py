@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,15 @@ def test_a_parameter_without_gradient_is_named() -> None:
         grad(lambda a: anp.sum(fag.swiglu_oai(X, X, a)))(0.5)
     with pytest.raises(NotImplementedError, match="by lambd"):
         make_jvp(lambda a: fag.hardshrink(X, a), 0.5)(1.0)
+
+
+def test_without_autograd_it_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "autograd.numpy", None)
+    monkeypatch.delitem(sys.modules, "fastact.integrations.autograd")
+    with pytest.raises(ImportError, match="pip install autograd"):
+        importlib.import_module("fastact.integrations.autograd")
 
 
 # ------------------------------------------------------------------------------ example

@@ -283,6 +283,13 @@ def test_shapes_that_do_not_fit_are_named() -> None:
         OPS.backprop_relu(np.ones((2, 3)), np.ones(3))
 
 
+def test_without_thinc_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "thinc.api", None)
+    monkeypatch.delitem(sys.modules, "fastact.integrations.thinc")
+    with pytest.raises(ImportError, match="pip install thinc"):
+        importlib.import_module("fastact.integrations.thinc")
+
+
 # ------------------------------------------------------------------------ within thinc
 
 
