@@ -17,6 +17,7 @@ from . import losses as _losses
 from . import rows as _rows
 from . import ufuncs
 from ._kernels import ffi, lib
+from .activation_objects import Activation
 from .config import (
     backend,
     get_backend,
@@ -40,6 +41,7 @@ __all__ = [
     *_families.NAMES,
     *_rows.PUBLIC,
     *_losses.FUNCTIONS,
+    "Activation",
     "backend",
     "crelu",
     "crelu_backward",

@@ -182,7 +182,9 @@ def parameter_backward(
     begin, end = _longest_run(_reduced_axes(shape, shapes), shape)
     if begin == end:  # nothing to sum in one go: a core axis of length 1
         begin = end = len(shape)
-    dx = np.empty(shape, dtype)
+    dx = _dx_in(out, dtype, (dy, x))
+    if dx is None:
+        dx = np.empty(shape, dtype)
     core = [
         _core_axis_last(np.broadcast_to(array, shape), begin, end)
         if begin < end
@@ -243,13 +245,26 @@ def _check_out(
             raise TypeError(f"out: {name} must be a floating-point array")
 
 
+def _dx_in(
+    out: tuple[Any, ...] | None, dtype: np.dtype[Any], inputs: Sequence[Any]
+) -> Any:
+    """The array that dx is to be stored in, if the kernel can write there."""
+    dx = None if out is None else out[0]
+    if type(dx) is not np.ndarray or dx.dtype != dtype:
+        return None
+    if not dx.flags.c_contiguous or not dx.flags.aligned:
+        return None
+    return None if any(np.may_share_memory(dx, array) for array in inputs) else dx
+
+
 def _store(results: tuple[Any, ...], out: tuple[Any, ...] | None) -> tuple[Any, ...]:
     stored = []
     for result, target in zip(results, out or (None,) * len(results), strict=True):
         if target is None:
             stored.append(result if result.ndim else result[()])
         else:
-            np.copyto(target, result, casting="same_kind")
+            if target is not result:
+                np.copyto(target, result, casting="same_kind")
             stored.append(target)
     return tuple(stored)
 

@@ -98,6 +98,17 @@ def test_digits_names_near_matches_of_an_unknown_activation(digits, capsys):
     assert "gelu" in capsys.readouterr().err
 
 
+def test_layers_learn_weights_and_slopes(capsys):
+    losses, accuracy, slopes = load("layers").main(["--epochs", "12"])
+    assert losses[-1] < 0.1 * losses[0]
+    assert accuracy > 0.92
+    assert slopes.min() < 0.24
+    assert slopes.max() > 0.26
+    assert f"{accuracy:.1%}" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        load("layers").main(["--epochs", "0"])
+
+
 # ------------------------------------------------- the short ones: one picture each
 
 

@@ -85,6 +85,7 @@ KEYWORDS = """
 SETTINGS = """
 from . import experimental as experimental
 from . import init as init
+from .activation_objects import Activation as Activation
 from .bound import BoundActivation
 
 __version__: str
