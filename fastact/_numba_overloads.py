@@ -17,12 +17,18 @@ import numba
 import numpy as np
 from numba import types
 from numba.core import ir_utils, targetconfig
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.core.typing import templates
 from numba.extending import lower_builtin, overload
 
 from . import _core, _numba_language, ufuncs
 from .formulas.kernels import FORWARD, Kernel
 from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS
+
+# Numba has no annotations.
+_infer_global: Any = templates.infer_global
+_signature: Any = templates.signature
+_lower_builtin: Any = lower_builtin
+_ConfigStack: Any = targetconfig.ConfigStack
 
 
 def _is_wide(kind: Any) -> bool:
@@ -129,7 +135,7 @@ def _in_parallel(kernel: Kernel, kinds: Mapping[str, Any]) -> bool:
     dimensions = {kind.ndim for kind in arrays.values()}
     if parameters & set(arrays) or len(dimensions) != 1:
         return False
-    flags = targetconfig.ConfigStack.top_or_none()
+    flags = _ConfigStack.top_or_none()
     return flags is not None and bool(flags.auto_parallel.enabled)
 
 
@@ -149,7 +155,7 @@ def _register_element(
     `output` is the result to take of a kernel with several.
     """
 
-    class Element(AbstractTemplate):  # type: ignore[misc]
+    class Element(templates.AbstractTemplate):
         key = ufunc
 
         def generic(self, args: Any, kws: Any) -> Any:
@@ -161,13 +167,13 @@ def _register_element(
                 else types.float32
             )
             if not any(isinstance(kind, types.Array) for kind in args):
-                return signature(real, *[real] * len(args))
+                return _signature(real, *[real] * len(args))
             if ufunc not in _PART_UFUNCS:
                 return None  # the overload's
             ndim = max(kind.ndim for kind in args if isinstance(kind, types.Array))
-            return signature(types.Array(real, ndim, "C"), *args)
+            return _signature(types.Array(real, ndim, "C"), *args)
 
-    infer_global(ufunc, types.Function(Element))
+    _infer_global(ufunc, types.Function(Element))
 
     def call(context: Any, builder: Any, found: Any, arguments: Any) -> Any:
         _numba_language.prefer_widest_vectors(builder.function)
@@ -177,7 +183,7 @@ def _register_element(
         result = context.get_function(scalar, form)(builder, arguments)
         return result if output is None else builder.extract_value(result, output)
 
-    lower_builtin(ufunc, *[types.Any] * len(kernel.inputs))(call)
+    _lower_builtin(ufunc, *[types.Any] * len(kernel.inputs))(call)
 
 
 # For each kernel that Numba cannot take for a ufunc, one ufunc per result. Compiled code
