@@ -27,6 +27,8 @@ FUNCTIONS = ("relu", "sigmoid", "tanh", "gelu", "silu", "softmax")
 SIZES = (100, 100_000)
 BACKENDS = ("numpy", "c", "numba")
 NO_MATPLOTLIB = 'pictures need matplotlib: pip install "fastact[plot]"'
+PANELS_ABREAST = 3  # of a picture
+LEAST_ROUNDS = 5
 SECONDS = 0.1  # for each implementation of a case
 COLOURS = {"numpy": "#8a8f98", "c": "#1559a6", "numba": "#f08a3c"}
 LABELS = {"numpy": "NumPy", "c": "C", "numba": "Numba"}
@@ -75,9 +77,7 @@ def _check(found: Any, case: Case, arguments: tuple[Any, ...]) -> None:
     try:
         cases.check(found, case, arguments)
     except AssertionError as error:
-        raise ValueError(
-            f"{case}: the result is wrong, and so it was not timed:{error}"
-        ) from None
+        raise ValueError(f"the result is wrong:{error}") from None
 
 
 def measure(row: Row, backends: Sequence[str], seconds: float) -> None:
@@ -86,8 +86,8 @@ def measure(row: Row, backends: Sequence[str], seconds: float) -> None:
     Parameters
     ----------
     row : Row
-        What to measure; gets the times. NumPy's is left out, with a remark, where its
-        expression needs SciPy and there is none.
+        What to measure; gets the times. Where NumPy's expression needs SciPy, and there
+        is none, it gets a remark in place of NumPy's time.
     backends : sequence of {"numpy", "c", "numba"}
         What to measure it on.
     seconds : float
@@ -119,21 +119,29 @@ def measure(row: Row, backends: Sequence[str], seconds: float) -> None:
             except ModuleNotFoundError as error:
                 if error.name is None or not error.name.startswith("scipy"):
                     raise
-                row.remark = "NumPy's expression needs SciPy: pip install scipy"
+                row.remark = (
+                    "NumPy's expression needs SciPy (pip install scipy); without it "
+                    "results are not compared"
+                )
                 if name == "numpy":
                     continue
             iterations = math.ceil(cases.ROUND / cases.duration(call, seconds))
         calls[name] = implementation, call, iterations
+    rounds = dict.fromkeys(calls, 0)
     spent = dict.fromkeys(calls, 0.0)
-    while any(time_so_far < seconds for time_so_far in spent.values()):
-        for name, (implementation, call, iterations) in calls.items():
-            if spent[name] >= seconds:
-                continue
+
+    def unfinished(name: str) -> bool:
+        return rounds[name] < LEAST_ROUNDS or spent[name] < seconds
+
+    while waiting := [name for name in calls if unfinished(name)]:
+        for name in waiting:
+            implementation, call, iterations = calls[name]
             with _settings(implementation):
                 start = time.perf_counter()
                 for _ in range(iterations):
                     call()
                 taken = time.perf_counter() - start
+            rounds[name] += 1
             spent[name] += taken
             shortest = row.seconds.get(name, math.inf)
             row.seconds[name] = min(shortest, taken / iterations)
@@ -210,16 +218,20 @@ def write_picture(
     try:
         # Figure itself, not pyplot: no window system, no state left behind.
         from matplotlib.figure import Figure
-        from matplotlib.ticker import FuncFormatter
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
     except ModuleNotFoundError as error:
         raise ImportError(NO_MATPLOTLIB) from error
     kinds = _kinds(rows)
-    longest = max(map(len, kinds.values()))
+    columns = min(len(kinds), PANELS_ABREAST)
+    lines = -(-len(kinds) // columns)
+    height = 1.1 + 0.3 * max(map(len, kinds.values()))
     figure = Figure(
-        figsize=(2 + 4.5 * len(kinds), 1.6 + 0.3 * longest), layout="constrained"
+        figsize=(1 + 4.5 * columns, 0.8 + lines * height), layout="constrained"
     )
-    panels = figure.subplots(1, len(kinds), squeeze=False)[0]
-    for axes, (kind, some) in zip(panels, kinds.items(), strict=True):
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for empty in panels[len(kinds) :]:
+        empty.set_visible(False)
+    for axes, (kind, some) in zip(panels, kinds.items(), strict=False):
         for y, row in enumerate(some):
             rates = {b: row.elements / s / 1e9 for b, s in row.seconds.items()}
             ends = min(rates.values()), max(rates.values())
@@ -230,6 +242,8 @@ def write_picture(
         axes.set_yticks(range(len(some)), [row.label for row in some])
         axes.set_ylim(len(some) - 0.4, -0.6)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.set_xlabel("billion elements per second", color="#555b66")
         axes.set_title(f"{kind[1]:,} elements of {kind[0]}", fontsize=11)
@@ -291,6 +305,11 @@ def run(
     ]
     with progress(len(rows)) as step, np.errstate(all="ignore"):
         for row in rows:
-            step(f"{row.label}, {row.size:,} elements of {row.dtype}")
-            measure(row, backends, seconds)
+            array = f"{row.size:,} elements of {row.dtype}"
+            step(f"{row.label}, {array}")
+            try:
+                measure(row, backends, seconds)
+            except ValueError as error:
+                message = f"{row.label} on {array} cannot be measured: {error}"
+                raise ValueError(message) from error
     return rows

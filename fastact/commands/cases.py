@@ -247,6 +247,10 @@ def parse_functions(text: str) -> tuple[str, ...]:
     if text in ("core", "all"):
         return CORE if text == "core" else ALL
     try:
-        return tuple(canonical_name(name) for name in text.split(","))
-    except (AttributeError, ValueError) as error:
+        names = tuple(canonical_name(name) for name in text.split(","))
+    except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    for name in names:
+        if name not in ALL:
+            raise argparse.ArgumentTypeError(f"{name} is not among what is measured")
+    return names
