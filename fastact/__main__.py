@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import plotting
 from .commands import accuracy, bench, cases, check
+from .commands.text import progress
 from .config import get_num_threads, num_threads, show_config
 from .formulas.entry import CATALOGUE
 from .lookup import canonical_name
@@ -268,7 +269,9 @@ def plot_names(names: list[str], output: Path | None, terminal: bool) -> str | N
         print("\n\n".join(map(plotting.text_picture, names)))
         return None
     path = output or Path("-".join(names) + ".png")
-    return _write(lambda path: plotting.write_picture(names, path), path)
+    with progress(1) as step:  # importing matplotlib takes most of the time
+        step(f"drawing {', '.join(names)}")
+        return _write(lambda path: plotting.write_picture(names, path), path)
 
 
 def run_bench(options: argparse.Namespace) -> str | None:

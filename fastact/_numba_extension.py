@@ -35,7 +35,7 @@ def _typeof(otherwise: Any) -> Any:
     def typeof(value: Any, context: Any) -> Any:
         from numba.core.typing.typeof import Purpose
 
-        module = getattr(value, "__module__", None) or ""
+        module = str(getattr(value, "__module__", ""))
         if (
             module.partition(".")[0] == "fastact"
             and context.purpose is Purpose.constant  # not an argument

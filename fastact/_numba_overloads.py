@@ -110,13 +110,19 @@ def _declaration(kernel: Kernel) -> str:
     )
 
 
-def _checks(kernel: Kernel) -> str:
-    broken = {">": "less_equal", ">=": "less"}
-    return "".join(
-        f"    if np.any(np.{broken[r.relation]}({r.name}, {r.bound})):\n"
-        f"        raise ValueError('{r}')\n"
-        for r in kernel.requirements
-    )
+def _checks(kernel: Kernel, kinds: Mapping[str, Any]) -> str:
+    """Statements that raise for parameters that the function does not allow."""
+    broken = {">": ("<=", "less_equal"), ">=": ("<", "less")}
+    source = ""
+    for r in kernel.requirements:
+        operator, function = broken[r.relation]
+        compared = (kinds.get(str(name)) for name in (r.name, r.bound))
+        if any(isinstance(kind, types.Array) for kind in compared):
+            condition = f"np.any(np.{function}({r.name}, {r.bound}))"
+        else:
+            condition = f"{r.name} {operator} {r.bound}"
+        source += f"    if {condition}:\n        raise ValueError('{r}')\n"
+    return source
 
 
 def _is_given(kind: Any) -> bool:
@@ -222,7 +228,7 @@ def _parallel_source(kernel: Kernel, kinds: Mapping[str, Any]) -> str:
     source = ""
     passed = list(kernel.inputs)
     if checked:
-        source = f"def {_CHECK}({', '.join(names)}):\n{_checks(kernel)}"
+        source = f"def {_CHECK}({', '.join(names)}):\n{_checks(kernel, kinds)}"
         source += f"    return {checked[0]}\n"
         passed[passed.index(checked[0])] = f"check({', '.join(names)})"
     results = ", ".join(
@@ -250,7 +256,7 @@ def register(function: Any, kernel: Kernel, module: Any) -> None:
         if not is_ufunc and _in_parallel(kernel, kinds):
             return None  # choose_parallel's
         make = _array_source if has_elements else _scalar_source
-        source = make(kernel, _declaration(kernel), _checks(kernel), kinds)
+        source = make(kernel, _declaration(kernel), _checks(kernel, kinds), kinds)
         exec(source, namespace)
         return namespace["implementation"]  # type: ignore[no-any-return]
 

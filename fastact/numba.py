@@ -107,15 +107,18 @@ _public: set[str] = set()
 
 
 def register_public(function: Any) -> None:
-    """Let @njit code call a function of fastact itself, if it is one that can."""
+    """Let @njit code call a function of fastact itself, if it is one that can.
+
+    Numba's compiler lock is held. `_lock` must not be taken: it is held while a kernel is
+    compiled, which takes the compiler lock.
+    """
     name = function.__name__
-    with _lock:
-        if name in _public or name not in _callable_in_njit:
-            return
-        if function is getattr(fastact, name, None):
-            register(function, _kernel_of[name], _numba_kernels)
-            _public.add(name)
-            _show_to_numba()
+    if name in _public or name not in _callable_in_njit:
+        return
+    if function is getattr(fastact, name, None):
+        register(function, _kernel_of[name], _numba_kernels)
+        _public.add(name)
+        _show_to_numba()
 
 
 def _show_to_numba() -> None:
