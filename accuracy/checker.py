@@ -189,8 +189,8 @@ def reference(
 def ulp_errors(result: Floats, truth: Doubles, dtype: DTypeLike) -> Doubles:
     """Return the distance of every result from the truth, in ULP.
 
-    The definition is that of `ulp_error` in tests/truth.py, and where the truth is NaN,
-    so must be the result.
+    The definition is that of `ulp_error` in fastact/checking/truth.py, and where the
+    truth is NaN, so must be the result.
 
     Parameters
     ----------

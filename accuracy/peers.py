@@ -32,9 +32,9 @@ from numpy.typing import NDArray
 
 import fastact as fa
 from fastact import _kernels
+from fastact.checking.adversarial import default_parameters
 from fastact.formulas.entry import CATALOGUE, Activation
 
-from .adversarial import default_parameters
 from .checker import (
     BINS_PER_UNIT,
     DIRECTIONS,

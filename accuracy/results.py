@@ -14,8 +14,9 @@ import numpy as np
 
 import fastact as fa
 from fastact import _core
+from fastact.checking import adversarial
 
-from . import adversarial, checker
+from . import checker
 from .checker import HERE, Tally
 
 RESULTS, RATCHET = HERE / "results.json", HERE / "ratchet.json"

@@ -19,17 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import reference as mpmath_reference
-import truth as mpmath_truth
 
 import fastact as fa
 from fastact import _core
+from fastact.checking import adversarial
+from fastact.checking import reference as mpmath_reference
+from fastact.checking import truth as mpmath_truth
 from fastact.formulas import kernels
 from fastact.formulas.entry import CATALOGUE, Activation
 from fastact.formulas.language import FLOAT16, FLOAT32, FLOAT64, Precision
 from fastact.formulas.translate import c_kernel
 
-from . import adversarial, checker
+from . import checker
 from .checker import BUILD, Direction, Doubles, Floats, Tally
 
 PROGRESS = BUILD / "sweep.jsonl"  # finished units

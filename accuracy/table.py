@@ -15,16 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from fastact.formulas.entry import (
-    BOUND_AT_OTHER_PARAMETERS,
-    BOUND_OF_16_BITS,
-    CATALOGUE,
-    FLOAT64_BOUND,
-    Activation,
-)
+from fastact.checking import adversarial
+from fastact.commands.text import aligned
+from fastact.formulas.entry import CATALOGUE
 
-from . import adversarial
-from .checker import DIRECTIONS, Direction
+from .checker import DIRECTIONS
 from .results import read_results
 from .sweep import DTYPES, PATTERNS, Subject, Unit, units
 
@@ -39,22 +34,6 @@ TITLES = {
 }
 INPUTS = {"float32": PATTERNS, "float16": 1 << 16, "bfloat16": 1 << 16}
 COLUMNS = ("bound", "max", "at", "mean", "correct")
-
-
-def bound(
-    entry: Activation,
-    direction: Direction,
-    dtype: str,
-    parameters: tuple[float, ...] = (),
-) -> float:
-    """What the catalogue promises, in ULP; no parameters stand for the default ones."""
-    if dtype in ("float16", "bfloat16"):
-        return BOUND_OF_16_BITS
-    if dtype == "float64":
-        return FLOAT64_BOUND
-    if parameters:
-        return BOUND_AT_OTHER_PARAMETERS
-    return entry.bound if direction == "forward" else entry.backward_bound
 
 
 def _inputs(subject: Subject, dtype: str, count: int) -> str:
@@ -74,7 +53,7 @@ def _cells(unit: Unit, row: Mapping[str, Any] | None) -> tuple[str, ...]:
     if row["where"] is not None:
         where = str(np.float64(float.fromhex(row["where"])).astype(DTYPES[unit.dtype]))
     return (
-        f"{bound(subject.entry, subject.direction, unit.dtype, subject.parameters):g}",
+        f"{subject.entry.error_bound(subject.direction, unit.dtype, subject.parameters):g}",
         # rounded up: what stands there has not been exceeded
         f"{math.ceil(row['maximum'] * 1000) / 1000:.3f}"
         if math.isfinite(row["maximum"])
@@ -83,22 +62,6 @@ def _cells(unit: Unit, row: Mapping[str, Any] | None) -> tuple[str, ...]:
         f"{row['mean']:.4f}",
         f"{math.floor(row['share_correct'] * 10_000) / 100:.2f} %",
     )
-
-
-def _aligned(lines: list[tuple[str, ...]]) -> str:
-    """A table whose columns line up as text too; all but the first are numbers."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = tuple(
-        "-" * (width - 1) + (":" if i else "-") for i, width in enumerate(widths)
-    )
-    text = ""
-    for line in (lines[0], rule, *lines[1:]):
-        cells = (
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        text += f"| {' | '.join(cells)} |\n"
-    return text
 
 
 def tables(rows: Mapping[str, Mapping[str, Any]], names: list[str]) -> str:
@@ -137,7 +100,7 @@ def tables(rows: Mapping[str, Mapping[str, Any]], names: list[str]) -> str:
                 inputs = _inputs(unit.subject, dtype, counts[0])
                 lines.append((unit.subject.label, *cells, inputs))
         if len(lines) > 1:
-            text += f"### {title}\n\n{_aligned(lines)}\n"
+            text += f"### {title}\n\n{aligned(lines)}\n"
     return text
 
 

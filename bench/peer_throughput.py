@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from implementations import SMALL
 from peer_implementations import PEERS, PeerCase, Spelling, spellings
-from test_throughput import check, duration, rounds
+
+from fastact.commands.cases import check, duration, rounds
 
 # In each turn; several turns add up. See test_throughput.py.
 SECONDS, SECONDS_SMALL = 0.08, 0.03

@@ -1,16 +1,22 @@
-"""The command line: ``python -m fastact info`` and ``python -m fastact plot NAME...``."""
+"""The command line: ``python -m fastact``; ``--help`` says what there is."""
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import plotting
-from .config import show_config
+from .commands import accuracy, bench, cases, check
+from .commands.text import progress
+from .config import get_num_threads, num_threads, show_config
 from .formulas.entry import CATALOGUE
 from .lookup import canonical_name
+
+PROGRAM = "python -m fastact"
+NAMES = "Names: " + ", ".join(CATALOGUE) + "."
 
 
 def activation_name(text: str) -> str:
@@ -21,23 +27,81 @@ def activation_name(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def one_dtype(text: str) -> str:
+    """The name of one dtype."""
+    if "," in text:
+        raise argparse.ArgumentTypeError(f"one dtype at a time; not {text!r}")
+    return cases.parse_dtypes(text)[0]
+
+
+def backends(text: str) -> tuple[str, ...]:
+    """Names of backends, separated by commas."""
+    found = tuple(dict.fromkeys(text.split(",")))
+    if not set(found) <= set(bench.BACKENDS):
+        raise argparse.ArgumentTypeError(
+            f"backends are {', '.join(bench.BACKENDS)}; not {text!r}"
+        )
+    if "numba" in found and not cases.HAS_NUMBA:
+        raise argparse.ArgumentTypeError(
+            'Numba is not installed: pip install "fastact[numba]"'
+        )
+    return found
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"a whole number from 1; not {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A time greater than 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 3600:
+        raise argparse.ArgumentTypeError(f"a number of seconds; not {text!r}")
+    return value
+
+
 def make_parser() -> argparse.ArgumentParser:
     """What can be typed, with the help."""
     parser = argparse.ArgumentParser(
-        prog="python -m fastact",
-        description="fastact: activation functions for NumPy.",
+        prog=PROGRAM,
+        description="fastact: activation functions for NumPy. These commands look at the "
+        "installed package; they change nothing.",
+        epilog=f"For more on one of them: {PROGRAM} COMMAND --help",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser(
+
+    def add(
+        name: str, help: str, description: str, *examples: str, more: str = ""
+    ) -> argparse.ArgumentParser:
+        lines = "".join(f"\n  {PROGRAM} {name}{example}" for example in examples)
+        return commands.add_parser(
+            name,
+            help=help,
+            description=description,
+            epilog=f"examples:{lines}\n" + (f"\n{more}" if more else ""),
+            formatter_class=_Help,
+        )
+
+    add(
         "info",
-        help="show version, instruction set, threads and backend",
-        description="Show what is installed and what it runs on: paste it into a report.",
+        "show version, instruction set, threads and backend",
+        "Show what is installed and what it runs on: paste it into a report.",
+        "",
     )
-    plot = commands.add_parser(
+    plot = add(
         "plot",
-        help="draw activations and their derivatives",
-        description="Draw activations and their derivatives, into a PNG file or as text.",
-        epilog="Names: " + ", ".join(CATALOGUE) + ".",
+        "draw activations and their derivatives",
+        "Draw activations and their derivatives, into a PNG file or as text.",
+        " gelu silu                 # writes gelu-silu.png",
+        " gelu --terminal           # as text",
+        " elu selu --output e.svg   # matplotlib's other formats, by the ending",
+        more=NAMES,
     )
     plot.add_argument(
         "names",
@@ -59,7 +123,144 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print it as text instead; needs no matplotlib",
     )
+
+    measure = add(
+        "bench",
+        "measure the speed beside plain NumPy",
+        "Measure how fast functions are on this machine, beside the NumPy expressions "
+        "that one would write for them, and print a table. Every result is compared "
+        "before it is timed. The implementations take turns, and the shortest of many "
+        "times counts. With the defaults it takes some ten seconds. On 1,000 elements "
+        "and more fastact writes into an array that is there already (out=).",
+        "                                           # some functions",
+        " --functions gelu,mish,softmax --sizes 1000000",
+        " --functions all --direction forward --dtypes float32,float64",
+        " --functions gelu --sizes 100,10000,1000000 --output gelu.png",
+        " --backends numpy,c --threads 1 --json times.json",
+    )
+    measure.add_argument(
+        "--functions",
+        type=cases.parse_functions,
+        default=bench.FUNCTIONS,
+        metavar="NAME,...",
+        help="names separated by commas; core: the most used ones, all: all "
+        f"(default: {','.join(bench.FUNCTIONS)})",
+    )
+    measure.add_argument(
+        "--sizes",
+        type=cases.parse_sizes,
+        default=bench.SIZES,
+        metavar="N,...",
+        help="elements of an array, separated by commas "
+        f"(default: {','.join(map(str, bench.SIZES))})",
+    )
+    measure.add_argument(
+        "--dtypes",
+        type=cases.parse_dtypes,
+        default=("float32",),
+        metavar="DTYPE,...",
+        help=f"some of {','.join(cases.DTYPES)} (default: float32)",
+    )
+    measure.add_argument(
+        "--backends",
+        type=backends,
+        default=bench.BACKENDS if cases.HAS_NUMBA else bench.BACKENDS[:2],
+        metavar="NAME,...",
+        help="some of numpy (the plain expressions), c, numba (default: all that are "
+        "installed)",
+    )
+    measure.add_argument(
+        "--direction",
+        choices=(*cases.DIRECTIONS, "both"),
+        default="both",
+        help="the functions, their gradients, or both (default: both)",
+    )
+    measure.add_argument(
+        "--threads",
+        type=count,
+        metavar="N",
+        help="threads that fastact may use (default: as always, see info)",
+    )
+    measure.add_argument(
+        "--seconds",
+        type=seconds,
+        default=bench.SECONDS,
+        metavar="S",
+        help="time for each number in the table (default: %(default)s)",
+    )
+    measure.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE.png",
+        help="draw the results as well (needs matplotlib)",
+    )
+    measure.add_argument(
+        "--json", type=Path, metavar="FILE.json", help="write the times as well"
+    )
+
+    errors = add(
+        "accuracy",
+        "measure the errors of a function",
+        "Measure how far results are from the exact values, which mpmath computes with "
+        'many digits from the textbook definition (pip install "fastact[accuracy]"). '
+        "The points are drawn from all numbers of the dtype, and more where errors are "
+        "likely: at kinks, roots and limits. Exit status 1 if a documented bound is "
+        "exceeded.",
+        " gelu",
+        " mish --dtype float64 --points 5000",
+        more=NAMES,
+    )
+    errors.add_argument(
+        "name", type=activation_name, metavar="NAME", help="an activation, such as gelu"
+    )
+    errors.add_argument(
+        "--dtype",
+        type=one_dtype,
+        default="float32",
+        help=f"one of {', '.join(cases.DTYPES)} (default: float32)",
+    )
+    errors.add_argument(
+        "--points",
+        type=count,
+        default=accuracy.POINTS,
+        metavar="N",
+        help="numbers to draw, beside those where errors are likely (default: "
+        "%(default)s; a thousand take some seconds)",
+    )
+
+    add(
+        "check",
+        "test this installation, in a few seconds",
+        "Test whether what is installed works on this machine: values and gradients "
+        "against NumPy's expressions, special values, the instruction sets and threads "
+        "against each other, strides and the like. It prints a line for each check, and "
+        "what is wrong. Exit status 1 if anything is.",
+        "",
+    )
     return parser
+
+
+class _Help(argparse.HelpFormatter):
+    """Fills paragraphs, and leaves lines that are indented as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = text.split("\n\n")
+        return "\n\n".join(
+            part if "\n" in part else super(_Help, self)._fill_text(part, width, indent)
+            for part in (p.strip("\n") for p in parts)
+        )
+
+
+def _write(write: Callable[[Path], object], path: Path) -> str | None:
+    """Write a file; returns what went wrong, if anything."""
+    try:
+        write(path)
+    except ImportError as error:
+        return str(error)
+    except (OSError, ValueError) as error:
+        return f"cannot write {path}: {error}"
+    print(f"written: {path}")
+    return None
 
 
 def plot_names(names: list[str], output: Path | None, terminal: bool) -> str | None:
@@ -68,13 +269,58 @@ def plot_names(names: list[str], output: Path | None, terminal: bool) -> str | N
         print("\n\n".join(map(plotting.text_picture, names)))
         return None
     path = output or Path("-".join(names) + ".png")
+    with progress(1) as step:  # importing matplotlib takes most of the time
+        step(f"drawing {', '.join(names)}")
+        return _write(lambda path: plotting.write_picture(names, path), path)
+
+
+def run_bench(options: argparse.Namespace) -> str | None:
+    """Measure, print and draw; returns what went wrong, if anything."""
+    for path in filter(None, (options.output, options.json)):
+        if (
+            not path.parent.is_dir()
+        ):  # said before, not after all that has been measured
+            return f"cannot write {path}: there is no folder {path.parent}"
+    if options.output and importlib.util.find_spec("matplotlib") is None:
+        return bench.NO_MATPLOTLIB
+    both = options.direction == "both"
+    directions = cases.DIRECTIONS if both else (options.direction,)
+    with num_threads(options.threads or get_num_threads()):
+        caption = bench.heading()
+        print(caption)
+        try:
+            rows = bench.run(
+                dict.fromkeys(options.functions),
+                directions,
+                dict.fromkeys(options.dtypes),
+                dict.fromkeys(options.sizes),
+                options.backends,
+                options.seconds,
+            )
+        except ValueError as error:
+            return str(error)
+    print(bench.tables(rows, options.backends), end="")
+    problem = None
+    if options.json:
+        text = bench.as_json(rows, caption)
+        problem = _write(lambda path: path.write_text(text), options.json)
+    if options.output and not problem:
+        problem = _write(
+            lambda path: bench.write_picture(rows, options.backends, path, caption),
+            options.output,
+        )
+    return problem
+
+
+def run_accuracy(name: str, dtype: str, points: int) -> str | None:
+    """Measure and print errors; returns what went wrong, if anything."""
     try:
-        plotting.write_picture(names, path)
+        rows = accuracy.measure(name, dtype, points)
     except ImportError as error:
         return str(error)
-    except (OSError, ValueError) as error:
-        return f"cannot write {path}: {error}"
-    print(f"written: {path}")
+    print(accuracy.report(name, dtype, rows), end="")
+    if any(row["largest"] > row["bound"] for row in rows):
+        return f"{name} exceeds its documented bound"
     return None
 
 
@@ -89,7 +335,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     status : int
-        0, or 1 if the picture could not be drawn.
+        0, or 1 if something could not be done or a check has failed.
 
     Raises
     ------
@@ -98,19 +344,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = make_parser()
     options = parser.parse_args(argv)
-    if options.command == "info":
-        show_config()
-    elif options.command == "plot":
-        # A name may be given twice, perhaps as an alias.
-        names = list(dict.fromkeys(options.names))
-        problem = plot_names(names, options.output, options.terminal)
-        if problem:
-            print(f"{parser.prog}: {problem}", file=sys.stderr)
-            return 1
-    else:
-        parser.print_help()
+    problem = None
+    match options.command:
+        case "info":
+            show_config()
+        case "plot":
+            # A name may be given twice, perhaps as an alias.
+            names = list(dict.fromkeys(options.names))
+            problem = plot_names(names, options.output, options.terminal)
+        case "bench":
+            problem = run_bench(options)
+        case "accuracy":
+            problem = run_accuracy(options.name, options.dtype, options.points)
+        case "check":
+            return 0 if check.run() else 1
+        case _:
+            parser.print_help()
+    if problem:
+        print(f"{parser.prog}: {problem}", file=sys.stderr)
+        return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

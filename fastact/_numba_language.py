@@ -54,16 +54,21 @@ from_bits_f32 = _reinterpret(types.uint32, types.float32, ir.FloatType())
 from_bits_f64 = _reinterpret(types.uint64, types.float64, ir.DoubleType())
 
 
-@intrinsic
-def use_widest_vectors(context: Any) -> Any:
+def prefer_widest_vectors(function: Any) -> None:
     """Tell LLVM to use 512-bit vectors where there are any, as the C kernels do.
 
     LLVM prefers 256 bits on most processors with AVX-512. llvmlite knows no attributes
     with a value, but prints what its set of attributes holds.
     """
+    set.add(function.attributes, '"prefer-vector-width"="512"')
+
+
+@intrinsic
+def use_widest_vectors(context: Any) -> Any:
+    """Apply `prefer_widest_vectors` to the function in which this is called."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        prefer_widest_vectors(builder.function)
         return context.get_dummy_value()
 
     return types.none(), generate

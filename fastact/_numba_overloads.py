@@ -1,4 +1,11 @@
-"""Makes the functions of fastact.numba callable inside @njit code."""
+"""Makes fastact's functions callable inside @njit code.
+
+Numba turns calls of ufuncs with one result into array expressions: one loop for the whole
+expression, parallel under ``@njit(parallel=True)``, where it also joins the loops of
+neighbouring statements. What it cannot see as a ufunc (several results, parameters by
+name) is taken apart into such calls where the caller is parallel, and has a loop of its
+own elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +13,22 @@ import ctypes
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numba
 import numpy as np
 from numba import types
-from numba.extending import overload
+from numba.core import ir_utils, targetconfig
+from numba.core.typing import templates
+from numba.extending import lower_builtin, overload
 
 from . import _core, _numba_language, ufuncs
 from .formulas.kernels import FORWARD, Kernel
 from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS
+
+# Numba has no annotations.
+_infer_global: Any = templates.infer_global
+_signature: Any = templates.signature
+_lower_builtin: Any = lower_builtin
+_ConfigStack: Any = targetconfig.ConfigStack
 
 
 def _is_wide(kind: Any) -> bool:
@@ -94,33 +110,165 @@ def _declaration(kernel: Kernel) -> str:
     )
 
 
-def _checks(kernel: Kernel) -> str:
-    broken = {">": "less_equal", ">=": "less"}
-    return "".join(
-        f"    if np.any(np.{broken[r.relation]}({r.name}, {r.bound})):\n"
-        f"        raise ValueError('{r}')\n"
-        for r in kernel.requirements
+def _checks(kernel: Kernel, kinds: Mapping[str, Any]) -> str:
+    """Statements that raise for parameters that the function does not allow."""
+    broken = {">": ("<=", "less_equal"), ">=": ("<", "less")}
+    source = ""
+    for r in kernel.requirements:
+        operator, function = broken[r.relation]
+        compared = (kinds.get(str(name)) for name in (r.name, r.bound))
+        if any(isinstance(kind, types.Array) for kind in compared):
+            condition = f"np.any(np.{function}({r.name}, {r.bound}))"
+        else:
+            condition = f"{r.name} {operator} {r.bound}"
+        source += f"    if {condition}:\n        raise ValueError('{r}')\n"
+    return source
+
+
+def _is_given(kind: Any) -> bool:
+    """Whether an argument was passed; else its type stands for the default."""
+    return isinstance(kind, types.Type) and not isinstance(kind, types.Omitted)
+
+
+def _in_parallel(kernel: Kernel, kinds: Mapping[str, Any]) -> bool:
+    """Whether a call is to become part of the caller's parallel loops.
+
+    Numba's parallel loops do not broadcast a parameter of shape (1,), nor arrays of
+    different numbers of dimensions: such calls keep a loop of their own.
+    """
+    parameters = {p.name for p in kernel.entry.parameters}
+    arrays = {name: kind for name, kind in kinds.items() if _has_elements(kind)}
+    dimensions = {kind.ndim for kind in arrays.values()}
+    if parameters & set(arrays) or len(dimensions) != 1:
+        return False
+    flags = _ConfigStack.top_or_none()
+    return flags is not None and bool(flags.auto_parallel.enabled)
+
+
+def _is_wide_call(kernel: Kernel, kinds: Mapping[str, Any]) -> bool:
+    """Whether a kernel computes in float64: its parameters have no say."""
+    parameters = {p.name for p in kernel.entry.parameters}
+    return any(_is_wide(kind) for name, kind in kinds.items() if name not in parameters)
+
+
+def _register_element(
+    ufunc: Any, kernel: Kernel, module: Any, output: int | None = None
+) -> None:
+    """Let compiled code call a ufunc on numbers, as array expressions do.
+
+    An overload would be a function of its own; here the call of the kernel stands in the
+    function that has the loop, which can then be told to use the widest vectors.
+    `output` is the result to take of a kernel with several.
+    """
+
+    class Element(templates.AbstractTemplate):
+        key = ufunc
+
+        def generic(self, args: Any, kws: Any) -> Any:
+            if kws or len(args) != len(kernel.inputs):
+                return None
+            real = (
+                types.float64
+                if _is_wide_call(kernel, dict(zip(kernel.inputs, args, strict=True)))
+                else types.float32
+            )
+            if not any(isinstance(kind, types.Array) for kind in args):
+                return _signature(real, *[real] * len(args))
+            if ufunc not in _PART_UFUNCS:
+                return None  # the overload's
+            ndim = max(kind.ndim for kind in args if isinstance(kind, types.Array))
+            return _signature(types.Array(real, ndim, "C"), *args)
+
+    _infer_global(ufunc, types.Function(Element))
+
+    def call(context: Any, builder: Any, found: Any, arguments: Any) -> Any:
+        _numba_language.prefer_widest_vectors(builder.function)
+        suffix = "f64" if found.return_type == types.float64 else "f32"
+        scalar = types.Dispatcher(getattr(module, f"{kernel.name}_{suffix}"))
+        form = scalar.get_call_type(context.typing_context, found.args, {})
+        result = context.get_function(scalar, form)(builder, arguments)
+        return result if output is None else builder.extract_value(result, output)
+
+    _lower_builtin(ufunc, *[types.Any] * len(kernel.inputs))(call)
+
+
+# For each kernel that Numba cannot take for a ufunc, one ufunc per result. Compiled code
+# alone calls them; that they are ufuncs is what makes array expressions of them.
+_parts: dict[str, tuple[np.ufunc, ...]] = {}
+_PART_UFUNCS: set[np.ufunc] = set()
+
+
+def _parts_of(kernel: Kernel, module: Any) -> tuple[np.ufunc, ...]:
+    if kernel.name not in _parts:
+        count = len(kernel.outputs)
+        made = tuple(
+            np.frompyfunc(lambda *_: None, len(kernel.inputs), 1) for _ in range(count)
+        )
+        _PART_UFUNCS.update(made)
+        for i, ufunc in enumerate(made):
+            _register_element(ufunc, kernel, module, i if count > 1 else None)
+        _parts[kernel.name] = made
+    return _parts[kernel.name]
+
+
+def _is_check(_call: Any, _lives: Any, called: list[Any]) -> bool:
+    """Whether a call checks parameters: it may be moved, which lets loops be joined."""
+    return getattr(getattr(called[0], "py_func", None), "__name__", "") == _CHECK
+
+
+_CHECK = "fastact_checked_parameter"
+ir_utils.remove_call_handlers.append(_is_check)
+
+
+def _parallel_source(kernel: Kernel, kinds: Mapping[str, Any]) -> str:
+    """One array expression for each result; a check that fits into one block of code."""
+    names = [p.name for p in kernel.entry.parameters]
+    given = {name for name in names if _is_given(kinds[name])}
+    checked = [r.name for r in kernel.requirements if {r.name, r.bound} & given]
+    source = ""
+    passed = list(kernel.inputs)
+    if checked:
+        source = f"def {_CHECK}({', '.join(names)}):\n{_checks(kernel, kinds)}"
+        source += f"    return {checked[0]}\n"
+        passed[passed.index(checked[0])] = f"check({', '.join(names)})"
+    results = ", ".join(
+        f"part_{i}({', '.join(passed)})" for i in range(len(kernel.outputs))
     )
+    declared = _declaration(kernel)
+    return f"{source}def implementation({declared}):\n    return {results}\n"
 
 
 def register(function: Any, kernel: Kernel, module: Any) -> None:
-    """Let @njit code call this function of fastact.numba."""
-    parameters = {p.name for p in kernel.entry.parameters}
+    """Let @njit code call a function: a public one of fastact or of fastact.numba."""
+    is_ufunc = isinstance(function, np.ufunc) and len(kernel.outputs) == 1
 
-    def choose(**kinds: Any) -> Callable[..., Any]:
-        deciding = [kind for name, kind in kinds.items() if name not in parameters]
-        wide = any(_is_wide(kind) for kind in deciding)
+    def choose(**kinds: Any) -> Callable[..., Any] | None:
+        if is_ufunc and not any(isinstance(k, types.Array) for k in kinds.values()):
+            return None  # `_register_element`'s
+        wide = _is_wide_call(kernel, kinds)
         namespace: dict[str, Any] = {
             "np": np,
             "real": np.float64 if wide else np.float32,
             "scalar": getattr(module, f"{kernel.name}_{'f64' if wide else 'f32'}"),
             "use_widest_vectors": _numba_language.use_widest_vectors,
         }
-        make = (
-            _array_source if any(map(_has_elements, kinds.values())) else _scalar_source
-        )
-        source = make(kernel, _declaration(kernel), _checks(kernel), kinds)
+        has_elements = any(map(_has_elements, kinds.values()))
+        if not is_ufunc and _in_parallel(kernel, kinds):
+            return None  # choose_parallel's
+        make = _array_source if has_elements else _scalar_source
+        source = make(kernel, _declaration(kernel), _checks(kernel, kinds), kinds)
         exec(source, namespace)
+        return namespace["implementation"]  # type: ignore[no-any-return]
+
+    def choose_parallel(**kinds: Any) -> Callable[..., Any] | None:
+        if not _in_parallel(kernel, kinds):
+            return None
+        parts = _parts_of(kernel, module)
+        namespace: dict[str, Any] = {"np": np}
+        namespace |= {f"part_{i}": part for i, part in enumerate(parts)}
+        exec(_parallel_source(kernel, kinds), namespace)
+        if _CHECK in namespace:
+            namespace["check"] = numba.njit(namespace[_CHECK])
         return namespace["implementation"]  # type: ignore[no-any-return]
 
     # overload() compares signatures, so the typing function needs the arguments' names
@@ -129,6 +277,12 @@ def register(function: Any, kernel: Kernel, module: Any) -> None:
     namespace: dict[str, Any] = {"choose": choose}
     exec(source, namespace)
     overload(function)(namespace["typing"])
+    if is_ufunc:
+        _register_element(function, kernel, module)
+    else:
+        namespace = {"choose": choose_parallel}
+        exec(source, namespace)
+        overload(function, inline="always")(namespace["typing"])
 
 
 _ROWS = ctypes.CFUNCTYPE(

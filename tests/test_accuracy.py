@@ -10,11 +10,11 @@ import hashlib
 
 import numpy as np
 import pytest
-from reference import REFERENCES
-from truth import truth, ulp_error
 
 import fastact as fa
-from accuracy.adversarial import (
+from accuracy.results import SLACK, read_ratchet
+from accuracy.sweep import Subject, Unit
+from fastact.checking.adversarial import (
     BIT_UNIFORM,
     BIT_UNIFORM_OTHER,
     OTHER_PARAMETERS,
@@ -23,9 +23,8 @@ from accuracy.adversarial import (
     float64_points,
     points_for,
 )
-from accuracy.results import SLACK, read_ratchet
-from accuracy.sweep import Subject, Unit
-from accuracy.table import bound
+from fastact.checking.reference import REFERENCES
+from fastact.checking.truth import truth, ulp_error
 from fastact.formulas.entry import CATALOGUE
 
 RATCHET = read_ratchet()
@@ -52,7 +51,7 @@ def measure(entry, kind, dtype, points, parameters, cache):
 def bound_of(entry, kind, dtype, parameters=()):
     """The catalogue's bound, and today's largest error where that is smaller."""
     row = RATCHET[Unit(Subject(entry.name, kind, parameters), dtype).row]
-    return min(bound(entry, kind, dtype, parameters), row["maximum"] + SLACK)
+    return min(entry.error_bound(kind, dtype, parameters), row["maximum"] + SLACK)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -29,8 +29,8 @@ from peer_implementations import (
     spellings,
 )
 from rich.console import Console
-from test_throughput import check
 
+from fastact.commands.cases import check
 from fastact.formulas.entry import CATALOGUE
 from fastact.ufuncs import ROW_FUNCTIONS
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from cffi import FFI
-from truth import bit_uniform, interesting_points, truth, ulp_error
 
 from accuracy import __main__ as command
 from accuracy import checker, results, sweep
 from accuracy.checker import Tally
 from accuracy.sweep import PATTERNS, Kernel, Subject, Unit, check_patterns
+from fastact.checking.truth import bit_uniform, interesting_points, truth, ulp_error
 from fastact.formulas import elementary
 from fastact.formulas.kernels import ENTRIES
 from fastact.formulas.kernels import Kernel as CompiledKernel

@@ -1,14 +1,21 @@
-"""The command line: info and plot."""
+"""The command line: info, plot, bench, accuracy and check."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 
-from fastact import show_config
+import fastact as fa
+from fastact import _core, show_config
 from fastact.__main__ import main
+from fastact.commands import check
+from fastact.commands.text import progress
 from fastact.formulas.entry import CATALOGUE
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -30,8 +37,8 @@ def test_as_a_module_alone_it_prints_help():
     result = subprocess.run(
         [sys.executable, "-m", "fastact"], capture_output=True, text=True, check=True
     )
-    assert "plot" in result.stdout
-    assert "info" in result.stdout
+    for command in ("info", "plot", "bench", "accuracy", "check"):
+        assert command in result.stdout
 
 
 def test_importing_fastact_imports_neither_matplotlib_nor_argparse():
@@ -128,3 +135,308 @@ def test_unknown_name_is_an_error_before_anything_is_written(
     assert hint in printed.err.partition(repr(typed))[2]
     assert printed.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["info", "plot", "bench", "accuracy", "check"])
+def test_help_has_examples_that_can_be_typed(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    _, _, examples = printed.partition("examples:\n")
+    assert examples.startswith(f"  python -m fastact {command}")
+    assert len(printed.split("\n\n")[1]) > 60  # it is described
+
+
+# ------------------------------------------------------------------------------ bench
+
+
+def _bench(*arguments: str) -> int:
+    return main(["bench", "--seconds", "0.001", *arguments])
+
+
+def test_bench_prints_a_table_for_each_dtype_and_size(capsys):
+    pytest.importorskip("scipy")
+    arguments = ["--functions", "gelu,expit", "--sizes", "100,1000"]
+    assert _bench(*arguments, "--dtypes", "float64", "--backends", "numpy,c") == 0
+    printed = capsys.readouterr().out
+    assert "100 elements of float64: microseconds per call" in printed
+    assert "1,000 elements of float64: billion elements per second" in printed
+    rows = [line for line in printed.splitlines() if line.startswith("| ")]
+    heads = [row for row in rows if "C gains" in row]
+    assert len(heads) == 2
+    for name in ("gelu", "gelu backward", "sigmoid", "sigmoid backward"):
+        found = [row.split("|")[1:-1] for row in rows]
+        found = [cells for cells in found if cells[0].strip() == name]
+        assert len(found) == 2
+        for _, numpy, c, gain in found:
+            assert float(numpy) > 0
+            assert float(c) > 0
+            assert float(gain.removesuffix("x ")) > 0
+
+
+def test_bench_measures_numba_where_a_function_has_it(capsys, tmp_path):
+    pytest.importorskip("numba")
+    assert (
+        _bench("--functions", "relu,softmax", "--direction", "forward",
+               "--sizes", "1000", "--backends", "c,numba", "--json", "times.json") == 0
+    )  # fmt: skip
+    found = json.loads((tmp_path / "times.json").read_text())
+    assert fa.__version__ in found["measured with"]
+    assert {(r["function"], r["backend"]) for r in found["results"]} == {
+        ("relu", "c"),
+        ("relu", "numba"),
+        ("softmax", "c"),
+    }
+    assert all(r["seconds"] > 0 and r["elements"] == 1000 for r in found["results"])
+    lines = capsys.readouterr().out.splitlines()
+    (softmax,) = (line for line in lines if line.startswith("| softmax"))
+    assert softmax.replace(" ", "").endswith("|-|")
+
+
+def test_bench_draws(tmp_path):
+    pytest.importorskip("matplotlib")
+    arguments = ["--functions", "relu,step", "--sizes", "10,1000", "--backends", "c"]
+    assert _bench(*arguments, "--output", "relu.png") == 0
+    assert (tmp_path / "relu.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--output", "missing/a.png"], "there is no folder missing"),
+        (["--json", "missing/a.json"], "there is no folder missing"),
+        (["--output", "a.png"], 'pip install "fastact[plot]"'),
+    ],
+)
+def test_bench_says_what_is_missing_before_it_measures(
+    arguments, hint, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert _bench(*arguments) == 1
+    printed = capsys.readouterr()
+    assert hint in printed.err
+    assert printed.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--functions", "gellu"], "did you mean 'gelu'"),
+        (["--functions", "rrelu"], "rrelu is not among what is measured"),
+        (["--sizes", "10,0"], "whole numbers from 1"),
+        (["--sizes", "1e3"], "whole numbers from 1"),
+        (["--dtypes", "float31"], "dtypes are float16"),
+        (["--backends", "cuda"], "backends are numpy, c, numba"),
+        (["--threads", "0"], "a whole number from 1"),
+        (["--seconds", "-1"], "a number of seconds"),
+        (["--direction", "up"], "invalid choice"),
+    ],
+)
+def test_bench_refuses_what_it_cannot_measure(arguments, hint, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        _bench(*arguments)
+    assert stopped.value.code == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_bench_does_not_time_a_wrong_result(capsys, monkeypatch):
+    monkeypatch.setattr(fa, "silu", lambda x, **_: 1.01 * x)
+    assert _bench("--functions", "silu", "--sizes", "10", "--backends", "c") == 1
+    printed = capsys.readouterr()
+    assert "silu on 10 elements of float32 cannot be measured" in printed.err
+    assert "the result is wrong" in printed.err
+    assert "per call" not in printed.out
+
+
+def test_bench_without_scipy_leaves_out_what_needs_it(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    arguments = ["--functions", "gelu", "--direction", "forward", "--sizes", "10"]
+    assert _bench(*arguments, "--backends", "numpy,c") == 0
+    printed = capsys.readouterr().out
+    (row,) = (line for line in printed.splitlines() if line.startswith("| gelu"))
+    assert row.split("|")[2].strip() == "-"
+    assert float(row.split("|")[3]) > 0
+    assert "pip install scipy" in printed
+
+
+# --------------------------------------------------------------------------- accuracy
+
+
+def _errors(printed: str) -> dict[str, list[str]]:
+    lines = [line.split("|") for line in printed.splitlines() if line.startswith("| ")]
+    return {line[1].strip(): [c.strip() for c in line[2:-1]] for line in lines[2:]}
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("gelu", "float32"), ("prelu", "float64"), ("swish_1", "float16")],
+)
+def test_accuracy_is_within_the_bounds(name, dtype, capsys):
+    pytest.importorskip("mpmath")
+    assert main(["accuracy", name, "--dtype", dtype, "--points", "20"]) == 0
+    found = _errors(capsys.readouterr().out)
+    assert set(found) == {"forward", "derivative"}
+    for bound, largest, *_ in found.values():
+        assert 0 <= float(largest) <= float(bound)
+
+
+@pytest.mark.parametrize(("steps", "largest", "status"), [(1, 1, 0), (2, 3, 1)])
+def test_accuracy_counts_ulp(steps, largest, status, capsys, monkeypatch):
+    """Results that are too large by some numbers.
+
+    Below a power of two the first step is a ULP, and the second, above it, is two.
+    """
+    pytest.importorskip("mpmath")
+
+    def too_large(x: Any) -> Any:
+        moved = x.copy()
+        moved[np.abs(x) > 1e30] = 0
+        for _ in range(steps):
+            moved = np.nextafter(moved, np.float32(np.inf))
+        return np.where(np.abs(x) > 1e30, x, moved)
+
+    monkeypatch.setattr(fa, "identity", too_large)
+    assert main(["accuracy", "identity", "--points", "50"]) == status
+    printed = capsys.readouterr()
+    assert _errors(printed.out)["forward"][1] == f"{largest}.000"
+    assert ("exceeds its documented bound" in printed.err) == bool(status)
+    assert _errors(printed.out)["derivative"][1] == "0.000"
+
+
+def test_accuracy_without_mpmath_says_what_to_do():
+    code = """
+import sys
+sys.modules["mpmath"] = None  # importing it raises ImportError
+from fastact.__main__ import main
+sys.exit(main(["accuracy", "gelu"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'need mpmath: pip install "fastact[accuracy]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["gleu"], "did you mean 'gelu'"),
+        (["softmax"], "softmax"),
+        (["gelu", "--points", "none"], "a whole number from 1"),
+        (["gelu", "--dtype", "float32,float64"], "one dtype at a time"),
+        (["gelu", "--dtype", "int8"], "dtypes are"),
+    ],
+)
+def test_accuracy_refuses_what_it_cannot_measure(arguments, hint, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["accuracy", *arguments])
+    assert stopped.value.code == 2
+    assert hint in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------ check
+
+
+def test_check_finds_nothing_wrong_here(capsys):
+    assert main(["check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("All is well")
+    assert {line.split()[0] for line in lines[:-2]} <= {"ok", "skipped"}
+    assert len(lines) == len(check.CHECKS) + 2
+
+
+def test_check_needs_nothing_but_numpy():
+    code = """
+import sys
+wanted = ("numba", "llvmlite", "scipy", "mpmath", "matplotlib", "ml_dtypes")
+sys.modules.update(dict.fromkeys(wanted))  # importing them raises ImportError
+from fastact.__main__ import main
+sys.exit(main(["check"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped A kernel that Numba compiles" in done.stdout
+
+
+def _off(name: str, when: Callable[..., bool]) -> Callable[..., Any]:
+    """A function of fastact that is wrong now and then."""
+    right = getattr(fa, name)
+
+    def function(*arrays: Any, **keywords: Any) -> Any:
+        found = right(*arrays, **keywords)
+        return found + found.dtype.type(0.5) if when(*arrays) else found
+
+    return function
+
+
+def _in_turns() -> Callable[..., bool]:
+    calls = iter(range(1000))
+    return lambda *_: next(calls) >= 2  # after float32 and float64 of the best one
+
+
+FAULTS: dict[Callable[[], Any], tuple[str, Callable[..., bool]]] = {
+    check.values_and_gradients: ("gelu", lambda x: True),
+    check.derivatives: ("silu_derivative", lambda x: True),
+    check.narrow_types: ("mish", lambda x: x.dtype == np.float32),
+    check.special_values: ("tanh", lambda x: np.isinf(x).any()),
+    check.instruction_sets: ("erf", _in_turns()),
+    check.threads: ("sigmoid", lambda x: fa.get_num_threads() > 1),
+    check.arrays_of_all_kinds: ("softsign", lambda x: not x.flags.c_contiguous),
+    check.along_an_axis: ("softmax", lambda x: x.dtype == np.float64),
+    check.numba_kernels: ("gelu", lambda x: fa.get_backend() == "numba"),
+}
+
+
+@pytest.mark.parametrize("one", check.CHECKS, ids=lambda one: one.__name__)
+def test_check_finds_what_is_wrong(one, monkeypatch, capsys):
+    if reason := check.why_skipped(one):
+        pytest.skip(reason)
+    name, when = FAULTS[one]
+    monkeypatch.setattr(fa, name, _off(name, when))
+    assert not check.run([one])
+    printed = capsys.readouterr().out
+    assert printed.startswith("FAILED")
+    assert f"- {name}" in printed
+    assert "1 of 1 checks FAILED" in printed
+
+
+def test_check_reports_an_error_as_a_failure(monkeypatch, capsys):
+    def broken(x: Any, **_: Any) -> Any:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(fa, "relu", broken)
+    assert not check.run([check.threads])
+    assert "RuntimeError: out of order" in capsys.readouterr().out
+
+
+def test_check_leaves_the_instruction_set_as_it_was():
+    before = fa.gelu(np.linspace(-3, 3, 100))
+    list(check.instruction_sets())
+    assert show_config("dicts")["instruction set"] == _core.instruction_set
+    assert before.tobytes() == fa.gelu(np.linspace(-3, 3, 100)).tobytes()
+
+
+# --------------------------------------------------------------------------- progress
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_bar_is_for_terminals_and_goes_away(terminal, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with progress(2) as step:
+        step("first")
+        step("second")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.split("\r\x1b[K")
+    if not terminal:
+        assert lines == [""]
+        return
+    assert [line.split()[-1] for line in lines if line] == ["first", "second"]
+    assert "0/2" in lines[1]
+    assert "1/2" in lines[2]
+    assert lines[-1] == ""

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 from catalogue import DTYPES, Call, assert_same_bits
-from truth import bit_uniform
 
 import fastact as fa
 from fastact import _core
+from fastact.checking.truth import bit_uniform
 
 ROOT = Path(__file__).resolve().parent.parent
 AVAILABLE = _core.available_instruction_sets()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from catalogue import ACTIVATIONS, other_values
 from mpmath import mp
-from reference import REFERENCES
 
 import fastact as fa
+from fastact.checking.reference import REFERENCES
 from fastact.formulas.entry import Activation
 
 PRECISION = 1e-10

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 from catalogue import BACKWARD, DTYPES, Call, assert_same_bits, other_values
 from numpy.testing import assert_allclose
-from truth import interesting_points
 
 import fastact as fa
+from fastact.checking import reference
+from fastact.checking.truth import interesting_points
 from fastact.formulas.entry import FUSED, Fused
 
 GATES = [entry for entry in FUSED.values() if entry.packed_gate is not None]

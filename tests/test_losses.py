@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from catalogue import DTYPES, assert_same_bits
 from mpmath import mp
-from truth import finfo
 
 import fastact as fa
+from fastact.checking.truth import finfo
 
 INF, NAN = np.inf, np.nan
 LOSS, BACKWARD = fa.softmax_cross_entropy, fa.softmax_cross_entropy_backward

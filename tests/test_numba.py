@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from catalogue import CALLS, DTYPES, Call, assert_same_bits
 from conftest import NUMBA_SAMPLE
-from truth import bit_uniform
 
 import fastact as fa
 from fastact import _core
+from fastact.checking.truth import bit_uniform
 
 numba = pytest.importorskip("numba", reason="needs Numba")
 fn = pytest.importorskip("fastact.numba", exc_type=ImportError)

@@ -37,7 +37,7 @@ def serpentine_derivative(x: Value) -> Value:
     q = 1.0 + x * x
     return (1.0 - x) / q * ((1.0 + x) / q)
 '''
-# ... and this to tests/reference.py.
+# ... and this to fastact/checking/reference.py.
 REFERENCE = '        "serpentine": lambda x: x / (1 + x * x),\n'
 
 CHECK = r"""
@@ -99,7 +99,7 @@ assert "serpentine_backward" in stubs and "witch_backward" in stubs
 sys.path[:0] = [str(root / "tests"), str(root / "bench")]
 from catalogue import CALLS
 from implementations import cases
-from reference import REFERENCES
+from fastact.checking.reference import REFERENCES
 
 assert {c.member for c in CALLS if c.entry.name == "serpentine"} == {
     "", "_derivative", "_backward", "_with_derivative"
@@ -172,7 +172,7 @@ def test_an_entry_and_a_reference_line_are_all_it_takes(tmp_path: Path) -> None:
     _copy_of_the_source(project)
     with (project / "fastact/formulas/activations/self_gated.py").open("a") as file:
         file.write(ENTRY)
-    reference = project / "tests/reference.py"
+    reference = project / "fastact/checking/reference.py"
     mark = '        "identity": '
     text = reference.read_text()
     assert text.count(mark) == 1

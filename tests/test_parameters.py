@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 from catalogue import (
     BACKWARD,
     BACKWARD_FROM_OUTPUT,
@@ -22,6 +21,7 @@ from catalogue import (
 )
 
 import fastact as fa
+from fastact.checking import reference
 from fastact.formulas.entry import Activation, Entry, Requirement
 from fastact.formulas.kernels import Kernel
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from catalogue import BACKWARD, CATALOGUE, DERIVATIVE, FORWARD, Call, other_values
 from peers import ELEMENTWISE, GATES, PACKED, PARAMETRIC, ROWS, SYSTEMS, system
-from truth import interesting_points, near
 
 import fastact as fa
 from accuracy.differences import COLUMNS, Place, differences, read_table
+from fastact.checking.truth import interesting_points, near
 
 DTYPES = (np.float32, np.float64)
 MEMBERS = (FORWARD, DERIVATIVE)

@@ -46,7 +46,7 @@ def test_maxima_are_within_the_bounds_of_the_catalogue() -> None:
         for unit in ROWS
         if not unit.subject.parameters
         and RATCHET[unit.row]["maximum"]
-        > table.bound(unit.subject.entry, unit.subject.direction, unit.dtype)
+        > unit.subject.entry.error_bound(unit.subject.direction, unit.dtype)
     }
     assert not beyond
 

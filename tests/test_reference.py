@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
-import truth as truth_module
 from catalogue import CATALOGUE, DTYPES
 from mpmath import mp
-from reference import REFERENCES
-from truth import (
+
+from fastact.checking import reference
+from fastact.checking import truth as truth_module
+from fastact.checking.reference import REFERENCES
+from fastact.checking.truth import (
     Truth,
     bit_uniform,
     finfo,

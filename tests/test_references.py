@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from catalogue import ACTIVATIONS, CATALOGUE, other_values
-from truth import truth, ulp_error
 
 import fastact as fa
-from accuracy.adversarial import (
+from accuracy.checker import DIRECTIONS, Direction, names, reference
+from fastact.checking.adversarial import (
     BIT_UNIFORM,
     BIT_UNIFORM_OTHER,
     OTHER_PARAMETERS,
     default_parameters,
     points_for,
 )
-from accuracy.checker import DIRECTIONS, Direction, names, reference
+from fastact.checking.truth import truth, ulp_error
 from fastact.formulas.entry import Activation
 
 BOUND = 2.0**-10

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from catalogue import DTYPES, assert_same_bits
 from mpmath import mp
-from truth import finfo
 
 import fastact as fa
 from fastact import plain
+from fastact.checking.truth import finfo
 
 FACTS = fa.ufuncs.ROW_FUNCTIONS
 POOL = 3

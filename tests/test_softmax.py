@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from catalogue import DTYPES, assert_same_bits
-from truth import finfo
 
 import fastact as fa
+from fastact.checking.truth import finfo
 
 NAMES = ("softmax", "softmin", "log_softmax")
 GRADIENTS = [

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 from catalogue import (
     ACTIVATIONS,
     BACKWARD,
@@ -24,9 +23,10 @@ from catalogue import (
     Call,
     assert_same_bits,
 )
-from truth import Truth, finfo, inside, ulp_error
 
 import fastact as fa
+from fastact.checking import reference
+from fastact.checking.truth import Truth, finfo, inside, ulp_error
 
 LONGEST = 70  # more than four of the widest vectors, with every length of a rest
 

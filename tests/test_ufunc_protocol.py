@@ -26,10 +26,10 @@ from catalogue import (
     each,
     members,
 )
-from truth import finfo
 
 import fastact as fa
 from fastact import families
+from fastact.checking.truth import finfo
 from fastact.formulas.entry import Entry
 
 # More than one staged block, whatever the dtype (csrc/loops.c), with a remainder.

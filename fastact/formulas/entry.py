@@ -116,6 +116,21 @@ class Activation(Entry):
             parameter.name for parameter in self.parameters
         }
 
+    def error_bound(
+        self, direction: str, dtype: str, parameters: tuple[float, ...] = ()
+    ) -> float:
+        """The promise, in ULP, "forward" or of the "derivative" (backward with dy = 1).
+
+        No parameters stand for the default ones.
+        """
+        if dtype in ("float16", "bfloat16"):
+            return BOUND_OF_16_BITS
+        if dtype == "float64":
+            return FLOAT64_BOUND
+        if parameters:
+            return BOUND_AT_OTHER_PARAMETERS
+        return self.bound if direction == "forward" else self.backward_bound
+
     def derivative(self, function: FormulaT) -> FormulaT:
         """Decorate f'(x, *parameters)."""
         self.derivative_formula = function

@@ -29,7 +29,7 @@ class _References(dict[str, Callable[..., Number]]):
     def __missing__(self, name: str) -> Callable[..., Number]:
         raise KeyError(
             f"no reference for {name!r}: add one line, its textbook definition, "
-            "to REFERENCES in tests/reference.py"
+            "to REFERENCES in fastact/checking/reference.py"
         )
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from truth import bit_uniform, inside, interesting_points, near
 
-from fastact.formulas.entry import Activation
+from ..formulas.entry import Activation
+from .truth import bit_uniform, inside, interesting_points, near
 
 VERSION = 1
 BIT_UNIFORM = 10_000  # points at the default parameters

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import reference
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from . import reference
+
 try:
-    from ml_dtypes import finfo  # knows bfloat16 beside NumPy's dtypes
+    import ml_dtypes
 except ImportError:
-    from numpy import finfo
+    finfo: Any = np.finfo
+else:
+    finfo = ml_dtypes.finfo  # knows bfloat16 beside NumPy's dtypes
 
 FloatArray = NDArray[np.floating[Any]]
 Kind = Literal["forward", "derivative"] | tuple[Literal["parameter"], int]
