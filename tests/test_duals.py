@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from catalogue import ACTIVATIONS, CATALOGUE, other_values
 from mpmath import mp
-from reference import REFERENCES
 
 import fastact as fa
+from fastact.checking.reference import REFERENCES
 from fastact.formulas import duals
 from fastact.formulas.entry import Activation
 from fastact.formulas.language import Value
