@@ -23,7 +23,7 @@ from ..lookup import canonical_name
 
 try:
     import sklearn
-except ImportError as error:  # pragma: no cover - tested in a subprocess
+except ImportError as error:
     raise ImportError(
         "fastact.integrations.sklearn needs scikit-learn, which is not installed: "
         "pip install scikit-learn"
@@ -96,7 +96,7 @@ _PARAMETERS = """
     """
 
 _SKLEARN_NAMES = ("identity", "logistic", "tanh", "relu")
-_OUTPUT = {
+_OUTPUT: dict[str, Callable[..., Any]] = {
     "identity": fa.identity,
     "exp": fa.exp,
     "logistic": fa.sigmoid,
