@@ -22,13 +22,13 @@ def as_floating(arrays: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any,
     NumPy resolves loops of mixed types differently: a Python float beside an int8 array
     would make float64 of it, and `dtype=` would have to name the parameter's dtype too.
     """
-    if any(map(_has_many_dtypes, arrays)):
-        return arrays
     dtype = keywords.get("dtype")
     casting = keywords.get("casting", "same_kind")
     if dtype is not None and np.dtype(dtype).char in "efd":
         del keywords["dtype"]
         return tuple(_cast(array, np.dtype(dtype), casting) for array in arrays)
+    if any(map(_has_many_dtypes, arrays)):
+        return arrays
     if any(is_bfloat16(_dtype_of(array)) for array in arrays):
         return arrays  # NumPy's older rules for such a type mind no parameters
     if any(hasattr(array, "dtype") for array in arrays):  # Python numbers are weak
@@ -63,6 +63,8 @@ def _cast(array: Any, dtype: np.dtype[Any], casting: Any) -> Any:
     """The array in another dtype; what has a way of its own keeps labels and laziness."""
     if isinstance(array, (np.ndarray, np.generic)) or not hasattr(array, "astype"):
         return np.asanyarray(array).astype(dtype, casting=casting, copy=False)
+    if _has_many_dtypes(array):
+        return array.astype(dtype, casting=casting)
     found = _dtype_of(array)
     if not np.can_cast(found, dtype, casting):  # pandas' astype has no such argument
         raise TypeError(f"cannot cast from {found} to {dtype} with casting={casting!r}")
