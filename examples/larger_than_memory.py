@@ -34,25 +34,23 @@ from digits import load_data
 import fastact as fa
 
 WIDTHS = (64, 128, 10)  # pixels, hidden units, digits
-ROWS = 10_000  # images in a file
 FILES_PER_STEP = 8
 LEARNING_RATE = 1.0
 MOMENTUM = 0.9
 FAN_IN = 4  # how many sums one task of the tree adds up
 
 
-def make_file(folder, number, images, labels, seed):
+def make_file(folder, number, count, images, labels, seed):
     """Write a file of scans, each shifted by up to a pixel, and with noise."""
     rng = np.random.default_rng((seed, number))
-    chosen = rng.integers(len(images), size=ROWS)
+    chosen = rng.integers(len(images), size=count)
     canvas = np.pad(images.reshape(-1, 8, 8)[chosen], ((0, 0), (1, 1), (1, 1)))
-    down, right = rng.integers(3, size=(2, ROWS, 1, 1))
-    rows, columns = np.arange(8)[:, np.newaxis], np.arange(8)
-    shifted = canvas[
-        np.arange(ROWS)[:, np.newaxis, np.newaxis], rows + down, columns + right
-    ]
+    down, right = rng.integers(3, size=(2, count, 1, 1))
+    image = np.arange(count)[:, np.newaxis, np.newaxis]
+    row, column = np.arange(8)[:, np.newaxis], np.arange(8)
+    shifted = canvas[image, row + down, column + right]
     shifted += np.float32(0.1) * rng.standard_normal(shifted.shape, np.float32)
-    np.save(folder / f"images-{number}.npy", shifted.reshape(ROWS, WIDTHS[0]))
+    np.save(folder / f"images-{number}.npy", shifted.reshape(count, WIDTHS[0]))
     np.save(folder / f"labels-{number}.npy", labels[chosen])
 
 
@@ -132,7 +130,9 @@ def draw(losses):
 
 def main(argv=None):
     """The command line; returns the losses and the accuracy."""
-    options = parse(argv, __doc__, files=640, passes=1, workers=2, megabytes=400)
+    options = parse(
+        argv, __doc__, files=640, rows=10_000, passes=1, workers=2, megabytes=400
+    )
     train_x, train_y, test_x, test_y = load_data()
     initialise = partial(fa.init.he_normal, rng=np.random.default_rng(options.seed))
     network = Network(
@@ -148,18 +148,15 @@ def main(argv=None):
             n_workers=options.workers,
             threads_per_worker=1,
             memory_limit=f"{options.megabytes}MB",
-            dashboard_address=None,
+            dashboard_address=":0",  # any free port
         ) as cluster,
         Client(cluster) as client,
     ):
         folder = Path(temporary)
         images, labels = client.scatter([train_x, train_y], broadcast=True)
-        make = dask.delayed(make_file)
+        make, rows, seed = dask.delayed(make_file), options.rows, options.seed
         dask.compute(
-            [
-                make(folder, i, images, labels, options.seed)
-                for i in range(options.files)
-            ]
+            [make(folder, i, rows, images, labels, seed) for i in range(options.files)]
         )
         size = sum(path.stat().st_size for path in folder.iterdir())
         print(

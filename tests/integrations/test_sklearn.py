@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import pickle
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ import scipy.integrate  # noqa: E402 - scikit-learn brings it
 import scipy.sparse  # noqa: E402
 import scipy.special  # noqa: E402
 import sklearn  # noqa: E402
+import threadpoolctl  # noqa: E402
 from sklearn import neural_network  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
@@ -33,8 +36,16 @@ from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 ESTIMATORS = ["MLPClassifier", "MLPRegressor"]
 LEAKY = fa.get("leaky_relu", negative_slope=0.2)
+
+
+@pytest.fixture(autouse=True)
+def _one_blas_thread() -> Iterator[None]:
+    # Where other tests run beside, BLAS threads that wait for each other take seconds.
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -347,3 +358,27 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImportError, match="pip install scikit-learn"):
         _import_again(monkeypatch)
+
+
+# -------------------------------------------------------------------------- example
+
+
+def test_the_example_compares_activations(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="the example draws a picture")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    example = importlib.import_module("sklearn_digits")
+    models = example.main(["--epochs", "10", "--output", str(tmp_path)])
+    printed = capsys.readouterr().out
+    _, _, test_x, test_y = example.load_data()
+    for activation in ("relu", "gelu", "silu", "mish"):
+        model = models[activation]
+        assert model.activation == activation
+        assert model.loss_ < 0.2 * model.loss_curve_[0]
+        accuracy = model.score(test_x, test_y)
+        assert accuracy > 0.9
+        assert f"{accuracy:.1%}" in printed
+    assert (tmp_path / "sklearn_digits.png").exists()
+    with pytest.raises(SystemExit):
+        example.main(["--epochs", "0"])
