@@ -123,7 +123,7 @@ def _check_dtypes(name: str, arrays: tuple[Any, ...]) -> None:
     """Raise for pandas' own dtypes, which hand over garbage where values are missing."""
     for array in arrays:
         dtype = getattr(array, "dtype", None)
-        if dtype is not None and not isinstance(dtype, np.dtype):
+        if hasattr(dtype, "na_value"):
             raise TypeError(
                 f"{name} takes NumPy's dtypes, not {dtype}, whose missing values would "
                 "take part in the rows; convert with .astype(float), which makes them NaN"

@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import dask.array as da
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
+
+try:
+    import dask.array as da
+except ImportError as error:
+    raise ImportError(
+        "fastact.integrations.dask needs dask, which is not installed: "
+        'pip install "dask[array]"'
+    ) from error
 
 
 def aligned(

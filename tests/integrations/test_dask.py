@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -145,6 +147,14 @@ def test_an_axis_of_several_chunks_is_an_error_with_the_remedy(axis: int) -> Non
         fa.softmax_backward_from_output(DY, chunked(X), axis=0)
 
 
+def test_rows_of_unknown_number() -> None:
+    lazy = chunked(X)
+    chosen = fa.softmax(lazy[lazy[:, 0] > 0])
+    assert isinstance(chosen, da.Array)
+    computed = chosen.compute(scheduler="synchronous")
+    np.testing.assert_array_equal(computed, fa.softmax(X[X[:, 0] > 0]))
+
+
 def test_no_out() -> None:
     with pytest.raises(ValueError, match="out is not possible with dask arrays"):
         fa.softmax(chunked(X), out=np.empty_like(X))
@@ -174,3 +184,12 @@ def test_a_chunk_is_loaded_only_when_its_result_is_computed() -> None:
     assert loaded == []
     result[20:30].compute(scheduler="synchronous")
     assert loaded == [(2, 0)]
+
+
+def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "fastact.integrations.dask"
+    importlib.import_module(name)
+    monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "dask.array", None)
+    with pytest.raises(ImportError, match=r'pip install "dask\[array\]"'):
+        importlib.import_module(name)
