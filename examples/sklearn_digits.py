@@ -3,10 +3,12 @@
     python examples/sklearn_digits.py
 
 `fastact.integrations.sklearn.MLPClassifier` is scikit-learn's, with more activations: it
-takes part in pipelines and grid searches as any other estimator. The four networks see
-the same images in the same order. What one sees: with the smooth ones the training loss
-falls faster; on images held out, the four are as good as one another, up to a few images
-(one is 0.3 %).
+takes part in pipelines and grid searches as any other estimator. All networks see the
+same images in the same order. What one sees: the training loss falls faster with gelu,
+silu and mish than with relu as scikit-learn starts it. Much of that is due to the first
+weights: with those of the exact gain relu (the function, not scikit-learn's name) learns
+as fast as silu and mish. On images held out all are as good as one another, up to a few
+images (one is 0.3 %).
 
 It needs scikit-learn (whose bundled scans are the data) and matplotlib.
 """
@@ -19,9 +21,16 @@ from common import parse, save
 from digits import load_data
 from sklearn.exceptions import ConvergenceWarning
 
+import fastact as fa
 from fastact.integrations.sklearn import MLPClassifier
 
-ACTIVATIONS = ("relu", "gelu", "silu", "mish")
+ACTIVATIONS = {
+    "relu": "relu",
+    "relu, exact gain": fa.relu,
+    "gelu": "gelu",
+    "silu": "silu",
+    "mish": "mish",
+}
 HIDDEN = (128, 64)
 
 
@@ -31,9 +40,9 @@ def draw(models):
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for activation, model in models.items():
+    for name, model in models.items():
         epochs = range(1, len(model.loss_curve_) + 1)
-        axes.semilogy(epochs, model.loss_curve_, linewidth=2, label=activation)
+        axes.semilogy(epochs, model.loss_curve_, linewidth=2, label=name)
     axes.set(xlabel="epoch", ylabel="training loss (cross-entropy)")
     axes.legend(frameon=False)
     figure.suptitle("Handwritten digits with scikit-learn's MLPClassifier")
@@ -41,22 +50,22 @@ def draw(models):
 
 
 def main(argv=None):
-    """The command line; returns the fitted models by activation."""
+    """The command line; returns the fitted models."""
     options = parse(argv, __doc__, epochs=30)
     train_x, train_y, test_x, test_y = load_data()
     models = {
-        activation: MLPClassifier(
+        name: MLPClassifier(
             HIDDEN, activation, max_iter=options.epochs, random_state=options.seed
         )
-        for activation in ACTIVATIONS
+        for name, activation in ACTIVATIONS.items()
     }
-    print(f"{'':8}{'training loss':>15}{'accuracy':>12}")
-    for activation, model in models.items():
+    print(f"{'':18}{'training loss':>15}{'accuracy':>12}")
+    for name, model in models.items():
         with warnings.catch_warnings():  # that it is stopped before it has converged
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(train_x, train_y)
         accuracy = model.score(test_x, test_y)
-        print(f"{activation:8}{model.loss_:15.4f}{accuracy:12.1%}")
+        print(f"{name:18}{model.loss_:15.4f}{accuracy:12.1%}")
     save(draw(models), options.output, "sklearn_digits")
     return models
 
