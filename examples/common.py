@@ -82,14 +82,18 @@ def four_blobs(rng, count=400):
     ), labels
 
 
-def parse(argv, description, **count):
+def parse(argv, description, **counts):
     """The command line of an example: a seed, a folder, and how many of what."""
-    ((unit, default),) = count.items()
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0, metavar="S")
-    parser.add_argument(
-        f"--{unit}", type=int, default=default, metavar="N", help="default: %(default)s"
-    )
+    for unit, default in counts.items():
+        parser.add_argument(
+            f"--{unit}",
+            type=int,
+            default=default,
+            metavar="N",
+            help="default: %(default)s",
+        )
     parser.add_argument(
         "--output",
         type=Path,
@@ -98,8 +102,9 @@ def parse(argv, description, **count):
         help="where the picture goes (default: %(default)s)",
     )
     options = parser.parse_args(argv)
-    if getattr(options, unit) < 1:
-        parser.error(f"--{unit} must be at least 1")
+    for unit in counts:
+        if getattr(options, unit) < 1:
+            parser.error(f"--{unit} must be at least 1")
     return options
 
 

@@ -26,18 +26,15 @@ def as_floating(arrays: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any,
     casting = keywords.get("casting", "same_kind")
     if dtype is not None and np.dtype(dtype).char in "efd":
         del keywords["dtype"]
-        return tuple(
-            _with_dtype(array).astype(dtype, casting=casting, copy=False)
-            for array in arrays
-        )
+        return tuple(_cast(array, np.dtype(dtype), casting) for array in arrays)
+    if any(map(_has_many_dtypes, arrays)):
+        return arrays
     if any(is_bfloat16(_dtype_of(array)) for array in arrays):
         return arrays  # NumPy's older rules for such a type mind no parameters
     if any(hasattr(array, "dtype") for array in arrays):  # Python numbers are weak
         arrays = tuple(float(a) if type(a) in (bool, int) else a for a in arrays)
     return tuple(
-        _with_dtype(array).astype(
-            _FLOATING.get(found.itemsize, np.float64), casting=casting
-        )
+        _cast(array, np.dtype(_FLOATING.get(found.itemsize, np.float64)), casting)
         if (found := _dtype_of(array)).kind in "biu"
         else array
         for array in arrays
@@ -62,9 +59,25 @@ def as_real_array(name: str, value: Any) -> np.ndarray[Any, Any]:
     return as_native(array)
 
 
-def _with_dtype(array: Any) -> Any:
-    """What has a dtype as it is (a dask array stays lazy), anything else as an array."""
-    return array if hasattr(array, "astype") else np.asanyarray(array)
+def _cast(array: Any, dtype: np.dtype[Any], casting: Any) -> Any:
+    """The array in another dtype; what has a way of its own keeps labels and laziness."""
+    if isinstance(array, (np.ndarray, np.generic)) or not hasattr(array, "astype"):
+        return np.asanyarray(array).astype(dtype, casting=casting, copy=False)
+    if _has_many_dtypes(array):
+        return array.astype(dtype, casting=casting)
+    found = _dtype_of(array)
+    if not np.can_cast(found, dtype, casting):  # pandas' astype has no such argument
+        raise TypeError(f"cannot cast from {found} to {dtype} with casting={casting!r}")
+    return array.astype(dtype)
+
+
+def _has_many_dtypes(array: Any) -> bool:
+    """Whether it is a mapping of arrays, each with a dtype of its own: xarray's Dataset."""
+    return (
+        not isinstance(array, np.ndarray)  # the quick answer
+        and isinstance(array, Mapping)
+        and hasattr(array, "__array_ufunc__")
+    )
 
 
 def _kernel_dtype(arrays: Sequence[Any]) -> np.dtype[Any]:
@@ -96,6 +109,8 @@ def check_real(name: str, dtype: np.dtype[Any]) -> None:
 def as_parameter(name: str, value: Any, arrays: Sequence[Any]) -> Any:
     """A parameter in the dtype that the kernel computes in: it never promotes."""
     check_real(name, _dtype_of(value))
+    if any(map(_has_many_dtypes, arrays)):  # a Python number promotes none of them
+        return float(value) if np.ndim(value) == 0 else value
     target = _kernel_dtype(arrays)
     with np.errstate(all="ignore"):  # a parameter beyond float32 is an infinity or 0
         if hasattr(value, "astype") and np.ndim(value) > 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import sys
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -101,8 +102,7 @@ def _result_like(x: Any, others: tuple[Any, ...], axis: int, *, reduces: bool) -
     NumPy would make the axis the contiguous one: the result would lie across x, and be
     slow to write and to use.
     """
-    plain = all(type(array) is np.ndarray for array in (x, *others))
-    if not plain or not -x.ndim <= axis < x.ndim - 1 or axis == -1:
+    if not -x.ndim <= axis < x.ndim - 1 or axis == -1:
         return None
     if x.dtype.kind in "biu" or not x.dtype.isnative:
         return None
@@ -111,6 +111,23 @@ def _result_like(x: Any, others: tuple[Any, ...], axis: int, *, reduces: bool) -
     if any(array.dtype != x.dtype or array.shape != shape for array in others):
         return None
     return np.empty_like(x)
+
+
+def _is_dask(array: Any) -> bool:
+    """Whether it is a dask array; if there are any, somebody has imported dask."""
+    dask_array = sys.modules.get("dask.array")
+    return dask_array is not None and isinstance(array, dask_array.Array)
+
+
+def _check_dtypes(name: str, arrays: tuple[Any, ...]) -> None:
+    """Raise for pandas' own dtypes, which hand over garbage where values are missing."""
+    for array in arrays:
+        dtype = getattr(array, "dtype", None)
+        if hasattr(dtype, "na_value"):
+            raise TypeError(
+                f"{name} takes NumPy's dtypes, not {dtype}, whose missing values would "
+                "take part in the rows; convert with .astype(float), which makes them NaN"
+            )
 
 
 def _apply(
@@ -126,7 +143,14 @@ def _apply(
     axis = _check_axis(axis)
     reduces = ROW_FUNCTIONS[function].reduces
     name = function + member
-    if out is None and not (reduces and member == FORWARD):
+    plain = type(arrays[0]) is type(arrays[-1]) is np.ndarray
+    if not plain:
+        _check_dtypes(name, arrays)
+    if (where is not None or not plain) and any(map(_is_dask, (*arrays, where))):
+        from .integrations.dask import aligned
+
+        arrays, where = aligned(name, ROW_INPUTS[member], arrays, axis, where, out)
+    elif plain and out is None and not (reduces and member == FORWARD):
         out = _result_like(arrays[-1], arrays[:-1], axis, reduces=reduces)
     keywords = {} if out is None else {"out": out}
     if where is None and type(scale) is float and scale == 1.0:
@@ -145,7 +169,8 @@ def _apply(
         mask = np.ones(shape[normalize_axis_index(axis, len(shape))], bool)
         axes += [(-1,), (), result]
     else:
-        mask = np.broadcast_to(np.asarray(where, bool), shape)
+        mask = where if _is_dask(where) else np.asarray(where, bool)
+        mask = np.broadcast_to(mask, shape)
         axes += [(axis,), (), result]
     masked = ufuncs.get(f"{name}_masked")
     return masked(*arrays, mask, factor, axes=axes, **keywords)
@@ -196,15 +221,18 @@ def _docstring(name: str, member: str) -> str:
     )
 
 
-# A call that does not mention the scale has this very object.
+# A call that does not mention the scale has this very object; -1 is one in CPython.
 _NO_SCALE = 1.0
+_LAST_AXIS = -1
+_Array = np.ndarray
 
 
 def _elementwise_function(name: str, member: str) -> Any:
     """A function whose result has the input's shape.
 
     The most frequent calls, which leave nothing to be prepared, take no detour: of few
-    elements it would cost as much as all else.
+    elements it would cost as much as all else. Others' arrays do: pandas would call a
+    ufunc of one frame without keywords block by block, along the wrong axis.
     """
 
     def one(
@@ -216,10 +244,10 @@ def _elementwise_function(name: str, member: str) -> Any:
         scale: float = _NO_SCALE,
         out: Any = None,
     ) -> Any:
-        if where is None and scale is _NO_SCALE and type(axis) is int:
-            if axis == -1:
+        if where is None and scale is _NO_SCALE and type(x) is _Array:
+            if axis is _LAST_AXIS:
                 return ufuncs.get(name)(x, out=out)
-            if out is not None:
+            if out is not None and type(axis) is int:
                 return ufuncs.get(name)(x, out=out, axis=axis)
         return _apply(name, member, (x,), axis, where, scale, out)
 
@@ -233,10 +261,10 @@ def _elementwise_function(name: str, member: str) -> Any:
         scale: float = _NO_SCALE,
         out: Any = None,
     ) -> Any:
-        if where is None and scale is _NO_SCALE and type(axis) is int:
-            if axis == -1:
+        if where is None and scale is _NO_SCALE and type(dy) is type(x) is _Array:
+            if axis is _LAST_AXIS:
                 return ufuncs.get(name + member)(dy, x, out=out)
-            if out is not None:
+            if out is not None and type(axis) is int:
                 return ufuncs.get(name + member)(dy, x, out=out, axis=axis)
         return _apply(name, member, (dy, x), axis, where, scale, out)
 
