@@ -15,7 +15,7 @@ from .formulas.entry import CATALOGUE, FUSED
 from .formulas.kernels import BACKWARD_FROM_OUTPUT, PARAMETER_BACKWARD, Kernel, members
 from .formulas.rows import ROW_FUNCTIONS
 from .packed import PACKED
-from .parameters import _with_dtype, check
+from .parameters import check
 
 Save: TypeAlias = Literal["input", "output", "derivative"] | None
 
@@ -161,7 +161,7 @@ class Activation:
         selection = {} if where is None else {"where": where}
         if selection and self.name not in ROW_FUNCTIONS:
             raise TypeError(f"where is for functions along an axis, not {self.name}")
-        arrays = tuple(map(_with_dtype, arrays))
+        arrays = tuple(map(_with_shape, arrays))
         self._kept = None
         if save == "derivative":
             y, derivative = self._run("with_derivative", arrays)
@@ -200,7 +200,7 @@ class Activation:
                 "save=None"
             )
         save, kept, selection = self._kept
-        dy = _with_dtype(dy)
+        dy = _with_shape(dy)
         if dy.shape != self._shape:
             raise ValueError(
                 f"dy must have the shape of the last result, {self._shape}, "
@@ -386,6 +386,11 @@ class Activation:
             for name, value in self._values().items()
         ]
         return f"fastact.Activation({', '.join(shown)})"
+
+
+def _with_shape(array: Any) -> Any:
+    """What is an array of any library as it is, anything else as NumPy's."""
+    return array if hasattr(array, "astype") else np.asanyarray(array)
 
 
 def _make(kind: type[Activation], name: str, keywords: dict[str, Any]) -> Activation:
