@@ -1,0 +1,48 @@
+"""Configuration of Sphinx: `make docs` builds the pages into build/docs/html."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+# fastact and accuracy/ are used from here; the extensions are this project's own.
+for folder in (ROOT / "tools", DOCS / "extensions", ROOT):
+    sys.path.insert(0, str(folder))
+
+import fastact  # noqa: E402
+
+project = "fastact"
+author = "the fastact authors"
+copyright = "the fastact authors, MIT licence"
+version = release = fastact.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "gallery",
+    "links",
+]
+exclude_patterns = ["results"]
+default_role = "autolink"
+# NumPy's own pages are elsewhere, and intersphinx would have to fetch their index.
+nitpick_ignore_regex = [("py:.*", r"numpy\..*|contextvars\..*")]
+suppress_warnings = ["myst.header"]  # generated tables begin at the level of their page
+
+# Nothing is fetched: no intersphinx, no fonts, no MathJax.
+html_theme = "furo"
+html_title = f"fastact {release}"
+html_static_path = ["static"]
+html_css_files = ["fastact.css"]
+html_copy_source = False
+html_show_sphinx = False
+
+myst_enable_extensions = ["colon_fence", "fieldlist"]
+myst_heading_anchors = 4
+
+autodoc_typehints = "none"  # docstrings say it in NumPy's terms
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
