@@ -11,6 +11,8 @@ ROOT = DOCS.parent
 for folder in (ROOT / "tools", DOCS / "extensions", ROOT):
     sys.path.insert(0, str(folder))
 
+from sphinx.application import Sphinx  # noqa: E402
+
 import fastact  # noqa: E402
 
 project = "fastact"
@@ -25,11 +27,13 @@ extensions = [
     "numpydoc",
     "gallery",
     "links",
+    "awaited",
 ]
 exclude_patterns = ["results"]
 default_role = "autolink"
 # NumPy's own pages are elsewhere, and intersphinx would have to fetch their index.
 nitpick_ignore_regex = [("py:.*", r"numpy\..*|contextvars\..*")]
+nitpick_ignore = [("py:obj", "parameters")]  # an attribute that numpydoc would link
 suppress_warnings = ["myst.header"]  # generated tables begin at the level of their page
 
 # Nothing is fetched: no intersphinx, no fonts, no MathJax.
@@ -46,3 +50,15 @@ myst_heading_anchors = 4
 autodoc_typehints = "none"  # docstrings say it in NumPy's terms
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
+
+
+def escape_bars(
+    app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
+) -> None:
+    """Let |x| in a docstring be the size of x; reStructuredText would substitute it."""
+    lines[:] = [line if "``" in line else line.replace("|", r"\|") for line in lines]
+
+
+def setup(app: Sphinx) -> None:
+    """What Sphinx calls."""
+    app.connect("autodoc-process-docstring", escape_bars)

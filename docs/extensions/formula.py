@@ -9,18 +9,9 @@ import re
 from collections.abc import Collection
 from html import escape
 
-_LETTERS = {
-    "alpha": "α",
-    "beta": "β",
-    "gamma": "γ",
-    "lambda": "λ",
-    "theta": "θ",
-    "mu": "μ",
-    "sigma": "σ",
-    "pi": "π",
-    "Phi": "Φ",
-}
-_SIGNS = {">=": "≥", "<=": "≤", "-": "−"}
+# As HTML calls them, too.
+_GREEK = {"alpha", "beta", "gamma", "lambda", "theta", "mu", "sigma", "pi", "Phi"}
+_SIGNS = {">=": "&ge;", "<=": "&le;", "-": "&minus;"}
 _TOKEN = re.compile(
     r"""(?P<number>\d[\d.]*(?:e-?\d+)?)
     | \^(?P<power>\d+|\w+|\([^()]*\))
@@ -59,13 +50,14 @@ def _token(found: re.Match[str], variables: Collection[str]) -> str:
             inside = found["power"].removeprefix("(").removesuffix(")")
             return f"<sup>{inline(inside, variables)}</sup>"
         case "root":
-            return "√"
+            return "&radic;"
         case "sign":
             return _SIGNS[found[0]]
         case "word":
             word = found[0]
-            shown = _LETTERS.get(word, word)
-            return f"<i>{shown}</i>" if len(shown) == 1 or word in variables else shown
+            shown = f"&{word};" if word in _GREEK else word
+            is_variable = word in _GREEK or len(word) == 1 or word in variables
+            return f"<i>{shown}</i>" if is_variable else shown
     return found[0]
 
 

@@ -78,7 +78,7 @@ def _table(header: Cells, rows: Iterable[Cells]) -> str:
 def _number(value: float) -> str:
     if math.isnan(value):
         return "NaN"
-    return f"{value:.6g}".replace("inf", "∞").replace("-", "−")
+    return f"{value:.6g}".replace("inf", "&infin;").replace("-", "&minus;")
 
 
 def _code(words: Iterable[str]) -> str:
@@ -114,7 +114,10 @@ def _picture(name: str) -> str:
     caption = f"{plotting.label(name)}" if name in CATALOGUE else name
     if shown:
         caption += f", {shown}"
-    return f"```{{figure}} {name}.svg\n:alt: {caption}: function and derivative\n\n{caption}\n```\n"
+    return (
+        f"```{{figure}} {name}.svg\n:alt: {caption}: function and derivative\n\n"
+        f"{caption}\n```\n"
+    )
 
 
 def _names(name: str) -> str:
@@ -166,7 +169,7 @@ def _special_values(name: str) -> str:
     text = "## Special values\n\n"
     if entry.parameters:
         text += f"Of {_code([plotting.label(name)])}.\n\n"
-    text += _table(("x", "f(x)", "f′(x)"), rows)
+    text += _table(("x", "f(x)", "f'(x)"), rows)
     if entry.kinks:
         text += (
             "\nAt a kink the slopes on the left and on the right may differ; the table "
@@ -197,8 +200,10 @@ def _accuracy(name: str) -> str:
             cells.append(f"{bound:g}")
             cells.append(_largest(row))
         rows.append(cells)
-    header = ("", "bound of f", "largest error", "bound of f′", "largest error")
-    text = f"## Accuracy\n\nIn ULP, at the default parameters.\n\n{_table(header, rows)}\n"
+    header = ("", "bound of f", "largest error", "bound of f'", "largest error")
+    text = (
+        f"## Accuracy\n\nIn ULP, at the default parameters.\n\n{_table(header, rows)}\n"
+    )
     limit = CATALOGUE[name].accurate_up_to
     if limit < math.inf:
         text += f"For arguments of at most {limit:g} on either side of 0. "
@@ -252,7 +257,10 @@ def _speed(name: str) -> str:
             row["elements"] / row["seconds"][which] / 1e9
             for which in ("numpy", "c-1", "c-all")
         ]
-        gains = (f"{rates[1] / rates[0]:.2g} ×", f"{rates[2] / rates[0]:.2g} ×")
+        gains = (
+            f"{rates[1] / rates[0]:.2g} &times;",
+            f"{rates[2] / rates[0]:.2g} &times;",
+        )
         cells = (row["direction"], *(f"{rate:.2f}" for rate in rates), *gains)
         rows.append(cells)
     text = "## Speed\n\n"
@@ -263,7 +271,14 @@ def _speed(name: str) -> str:
             "Not in the stored run of the benchmark: `pytest bench/ --functions "
             f"{name}` measures it.\n\n"
         )
-    header = ("", "NumPy", "fastact, one thread", "all threads", "gain, one", "gain, all")
+    header = (
+        "",
+        "NumPy",
+        "fastact, one thread",
+        "all threads",
+        "gain, one",
+        "gain, all",
+    )
     return text + (
         f"Billions of elements per second, {ELEMENTS:,} elements of float32.\n\n"
         f"{_table(header, rows)}\n{measured['heading']}: "
@@ -438,7 +453,7 @@ def speed_table() -> str:
         seconds = row["seconds"]
         rates = {which: row["elements"] / s / 1e9 for which, s in seconds.items()}
         shown = (f"{rates[w]:.2f}" if w in rates else "-" for w in _IMPLEMENTATIONS)
-        gain = f"{rates['c-1'] / rates['numpy']:.2g} ×"
+        gain = f"{rates['c-1'] / rates['numpy']:.2g} &times;"
         link = f"[{name}](gallery/{name.partition('(')[0]}.md)"
         direction = "" if row["direction"] == "forward" else f" {row['direction']}"
         rows.append((link + direction, *shown, gain))
@@ -503,5 +518,3 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", write_gallery)
     app.connect("source-read", fill_in)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
-
-

@@ -1,8 +1,7 @@
 """Sphinx extension: links of pages that are read in the repository too.
 
 README.md, CONTRIBUTING.md and the changelog link files by where they lie; here each is a
-page. Links to other files of the repository, which is not published with these pages, become
-plain text.
+page. Links to other files of the repository, which are no pages, become plain text.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def write(name: str, path: Path, *, small: bool = False) -> None:
     width = 1.8 if small else 2.2
     for curve, colour, label, dashes in (
         (y, FUNCTION, "f(x)", "-"),
-        (derivative, DERIVATIVE, "f′(x)", (0, (5, 2))),
+        (derivative, DERIVATIVE, "f'(x)", (0, (5, 2))),
     ):
         axes.plot(
             x,
