@@ -10,9 +10,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 _MARK = re.compile(r"<!-- reference: (\S+) -->")
 

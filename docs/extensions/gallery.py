@@ -15,13 +15,12 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import formula
 import numpy as np
 import pictures
 import readme_table
-from sphinx.application import Sphinx
 
 import fastact as fa
 from accuracy import peer_functions, results, sweep, table
@@ -31,6 +30,9 @@ from fastact.formulas.entry import CATALOGUE, Activation, Entry
 from fastact.formulas.kernels import DERIVATIVE, ENTRIES
 from fastact.formulas.rows import ROW_FUNCTIONS
 from fastact.lookup import KINDS
+
+if TYPE_CHECKING:  # the tests read these facts without Sphinx
+    from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parents[1]
 SPEED = DOCS / "results" / "speed.json"
@@ -68,9 +70,11 @@ def sections() -> dict[str, list[str]]:
 # ------------------------------------------------------------------------------ Markdown
 
 
-def _table(header: Cells, rows: Iterable[Cells]) -> str:
+def _table(header: Cells, rows: Iterable[Cells], *, numbers: bool = False) -> str:
+    """A table; of numbers all columns but the first are aligned on the right."""
     lines = [tuple(header), *map(tuple, rows)]
-    lines.insert(1, ("---",) * len(lines[0]))
+    others = "---:" if numbers else "---"
+    lines.insert(1, ("---", *(others for _ in lines[0][1:])))
     cells = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
     return "".join(f"| {line} |\n" for line in cells)
 
@@ -79,6 +83,10 @@ def _number(value: float) -> str:
     if math.isnan(value):
         return "NaN"
     return f"{value:.6g}".replace("inf", "&infin;").replace("-", "&minus;")
+
+
+def _gain(ratio: float) -> str:
+    return f"{ratio:.1f} &times;" if ratio < 9.95 else f"{ratio:.0f} &times;"
 
 
 def _code(words: Iterable[str]) -> str:
@@ -169,7 +177,7 @@ def _special_values(name: str) -> str:
     text = "## Special values\n\n"
     if entry.parameters:
         text += f"Of {_code([plotting.label(name)])}.\n\n"
-    text += _table(("x", "f(x)", "f'(x)"), rows)
+    text += _table(("x", "f(x)", "f'(x)"), rows, numbers=True)
     if entry.kinks:
         text += (
             "\nAt a kink the slopes on the left and on the right may differ; the table "
@@ -201,9 +209,8 @@ def _accuracy(name: str) -> str:
             cells.append(_largest(row))
         rows.append(cells)
     header = ("", "bound of f", "largest error", "bound of f'", "largest error")
-    text = (
-        f"## Accuracy\n\nIn ULP, at the default parameters.\n\n{_table(header, rows)}\n"
-    )
+    text = "## Accuracy\n\nIn ULP, at the default parameters.\n\n"
+    text += _table(header, rows, numbers=True) + "\n"
     limit = CATALOGUE[name].accurate_up_to
     if limit < math.inf:
         text += f"For arguments of at most {limit:g} on either side of 0. "
@@ -224,7 +231,8 @@ def _largest(row: dict[str, Any] | None) -> str:
 def _accuracy_in_words(name: str) -> str:
     """What the notes of the docstring say: these are not swept over all inputs."""
     notes = _section(getattr(fa, name), "Notes").split("\n\n")
-    said = [part for part in notes if "ULP" in part or "Exact." in part]
+    words = ("ULP", "Exact.", "Errors")
+    said = [part for part in notes if any(word in part for word in words)]
     return f"## Accuracy\n\n{' '.join(said)}\n\n" if said else ""
 
 
@@ -281,7 +289,7 @@ def _speed(name: str) -> str:
     )
     return text + (
         f"Billions of elements per second, {ELEMENTS:,} elements of float32.\n\n"
-        f"{_table(header, rows)}\n{measured['heading']}: "
+        f"{_table(header, rows, numbers=True)}\n{measured['heading']}: "
         "[how it is measured](../speed.md).\n\n"
     )
 
@@ -453,12 +461,12 @@ def speed_table() -> str:
         seconds = row["seconds"]
         rates = {which: row["elements"] / s / 1e9 for which, s in seconds.items()}
         shown = (f"{rates[w]:.2f}" if w in rates else "-" for w in _IMPLEMENTATIONS)
-        gain = f"{rates['c-1'] / rates['numpy']:.2g} &times;"
+        gain = _gain(rates["c-1"] / rates["numpy"])
         link = f"[{name}](gallery/{name.partition('(')[0]}.md)"
         direction = "" if row["direction"] == "forward" else f" {row['direction']}"
         rows.append((link + direction, *shown, gain))
     header = ("", "NumPy", "C, one thread", "C, all", "Numba, all", "gain, one thread")
-    return f"{measured['heading']}.\n\n{_table(header, rows)}"
+    return f"{measured['heading']}.\n\n{_table(header, rows, numbers=True)}"
 
 
 _IMPLEMENTATIONS = ("numpy", "c-1", "c-all", "numba-all")
