@@ -109,9 +109,12 @@ def _summary(name: str) -> str:
 
 
 def _formula(name: str) -> str:
-    entry = _entry(name)
-    if name not in ENTRIES or entry is None:
+    if name in ROW_FUNCTIONS:
+        gradient = formula.inline(ROW_FUNCTIONS[name].gradient, {"dy"})
+        return f'<div class="formula-aside">Gradient: <i>dx</i> = {gradient}.</div>\n'
+    if name not in ENTRIES:
         return ""
+    entry = ENTRIES[name]
     variables = {*entry.arrays, *(p.name for p in entry.parameters)}
     left = f"f({', '.join(entry.arrays)})"
     return formula.block(left, entry.formula, variables) + "\n"
@@ -158,7 +161,7 @@ def _special_values(name: str) -> str:
     """f and f' at the ends, at zero, at one, and at the kinks; computed as you read it."""
     entry = CATALOGUE.get(name)
     if entry is None:
-        return _kinks_of_gates(name)
+        return _special_values_in_words(name) + _kinks_of_gates(name)
     values = tuple(pictures.values(entry).values())
     kinks = pictures.kinks(entry)
     ends = [-math.inf, math.inf, math.nan]
@@ -184,6 +187,13 @@ def _special_values(name: str) -> str:
             "has what is returned.\n"
         )
     return text + "\n"
+
+
+def _special_values_in_words(name: str) -> str:
+    """What the docstring says of rows, in so far as it is no matter of accuracy."""
+    elsewhere = _notes(name, *_OF_ACCURACY)
+    said = [part for part in _notes(name, "inf", "NaN") if part not in elsewhere]
+    return f"## Special values\n\n{' '.join(said)}\n\n" if said else ""
 
 
 def _kinks_of_gates(name: str) -> str:
@@ -228,12 +238,18 @@ def _largest(row: dict[str, Any] | None) -> str:
     return f"{math.ceil(row['maximum'] * 1000) / 1000:.3f}"
 
 
-def _accuracy_in_words(name: str) -> str:
-    """What the notes of the docstring say: these are not swept over all inputs."""
+def _notes(name: str, *words: str) -> list[str]:
+    """The paragraphs of the docstring's notes that have one of these words."""
     notes = _section(getattr(fa, name), "Notes").split("\n\n")
-    words = ("ULP", "Exact.", "Errors")
-    said = [part for part in notes if any(word in part for word in words)]
-    return f"## Accuracy\n\n{' '.join(said)}\n\n" if said else ""
+    return [part for part in notes if any(word in part for word in words)]
+
+
+_OF_ACCURACY = ("ULP", "Exact.", "Errors")
+
+
+def _accuracy_in_words(name: str) -> str:
+    """What the docstring says: these are not swept over all inputs."""
+    return f"## Accuracy\n\n{' '.join(_notes(name, *_OF_ACCURACY))}\n\n"
 
 
 def _section(function: Any, title: str) -> str:

@@ -115,7 +115,7 @@ _OTHERS: dict[str, tuple[Callable[[str, Curve], Curves], str]] = {
     ),
     "gumbel_softmax": (
         _of_gumbel_softmax,
-        "the first weight of the row (x, 0), without noise",
+        "the first of the two results for the row (x, 0), without noise",
     ),
 }
 
@@ -129,7 +129,7 @@ def curves(name: str, x: Curve) -> tuple[Curves, str]:
     if name in ROW_FUNCTIONS:
         what = "of the row (x, 0)"
         if not ROW_FUNCTIONS[name].reduces:
-            what = f"the first element's result {what}"
+            what = "the first of the two results for the row (x, 0)"
         return _of_a_row(name, x), what
     draw, caption = _OTHERS[name]
     return draw(name, x), caption
