@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -31,9 +32,8 @@ extensions = [
 ]
 exclude_patterns = ["results"]
 default_role = "autolink"
-# NumPy's own pages are elsewhere, and intersphinx would have to fetch their index.
-nitpick_ignore_regex = [("py:.*", r"numpy\..*|contextvars\..*")]
-nitpick_ignore = [("py:obj", "parameters")]  # an attribute that numpydoc would link
+# Others' pages are elsewhere, and intersphinx would have to fetch their index.
+nitpick_ignore_regex = [("py:.*", r"(?!fastact\b)\w+(\..*)?")]
 suppress_warnings = ["myst.header"]  # generated tables begin at the level of their page
 
 # Nothing is fetched: no intersphinx, no fonts, no MathJax.
@@ -48,7 +48,6 @@ myst_enable_extensions = ["colon_fence", "fieldlist"]
 myst_heading_anchors = 4
 
 autodoc_typehints = "none"  # docstrings say it in NumPy's terms
-autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 
 
@@ -59,6 +58,22 @@ def escape_bars(
     lines[:] = [line if "``" in line else line.replace("|", r"\|") for line in lines]
 
 
+def name_classes(
+    app: Sphinx,
+    what: str,
+    name: str,
+    thing: object,
+    options: object,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Let a default that is a class be its name, not its repr."""
+    if signature is not None:
+        signature = re.sub(r"<class 'numpy\.(\w+)'>", r"np.\1", signature)
+    return signature, returns
+
+
 def setup(app: Sphinx) -> None:
     """What Sphinx calls."""
+    app.connect("autodoc-process-signature", name_classes)
     app.connect("autodoc-process-docstring", escape_bars)
