@@ -73,7 +73,16 @@ def name_classes(
     return signature, returns
 
 
+def skip_inherited(
+    app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object
+) -> bool | None:
+    """Leave out what another package gives an adapter's class, with links to its pages."""
+    module = getattr(thing, "__module__", None) or "fastact"
+    return None if module.partition(".")[0] == "fastact" else True
+
+
 def setup(app: Sphinx) -> None:
     """What Sphinx calls."""
+    app.connect("autodoc-skip-member", skip_inherited)
     app.connect("autodoc-process-signature", name_classes)
     app.connect("autodoc-process-docstring", escape_bars)

@@ -232,10 +232,11 @@ def test_links_of_the_readme_lead_to_pages() -> None:
 
 
 def test_references_wait_for_what_cannot_be_imported() -> None:
-    def written(name: str) -> str:
-        return str(awaited._MARK.sub(awaited._directive, f"<!-- reference: {name} -->"))
+    def written(name: str, form: str = "reference") -> str:
+        return str(awaited._MARK.sub(awaited._directive, f"<!-- {form}: {name} -->"))
 
     assert ".. automodule:: fastact.init\n   :members:" in written("fastact.init")
+    assert ".. automodule:: fastact.init\n```" in written("fastact.init", "docstring")
     assert ".. autofunction:: fastact.get\n" in written("fastact.get")
     assert "cannot be imported" in written("fastact.integrations.nothing")
     assert "cannot be imported" in written("fastact.nothing_of_this_name")

@@ -21,13 +21,14 @@ PAGES = sorted(
     for page in DOCS.rglob("*.md")
     if ">>>" in page.read_text() and page.parent.name != "gallery"
 )
+# Adapters' examples are about models and data of the packages that they adapt to.
 MODULES = [fa.__name__] + [
     f"{fa.__name__}.{module.name}"
     for module in pkgutil.walk_packages(fa.__path__)
-    if not module.name.startswith("_")
+    if not module.name.startswith(("_", "integrations"))
 ]
-# What docstrings take for granted, as NumPy's do.
-GLOBALS = {"fa": fa, "np": np}
+# What docstrings take for granted: as in NumPy's, the imports; and something to call with.
+GLOBALS = {"fa": fa, "np": np, "x": np.linspace(-2, 2, 5), "dy": np.ones(5)}
 _BLOCK = re.compile(r"^( *)```python\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _NEEDS = re.compile(r"<!-- needs: (\S+) -->")
 

@@ -1,8 +1,8 @@
 """Sphinx extension: references that are written where what they document can be imported.
 
-A page says ``<!-- reference: fastact.integrations.thinc -->`` or
-``<!-- reference: fastact.Activation -->``. Adapters need the package that they adapt to; a
-build without it says so instead.
+A page says ``<!-- reference: fastact.integrations.thinc -->`` for a module, class or function
+with its members, and ``<!-- docstring: fastact.numba -->`` for a module's text alone. Adapters
+need the package that they adapt to; a build without it says so instead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-_MARK = re.compile(r"<!-- reference: (\S+) -->")
+_MARK = re.compile(r"<!-- (reference|docstring): (\S+) -->")
 
 
 def _find(name: str) -> Any:
@@ -31,14 +31,13 @@ def _find(name: str) -> Any:
 
 
 def _directive(found: re.Match[str]) -> str:
-    name = found[1]
+    form, name = found.groups()
     thing = _find(name)
     if thing is None:
         return f"*`{name}` cannot be imported where these pages were built.*"
     if inspect.ismodule(thing):
-        # what has no __all__ makes its members when they are asked for
-        public = hasattr(thing, "__all__")
-        kind, options = "automodule", "   :members:\n" if public else ""
+        kind = "automodule"
+        options = "   :members:\n" if form == "reference" else ""
     elif inspect.isclass(thing):
         kind, options = "autoclass", "   :members:\n"
     else:
