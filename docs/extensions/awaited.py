@@ -1,8 +1,8 @@
 """Sphinx extension: references that are written where what they document can be imported.
 
-A page says ``<!-- reference: fastact.integrations.thinc -->`` for a module, class or function
-with its members, and ``<!-- docstring: fastact.numba -->`` for a module's text alone. Adapters
-need the package that they adapt to; a build without it says so instead.
+A page says ``<!-- reference: fastact.integrations.thinc -->`` for a module, class or
+function with its members, and ``<!-- docstring: fastact.numba -->`` for a module's text
+alone. Adapters need the package that they adapt to; a build without it says so instead.
 """
 
 from __future__ import annotations
