@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := build/peers-venv
 INTEGRATIONS := build/integrations-venv
+DOCS := build/docs-venv
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/isa/*.c fastact/formulas/*.py fastact/formulas/*/*.py)
 
-.PHONY: bench bench-full bench-peers accuracy accuracy-peers test lint test-numba test-arm test-integrations clean
+.PHONY: bench bench-full bench-peers accuracy accuracy-peers test lint test-numba test-arm test-integrations docs clean
 
 bench: $(VENV)/built
 	$(BIN)/python bench/report.py
@@ -62,6 +63,16 @@ $(INTEGRATIONS)/installed: pyproject.toml
 	$(PYTHON) -m venv $(INTEGRATIONS)
 	$(INTEGRATIONS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(INTEGRATIONS)/bin/python -m pip install --quiet "numpy>=2.2" "cffi>=1.17" --group integrations
+	touch $@
+
+# The documentation, into build/docs/html; once its environment is there, without network.
+docs: $(VENV)/built $(DOCS)/installed
+	$(DOCS)/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs build/docs/html
+
+$(DOCS)/installed: pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(DOCS)/bin/python -m pip install --quiet "numpy>=2.2" "cffi>=1.17" --group docs
 	touch $@
 
 build/arm/driver: $(VENV)/built tests/arm.py tests/arm_driver.c

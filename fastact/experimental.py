@@ -103,9 +103,10 @@ def share_threads_with_blas(enable: bool = True) -> None:
 
     Examples
     --------
-    >>> fa.experimental.share_threads_with_blas()
-    >>> y = fa.gelu(x @ w)
-    >>> fa.experimental.share_threads_with_blas(False)
+    >>> x = np.ones((600, 600), np.float32)
+    >>> fa.experimental.share_threads_with_blas()  # doctest: +SKIP
+    >>> y = fa.gelu(x @ x)
+    >>> fa.experimental.share_threads_with_blas(False)  # doctest: +SKIP
     """
     if not isinstance(enable, (bool, np.bool_)):
         raise TypeError(f"enable must be True or False, not {enable!r}")
@@ -181,9 +182,10 @@ def memory_pool(limit: int = 256 * 2**20) -> Iterator[MemoryPool]:
 
     Examples
     --------
+    >>> x = np.ones((1000, 1000), np.float32)
     >>> with fa.experimental.memory_pool() as pool:
-    ...     for batch in batches:
-    ...         y = fa.gelu(batch)
+    ...     for _ in range(3):
+    ...         y = fa.gelu(x)
     """
     if not isinstance(limit, (int, np.integer)) or isinstance(limit, bool):
         raise TypeError(f"limit must be an integer, not {type(limit).__name__}")

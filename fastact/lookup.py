@@ -170,8 +170,9 @@ def get(name: str, **parameters: Any) -> Any:
     >>> swish = fa.get("swish", beta=1.5)
     >>> swish
     fastact.get('swish', beta=1.5)
+    >>> x = np.linspace(-3, 3, 7)
     >>> y = swish(x)
-    >>> dx = swish.backward(dy, x)
+    >>> dx = swish.backward(np.ones_like(x), x)
     """
     name = canonical_name(name)
     if parameters:

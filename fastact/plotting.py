@@ -26,12 +26,12 @@ PARAMETER = 0.25
 COLUMNS, ROWS, LABEL = 32, 10, 6
 
 
-def curves(name: str) -> tuple[Curve, Curve]:
-    """The activation and its derivative at X."""
+def curves(name: str, x: Curve = X) -> tuple[Curve, Curve]:
+    """The activation and its derivative at x."""
     parameters = [PARAMETER for p in CATALOGUE[name].parameters if p.default is None]
     function = getattr(fastact, name)
     derivative = getattr(fastact, f"{name}_derivative")
-    return function(X, *parameters), derivative(X, *parameters)
+    return function(x, *parameters), derivative(x, *parameters)
 
 
 def label(name: str) -> str:

@@ -65,8 +65,8 @@ def gain(name: str | Callable[..., Any], **parameters: Any) -> float:
 
     Examples
     --------
-    >>> fa.gain("relu")
-    1.4142135623730951
+    >>> round(fa.gain("relu"), 6)
+    1.414214
     >>> round(fa.gain("leaky_relu", negative_slope=0.2), 6)
     1.38675
     """

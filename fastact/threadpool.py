@@ -1,8 +1,10 @@
 """Shows fastact's threads to threadpoolctl: ``import fastact.threadpool`` is all it takes.
 
 >>> import fastact.threadpool
->>> with threadpoolctl.threadpool_limits(1):  # or user_api="fastact", for these alone
-...     y = fa.gelu(x)
+>>> from threadpoolctl import threadpool_limits
+>>> with threadpool_limits(1):  # or user_api="fastact", for these alone
+...     fa.get_num_threads()
+1
 """
 
 from __future__ import annotations

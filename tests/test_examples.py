@@ -180,6 +180,30 @@ def test_only_relus_die(run):
     assert len(shares) == 10
 
 
+def test_all_activations_are_compared(run, monkeypatch):
+    example = load("compare_all")
+    monkeypatch.setattr(example, "RATES", (0.003, 0.03))
+    monkeypatch.setattr(example, "SEEDS", 1)
+    runs, printed = run("compare_all", "--epochs", "3")
+    assert set(runs) == set(CATALOGUE) - {"logit", "prelu", "softcap", "threshold"}
+    for name in runs:
+        assert f"| {name} |" in printed
+    for name in ("relu", "gelu", "silu", "tanh", "elu", "mish"):
+        assert runs[name].rate == 0.03
+        assert runs[name].accuracies[-1] > 0.85
+        assert runs[name].losses[-1] < 0.5 * runs[name].losses[0]
+    assert runs["step"].accuracies[-1] < 0.6  # only its last layer learns
+
+
+def test_an_activation_that_diverges_is_never_the_best(monkeypatch):
+    example = load("compare_all")
+    monkeypatch.setattr(example, "RATES", (1e6, 0.03))
+    monkeypatch.setattr(example, "SEEDS", 1)
+    run = example.best_run("relu", 1, 0, example.load_data())
+    assert run.rate == 0.03
+    assert np.isfinite(run.losses).all()
+
+
 def test_learnt_parameters_are_the_teachers(run):
     results, printed = run("learning_parameters", "--steps", "300")
     for name, result in results.items():
@@ -205,6 +229,7 @@ def test_learnt_parameters_are_the_teachers(run):
         ("vanishing_and_exploding_gradients", "--layers"),
         ("dying_relu", "--steps"),
         ("learning_parameters", "--steps"),
+        ("compare_all", "--epochs"),
     ],
 )
 def test_a_number_must_be_positive(name, option, capsys):

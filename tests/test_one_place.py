@@ -146,7 +146,7 @@ def _copy_of_the_source(target: Path) -> None:
     ignored = shutil.ignore_patterns(
         "*.so", "*.pyi", "_numba_kernels.py", "__pycache__", "results", ".*"
     )
-    for folder in ("fastact", "csrc", "tests", "bench", "accuracy", "docs"):
+    for folder in ("fastact", "csrc", "tests", "bench", "accuracy", "docs", "tools"):
         shutil.copytree(ROOT / folder, target / folder, ignore=ignored)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, target / name)

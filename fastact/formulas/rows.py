@@ -150,7 +150,8 @@ ROW_FUNCTIONS = {
         gradient="0 everywhere, for the function is constant where it is continuous; a "
         "NaN in x makes no difference",
         excluded=_ZEROS,
-        notes="NaN in a row makes the whole row NaN. An empty row gives an empty row.",
+        notes="Exact. NaN in a row makes the whole row NaN. An empty row gives an empty "
+        "row.",
         source="ONNX, operator Hardmax",
     ),
     "maxout": RowFunction(
