@@ -214,7 +214,7 @@ def _accuracy(name: str) -> str:
         for direction in ("forward", "derivative"):
             unit = sweep.Unit(sweep.Subject(name, direction), dtype)
             row = found.get(unit.row)
-            bound = table.bound(CATALOGUE[name], direction, dtype)
+            bound = CATALOGUE[name].error_bound(direction, dtype)
             cells.append(f"{bound:g}")
             cells.append(_largest(row))
         rows.append(cells)
