@@ -1,4 +1,4 @@
-/* The inner loop of NAME_parameter_backward: an elementwise kernel whose first output is an array, dx, and whose other
+/* The inner loop of NAME_parameter_backward: an elementwise kernel whose first outputs are arrays (dx), and whose last
    outputs, the parameters' gradients, are summed over the core axis on the way, without being stored. */
 #include "reduce.h"
 #include "fastact.h"
@@ -16,7 +16,7 @@ typedef struct {
     const fa_loop *loop;
     char **arrays;
     const ptrdiff_t *outer_steps, *core_steps; /* parameters and their gradients have no core step */
-    int arrays_in, parameters;                 /* inputs with a core axis; parameters = summed outputs */
+    int arrays_in, arrays_out, parameters;     /* operands with a core axis; parameters = summed outputs */
     size_t n, blocks;
     double *block_sums; /* [outer][block][parameter] */
 } job;
@@ -48,7 +48,8 @@ run_blocks(void *context, size_t begin, size_t end)
 {
     const job *j = context;
     const char type = fa_kernel_type(j->loop->kernel->type), *types = j->loop->types;
-    const int inputs = j->arrays_in + j->parameters, count = inputs + 1 + j->parameters;
+    const int inputs = j->arrays_in + j->parameters, first_sum = inputs + j->arrays_out;
+    const int count = first_sum + j->parameters;
     _Alignas(64) char buffers[FA_MAX_OPERANDS][BLOCK * sizeof(double)];
     void *pointers[FA_MAX_OPERANDS];
     const fa_environment environment = fa_enter();
@@ -62,11 +63,12 @@ run_blocks(void *context, size_t begin, size_t end)
             fa_gather(n, j->arrays[k] + outer * j->outer_steps[k] + first * step, step, types[k], buffers[k], type);
         }
         fa_call(j->kernel, n, count, pointers);
-        const ptrdiff_t step = j->core_steps[j->arrays_in];
-        fa_scatter(n, j->arrays[inputs] + outer * j->outer_steps[inputs] + first * step, step, types[inputs],
-                   buffers[inputs], type);
+        for (int k = inputs; k < first_sum; k++) {
+            const ptrdiff_t step = j->core_steps[k - j->parameters];
+            fa_scatter(n, j->arrays[k] + outer * j->outer_steps[k] + first * step, step, types[k], buffers[k], type);
+        }
         for (int p = 0; p < j->parameters; p++)
-            j->block_sums[item * (size_t)j->parameters + (size_t)p] = block_sum(n, buffers[inputs + 1 + p], type);
+            j->block_sums[item * (size_t)j->parameters + (size_t)p] = block_sum(n, buffers[first_sum + p], type);
     }
     fa_leave(environment);
 }
@@ -85,6 +87,7 @@ fa_parameter_backward(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_
         .outer_steps = steps,
         .core_steps = steps + operands,
         .arrays_in = kernel->input_count - parameters,
+        .arrays_out = kernel->output_count - parameters,
         .parameters = parameters,
         .n = n,
         .blocks = (n + BLOCK - 1) / BLOCK,
@@ -99,7 +102,7 @@ fa_parameter_backward(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_
     const fa_environment environment = fa_enter();
     for (size_t i = 0; i < outer; i++)
         for (int p = 0; p < parameters; p++) {
-            const int operand = kernel->input_count + 1 + p;
+            const int operand = kernel->input_count + j.arrays_out + p;
             char *target = arrays[operand] + (ptrdiff_t)i * steps[operand];
             const double *sums = j.block_sums + i * j.blocks * (size_t)parameters + (size_t)p;
             const double sum = j.blocks ? fa_pairwise_sum(sums, j.blocks, (size_t)parameters) : 0;
