@@ -40,6 +40,7 @@ __all__ = [
     *_families.NAMES,
     *_rows.PUBLIC,
     *_losses.FUNCTIONS,
+    *_lookup.CUSTOM,
     "backend",
     "crelu",
     "crelu_backward",

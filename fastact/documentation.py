@@ -138,7 +138,8 @@ def docstring(entry: Entry, member: str) -> str:
     lines += [_bound(entry, member)]
     lines += [
         "float16, bfloat16, float32 and float64 stay what they are; integers and booleans "
-        "promote as in `numpy.tanh`. NaN gives NaN, infinities the limit."
+        "promote as in `numpy.tanh`. NaN gives NaN"
+        + ("." if entry.errors else ", infinities the limit.")
     ]
     if entry.notes:
         lines += ["", entry.notes]

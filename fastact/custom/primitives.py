@@ -311,14 +311,28 @@ ARCTAN = Primitive(
     "arctan",
     formulas.arctan,
     _real(lambda mp, u: mp.atan(u)),
-    (lambda u: divide(ONE, add(ONE, _square(u))),),
+    (lambda u: apply(_ARCTAN_DERIVATIVE, u),),
+    bounded=True,
+)
+_ARCTAN_DERIVATIVE = Primitive(
+    "arctan's derivative",
+    formulas.arctan_derivative,
+    lambda mp, u: 1 / (1 + u * u),
+    (None,),
     bounded=True,
 )
 ARCSINH = Primitive(
     "arcsinh",
     formulas.arcsinh,
     _real(lambda mp, u: mp.asinh(u)),
-    (lambda u: divide(ONE, apply(SQRT, add(ONE, _square(u)))),),
+    (lambda u: apply(_ARCSINH_DERIVATIVE, u),),
+)
+_ARCSINH_DERIVATIVE = Primitive(
+    "arcsinh's derivative",
+    formulas.arcsinh_derivative,
+    lambda mp, u: 1 / mp.sqrt(1 + u * u),
+    (None,),
+    bounded=True,
 )
 ARCTANH = Primitive(
     "arctanh",

@@ -400,7 +400,7 @@ class _Reader:
             k.arg is None for k in node.keywords
         ):
             self.fail(node, "`*` and `**` are not allowed in a call: write them out")
-        custom = getattr(function, "_formula", None)
+        custom = getattr(function, "_custom", None)
         entry = primitives.entry_of(function)
         if custom is not None:
             return apply(custom.primitive, *self.bound(node, custom.formula))

@@ -23,8 +23,8 @@ from .elementary import (
     exp_full_range,
     fast_two_sum,
     lowest_of_expm1,
+    multiply,
     rounded_product,
-    scale,
     sine,
     split_at,
     split_in_three,
@@ -105,25 +105,30 @@ def _quarter_of_expm1(x: Value) -> Value:
 
 def sinh(x: Value) -> Value:
     """Hyperbolic sine: (m + m / (1 + m)) / 2 with m = expm1(|x|)."""
-    m = _quarter_of_expm1(clamp_high(abs(x), by_dtype(90.0, 711.0)))
-    half = m + m
-    return with_sign(half + half / fma(m, 4.0, 1.0), x)
+    m = _quarter_of_expm1(clamp_high(abs(x), by_dtype(89.5, 710.6)))
+    rest = m / fma(m, 4.0, 1.0)  # 0 where the denominator is infinite
+    return with_sign((m + m) + (rest + rest), x)
 
 
 def cosh(x: Value) -> Value:
     """Hyperbolic cosine: e^|x| / 2 and the reciprocal of e^|x|, over 2."""
-    power, p = exp_factors(clamp_high(abs(x), by_dtype(90.0, 711.0)), shift=-2)
+    power, p = exp_factors(clamp_high(abs(x), by_dtype(89.5, 710.6)), shift=-2)
     quarter = fma(power, p, power)
     return fma(quarter, 2.0, 0.125 / quarter)
 
 
 def power_of_constant(base: float, x: Value) -> Value:
     """base^x for a positive constant."""
-    exact = Decimal(base).ln(Context(prec=60))
-    in_range = abs(x) < by_dtype(1e30, 1e300)
-    product = scale(real(str(exact)), Pair(x, real(0.0)))
-    lost = product.low + x * split(str(exact))[1]
-    return exp_full_range(product.high, where(in_range, lost, 0.0))
+    logarithm = constant_pair(str(Decimal(base).ln(Context(prec=60))))
+    return _exp_of_product(logarithm, Pair(x, real(0.0)))
+
+
+def _exp_of_product(a: Pair, b: Pair) -> Value:
+    """e^(a b); what a product lacks has no meaning where it is beyond e's range."""
+    with all_digits():
+        high, low = multiply(a, b)
+        in_range = abs(high) < by_dtype(200.0, 1500.0)
+        return exp_full_range(high, where(in_range, low, 0.0))
 
 
 # --------------------------------------------------------------------- logarithms
@@ -190,13 +195,25 @@ def log1p(x: Value) -> Value:
         return _of_positive(whole, high + (low + lost / whole))
 
 
+def _is_large(a: Value) -> Value:
+    """Whether 1 beside the square of a number is nothing."""
+    return a > by_dtype(power_of_two(30), power_of_two(60))
+
+
 def arcsinh(x: Value) -> Value:
     """Inverse hyperbolic sine: log1p(a + a^2 / (1 + sqrt(1 + a^2))), a = |x|."""
     a = abs(x)
-    large = a > by_dtype(power_of_two(30), power_of_two(60))
+    large = _is_large(a)
     square = a * a
     near = a + square / (1.0 + sqrt(1.0 + square))
-    return with_sign(log1p(where(large, a + a, near)), x)
+    value = log1p(where(large, a, near)) + where(large, real(LN2), 0.0)
+    return with_sign(value, x)
+
+
+def arcsinh_derivative(x: Value) -> Value:
+    """1 / sqrt(1 + x^2)."""
+    a = abs(x)
+    return 1.0 / where(_is_large(a), a, sqrt(fma(a, a, 1.0)))
 
 
 def arctanh(x: Value) -> Value:
@@ -213,12 +230,11 @@ def power(x: Value, exponent: float) -> Value:
 
     Whole and half exponents up to 8 are products and square roots.
     """
-    size = abs(exponent)
-    if size <= 8 and (2 * size).is_integer():
-        result = _product_power(x, int(size))
-        if not size.is_integer():
-            result = sqrt(x) if size < 1 else result * sqrt(x)
-        return result if exponent >= 0 else 1.0 / result
+    if exponent in (-1, -0.5):
+        return 1.0 / (x if exponent == -1 else sqrt(x))
+    if 0 < exponent <= 8 and (2 * exponent).is_integer():
+        result = _product_power(x, int(exponent))
+        return result if exponent.is_integer() else result * sqrt(x)
     return _general_power(x, Fraction(exponent), exponent)
 
 
@@ -241,10 +257,7 @@ def _product_power(x: Value, exponent: int) -> Value:
 def _general_power(x: Value, exact: Fraction, exponent: float) -> Value:
     """e^(exponent log|x|), the exponent as a sum: its rounding error would count."""
     a = abs(x)
-    logarithm, factor = log_pair(a), constant_pair(str(exact))
-    product = scale(factor.high, logarithm)
-    lost = fma(factor.low, logarithm.high, product.low)
-    value = exp_full_range(product.high, lost)
+    value = _exp_of_product(constant_pair(str(exact)), log_pair(a))
     at_zero, at_infinity = (0.0, INFINITY) if exponent > 0 else (INFINITY, 0.0)
     value = where(a == 0, at_zero, where(a == INFINITY, at_infinity, value))
     if not float(exponent).is_integer():
@@ -320,6 +333,14 @@ def arctan(x: Value) -> Value:
     square = t * t
     series = polynomial(square, by_dtype(ARCTAN_FLOAT32, ARCTAN_FLOAT64))
     return with_sign(offset + (fma(t * square, series, offset_low) + t), x)
+
+
+def arctan_derivative(x: Value) -> Value:
+    """1 / (1 + x^2)."""
+    a = abs(x)
+    large = _is_large(a)
+    reciprocal = 1.0 / where(large, a, fma(a, a, 1.0))
+    return reciprocal * where(large, reciprocal, 1.0)
 
 
 def erfc(x: Value) -> Value:
