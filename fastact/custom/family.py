@@ -25,7 +25,8 @@ from ..formulas.language import PRECISIONS, Value, all_digits
 from ..formulas.translate import ARRAYS, numba_module, operation_count
 from ..parameters import parameter_backward
 from . import cache
-from .primitives import defined_term, recognise
+from .forms import recognise
+from .primitives import defined_term
 from .reading import Formula
 from .terms import (
     Differentiation,

@@ -34,7 +34,6 @@ from .terms import (
     NOT_EQUAL,
     ONE,
     OR,
-    TWO,
     ZERO,
     Primitive,
     Term,
@@ -457,6 +456,8 @@ def power(u: Term, exponent: float) -> Term:
         return ONE
     if exponent == 1:
         return u
+    if exponent == 2:
+        return _square(u)
     return apply(SQRT, u) if exponent == 0.5 else apply(raised_to(exponent), u)
 
 
@@ -612,104 +613,3 @@ def known_function(function: Any) -> tuple[int, Callable[..., Term]] | None:
             if function is getattr(special, name):
                 return _unary(of_entry(ENTRIES[entry], FORWARD))
     return found
-
-
-# ------------------------------------------------------ forms that have a better one
-
-
-def recognise(term: Term) -> Term:
-    """The same function, with forms that overflow or cancel in their stable form.
-
-    x / (1 + exp(-x)) is silu there: its exp is infinite from -89 on in float32, and the
-    quotient rule would make NaN of that.
-    """
-    return terms.substitute(term, _Variables(), _stable)
-
-
-class _Variables(dict[str, Term]):
-    def __missing__(self, name: str) -> Term:
-        return terms.variable(name)
-
-
-def _one_plus(term: Term, primitive: Primitive) -> Term | None:
-    """u, if the term is 1 + primitive(u)."""
-    if term.is_call(terms.ADD):
-        for one, other in (term.arguments, term.arguments[::-1]):
-            if one is ONE and other.is_call(primitive):
-                return other.arguments[0]
-    return None
-
-
-def _stable(primitive: Primitive, *arguments: Term) -> Term:
-    plain = apply(primitive, *arguments)
-    if primitive is terms.DIVIDE:
-        top, bottom = arguments
-        u = _one_plus(bottom, EXP)
-        if u is not None:
-            if top.is_call(EXP) and top.arguments[0] is u:
-                return sigmoid(u)
-            return _product(top, sigmoid(negate(u)))
-    elif primitive is terms.MULTIPLY:
-        return _product(*arguments)
-    elif primitive is terms.ADD:
-        for name, stable in ((ERF, _one_plus_erf), (TANH, _one_plus_tanh)):
-            u = _one_plus(plain, name)
-            if u is not None:
-                return stable(u)
-    elif primitive is terms.SUBTRACT:
-        first, second = arguments
-        if first.is_call(EXP) and second is ONE:
-            return apply(EXPM1, first.arguments[0])
-        if first is ONE and second.is_call(ERF):
-            return apply(ERFC, second.arguments[0])
-        if first is ONE and second.is_call(TANH):
-            return _one_plus_tanh(negate(second.arguments[0]))
-        if first is ONE and second.is_call(_SIGMOID):
-            return sigmoid(negate(second.arguments[0]))
-    elif primitive in (LOG, LOG1P):
-        (inner,) = arguments
-        u = _one_plus(inner, EXP) if primitive is LOG else None
-        if primitive is LOG1P and inner.is_call(EXP):
-            (u,) = inner.arguments
-        if u is not None:
-            return softplus(u)
-        if primitive is LOG and inner.is_call(_SIGMOID):
-            return apply(of_entry(ENTRIES["logsigmoid"], FORWARD), *inner.arguments)
-        if primitive is LOG and inner.is_call(terms.ADD):
-            for one, other in (inner.arguments, inner.arguments[::-1]):
-                if one is ONE:
-                    return apply(LOG1P, other)
-    return plain
-
-
-def _one_plus_erf(u: Term) -> Term:
-    return apply(ERFC, negate(u))
-
-
-def _one_plus_tanh(u: Term) -> Term:
-    return multiply(TWO, sigmoid(multiply(TWO, u)))
-
-
-_SIGMOID = of_entry(ENTRIES["sigmoid"], FORWARD)
-_SOFTPLUS = of_entry(ENTRIES["softplus"], FORWARD)
-
-
-def _product(a: Term, b: Term) -> Term:
-    """a b, which is an activation of the catalogue if b is its gate of a."""
-    for x, gate in ((a, b), (b, a)):
-        name = None
-        if gate.is_call(_SIGMOID) and gate.arguments[0] is x:
-            name = "silu"
-        elif gate.is_call(of_entry(ENTRIES["ndtr"], FORWARD)):
-            name = "gelu" if gate.arguments[0] is x else None
-        elif gate.is_call(TANH):
-            (inner,) = gate.arguments
-            if inner.is_call(_SOFTPLUS) and inner.arguments == (x, ONE):
-                name = "mish"
-            elif inner.is_call(EXP) and inner.arguments[0] is x:
-                name = "telu"
-            elif inner is x:
-                name = "lisht"
-        if name is not None:
-            return apply(of_entry(ENTRIES[name], FORWARD), x)
-    return multiply(a, b)

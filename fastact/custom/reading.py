@@ -18,6 +18,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+import fastact
+
 from ..formulas.entry import Parameter, Requirement
 from . import primitives, terms
 from .terms import Term, apply, choose, constant, variable
@@ -118,8 +120,14 @@ def read_function(function: Any) -> Formula:
 
 
 def read_expression(text: str, names: Sequence[str]) -> Term:
-    """An expression in NumPy's functions, erf and erfc as a term."""
-    namespace = {"np": np, "erf": math.erf, "erfc": math.erfc}
+    """An expression in the functions of np and fa, erf and erfc as a term."""
+    namespace: dict[str, Any] = {
+        "np": np,
+        "fa": fastact,
+        "erf": math.erf,
+        "erfc": math.erfc,
+    }
+    namespace |= vars(builtins)
     place = Place("<expression>", 0, [text], 0)
     return _Reader(namespace, names, place).number(ast.parse(text, mode="eval").body)
 
@@ -501,12 +509,12 @@ class _Reader:
         names = [*entry.arrays, *(p.name for p in entry.parameters)]
         values = {n: a.number for n, a in zip(names, arguments, strict=True)}
         for requirement in entry.requirements:
-            if _is_broken(requirement, values):
+            if is_broken(requirement, values):
                 self.fail(node, f"{requirement}")
         return apply(primitives.of_entry(entry, member), *arguments)
 
 
-def _is_broken(requirement: Requirement, values: Mapping[str, float | None]) -> bool:
+def is_broken(requirement: Requirement, values: Mapping[str, float | None]) -> bool:
     """Whether constants do not meet a requirement of an activation."""
     value, bound = values[requirement.name], requirement.bound
     limit = values[bound] if isinstance(bound, str) else bound

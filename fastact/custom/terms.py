@@ -287,6 +287,8 @@ def multiply(a: Term, b: Term) -> Term:
             return other
         if this is MINUS_ONE:
             return negate(other)
+        if this.is_call(NEGATE):  # -x * x is -(x * x)
+            return negate(multiply(this.arguments[0], other))
     return apply(MULTIPLY, a, b)
 
 
