@@ -40,9 +40,10 @@ def _compile(address: int) -> None:
         suffix, is_double = _FORMS[record.type.decode()]
         source = _sources.get(address)
         function = _builtin(record, suffix) if source is None else source(record)
-        pointer: Any = types.CPointer(types.float64 if is_double else types.float32)
+        pointer: Any = types.CPointer
+        form = types.float64 if is_double else types.float32
         operands = record.input_count + record.output_count
-        signature = types.void(types.size_t, *[pointer] * operands)
+        signature = types.void(types.size_t, *[pointer(form)] * operands)
         compiled = numba.cfunc(signature, cache=True)(function)
         _kept.append(compiled)
         record.numba = ffi.cast("fa_function", compiled.address)
@@ -63,13 +64,14 @@ def _all_nan(record: Any) -> Any:
     number = ctypes.c_double if _FORMS[record.type.decode()][1] else ctypes.c_float
     inputs, operands = record.input_count, record.input_count + record.output_count
 
-    @ctypes.CFUNCTYPE(None, ctypes.c_size_t, *[ctypes.c_void_p] * operands)
     def fill(n: int, *addresses: int) -> None:
         for address in addresses[inputs:]:
             np.ctypeslib.as_array((number * n).from_address(address))[:] = np.nan
 
-    _kept.append(fill)
-    address = ctypes.cast(fill, ctypes.c_void_p).value
+    form = ctypes.CFUNCTYPE(None, ctypes.c_size_t, *[ctypes.c_void_p] * operands)
+    callback = form(fill)
+    _kept.append(callback)
+    address = ctypes.cast(callback, ctypes.c_void_p).value
     return ffi.cast("fa_function", address)
 
 

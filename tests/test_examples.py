@@ -187,6 +187,19 @@ def test_learnt_parameters_are_the_teachers(run):
     )
 
 
+def test_a_custom_activation_is_measured_and_learns(run):
+    pytest.importorskip("numba", reason="needs Numba")
+    pytest.importorskip("mpmath")
+    (report, results), printed = run("custom_activation", "--steps", "100")
+    assert str(report) in printed
+    assert report["value", "float32"].ulp < 4
+    (kept, ones), (learnt, a) = results["a = 1"], results["a learnt"]
+    assert kept[0] == learnt[0]
+    assert learnt[-1] < kept[-1] < 0.5 * kept[0]
+    assert np.ptp(ones) == 0
+    assert np.ptp(a) > 0.1
+
+
 @pytest.mark.parametrize(
     ("name", "option"),
     [

@@ -397,7 +397,7 @@ def _disagreements(
 
     def python(changed: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         function: Callable[..., Any] = activation.__wrapped__
-        rows = zip(*(inputs | changed).values(), strict=True)
+        rows = zip(*{**inputs, **changed}.values(), strict=True)
         with np.errstate(all="ignore"):
             return np.array([_or_nan(function, row) for row in rows], float)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -74,7 +74,7 @@ _NOT_SOUGHT = (
     *("identity", "exp", "tanh", "erf", "scaled_tanh", "dyt", "softcap"),
     *("threshold", "thresholded_relu", "prelu", "hardtanh", "clipped_linear"),
 )
-_SIMPLIFYING = {
+_SIMPLIFYING: dict[Primitive, Callable[..., Term]] = {
     ADD: add,
     SUBTRACT: subtract,
     MULTIPLY: multiply,

@@ -247,7 +247,7 @@ def entry_of(function: Any) -> tuple[Entry, str] | None:
 
 # ---------------------------------------------------------------- NumPy's functions
 
-EXP = Primitive("exp", exp_full_range, _exp, (lambda u: apply(EXP, u),))
+EXP: Primitive = Primitive("exp", exp_full_range, _exp, (lambda u: apply(EXP, u),))
 EXPM1 = Primitive("expm1", formulas.expm1, _expm1, (lambda u: apply(EXP, u),))
 LOG = Primitive("log", formulas.log, _real(_log), (lambda u: divide(ONE, u),))
 LOG1P = Primitive(
@@ -268,13 +268,13 @@ LOG10 = Primitive(
     _real(lambda mp, u: _log(mp, u) / mp.log(10)),
     (lambda u: divide(constant(1 / math.log(10)), u),),
 )
-SQRT = Primitive(
+SQRT: Primitive = Primitive(
     "sqrt",
     sqrt,
     _real(lambda mp, u: mp.sqrt(u)),
     (lambda u: divide(constant(0.5), apply(SQRT, u)),),
 )
-CBRT = Primitive(
+CBRT: Primitive = Primitive(
     "cbrt",
     formulas.cbrt,
     _real(lambda mp, u: mp.sign(u) * mp.cbrt(abs(u))),
@@ -286,7 +286,7 @@ SINH = Primitive(
     _real(lambda mp, u: (_exp(mp, u) - _exp(mp, -u)) / 2 if abs(u) > 1 else mp.sinh(u)),
     (lambda u: apply(COSH, u),),
 )
-COSH = Primitive(
+COSH: Primitive = Primitive(
     "cosh",
     formulas.cosh,
     _real(lambda mp, u: (_exp(mp, u) + _exp(mp, -u)) / 2),
@@ -299,7 +299,7 @@ SIN = Primitive(
     (lambda u: apply(COS, u),),
     bounded=True,
 )
-COS = Primitive(
+COS: Primitive = Primitive(
     "cos",
     formulas.cos,
     _real(lambda mp, u: mp.cos(u)),
@@ -313,7 +313,7 @@ ARCTAN = Primitive(
     (lambda u: apply(_ARCTAN_DERIVATIVE, u),),
     bounded=True,
 )
-_ARCTAN_DERIVATIVE = Primitive(
+_ARCTAN_DERIVATIVE: Primitive = Primitive(
     "arctan's derivative",
     formulas.arctan_derivative,
     lambda mp, u: 1 / (1 + u * u),
@@ -326,7 +326,7 @@ ARCSINH = Primitive(
     _real(lambda mp, u: mp.asinh(u)),
     (lambda u: apply(_ARCSINH_DERIVATIVE, u),),
 )
-_ARCSINH_DERIVATIVE = Primitive(
+_ARCSINH_DERIVATIVE: Primitive = Primitive(
     "arcsinh's derivative",
     formulas.arcsinh_derivative,
     lambda mp, u: 1 / mp.sqrt(1 + u * u),

@@ -121,15 +121,10 @@ def read_function(function: Any) -> Formula:
 
 def read_expression(text: str, names: Sequence[str]) -> Term:
     """An expression in the functions of np and fa, erf and erfc as a term."""
-    namespace: dict[str, Any] = {
-        "np": np,
-        "fa": fastact,
-        "erf": math.erf,
-        "erfc": math.erfc,
-    }
-    namespace |= vars(builtins)
+    functions = {"np": np, "fa": fastact, "erf": math.erf, "erfc": math.erfc}
     place = Place("<expression>", 0, [text], 0)
-    return _Reader(namespace, names, place).number(ast.parse(text, mode="eval").body)
+    reader = _Reader(vars(builtins) | functions, names, place)
+    return reader.number(ast.parse(text, mode="eval").body)
 
 
 def _scope(function: Any) -> Mapping[str, Any]:
@@ -141,7 +136,8 @@ def _scope(function: Any) -> Mapping[str, Any]:
             closure[name] = cell.cell_contents
         except ValueError:  # not assigned yet
             continue
-    return vars(builtins) | function.__globals__ | closure
+    scope: dict[str, Any] = vars(builtins) | function.__globals__ | closure
+    return scope
 
 
 def _arguments(
@@ -269,7 +265,7 @@ class _Reader:
                 self.fail(
                     node,
                     _STATEMENTS.get(
-                        type(node),  # type: ignore[arg-type]
+                        type(node),
                         f"`{word}` is not allowed: a formula is assignments and `return`",
                     ),
                 )

@@ -92,9 +92,8 @@ def _term(
     number: float | None = None,
     name: str = "",
 ) -> Term:
-    key = (primitive, arguments, number and number.hex(), number is None, name)
-    if number == 0:  # 0.0 == -0.0
-        key = (*key, math.copysign(1.0, number))
+    # As text: 0.0 == -0.0, and NaN is not NaN
+    key = (primitive, arguments, None if number is None else number.hex(), name)
     found = _known.get(key)
     if found is None:
         found = _known[key] = Term(primitive, arguments, number, name)
@@ -129,15 +128,15 @@ def _fused_add(a: Value, b: Value) -> Value:
     """
     if (a.operation == "mul") != (b.operation == "mul"):
         product, other = (a, b) if a.operation == "mul" else (b, a)
-        return fma(*product.arguments, other)
+        u, v = product.arguments
+        return fma(u, v, other)
     return a + b
 
 
 def _fused_subtract(a: Value, b: Value) -> Value:
     if (a.operation == "mul") != (b.operation == "mul"):
-        if a.operation == "mul":
-            return fma(*a.arguments, -b)
-        return fma(-b.arguments[0], b.arguments[1], a)
+        u, v = (a if a.operation == "mul" else b).arguments
+        return fma(u, v, -b) if a.operation == "mul" else fma(-u, v, a)
     return a - b
 
 

@@ -192,12 +192,14 @@ def log1p(x: Value) -> Value:
     with all_digits():  # what 1 + x lacks is everything where x is small
         whole, lost = two_sum(1.0, x)
         high, low = log_pair(whole)
-        return _of_positive(whole, high + (low + lost / whole))
+        value = high + (low + lost / whole)
+    return _of_positive(whole, value)
 
 
 def _is_large(a: Value) -> Value:
     """Whether 1 beside the square of a number is nothing."""
-    return a > by_dtype(power_of_two(30), power_of_two(60))
+    limit: float = by_dtype(2.0**30, 2.0**60)
+    return a > limit
 
 
 def arcsinh(x: Value) -> Value:
