@@ -40,7 +40,6 @@ __all__ = [
     *_families.NAMES,
     *_rows.PUBLIC,
     *_losses.FUNCTIONS,
-    *_lookup.CUSTOM,
     "backend",
     "crelu",
     "crelu_backward",
@@ -72,7 +71,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_lookup.SUBMODULES})
+    return sorted({*globals(), *__all__, *_lookup.SUBMODULES, *_lookup.CUSTOM})
 
 
 _backend_from_environment()

@@ -293,7 +293,8 @@ def _points(low: float, high: float, dtype: Any) -> np.ndarray:
     uniform = bit_uniform(dtype, 400, seed=5)
     even = np.linspace(low, high, 101).astype(dtype)
     points = np.concatenate([uniform, even, np.linspace(-4, 4, 101).astype(dtype)])
-    return points[(points >= low) & (points <= high) & (points != 0)]
+    # A difference at a smaller one would take more digits than there are
+    return points[(points >= low) & (points <= high) & (abs(points) > 1e-30)]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -404,11 +405,14 @@ def test_definitions_of_the_catalogue_for_check_are_those_of_the_tests(
 def test_members_of_the_catalogue_and_other_custom_activations() -> None:
     @fa.activation
     def combined(x):
-        return wave(x) + 2 * scaled(x, b=0.5) + fa.swiglu(x, x) + fa.gelu_derivative(x)
+        return wave(x) + 2 * scaled(x, b=0.5) + fa.swiglu(x, 3) + fa.swish(x, beta=x)
 
     x = _values(50, dtype=np.float64)
-    parts = wave(x) + 2 * scaled(x, b=0.5) + fa.swiglu(x, x) + fa.gelu_derivative(x)
+    parts = wave(x) + 2 * scaled(x, b=0.5) + fa.swiglu(x, 3) + fa.swish(x, x)
     np.testing.assert_allclose(combined(x), parts, 1e-14, 1e-15)
+    np.testing.assert_allclose(
+        combined.derivative(x), _differences(combined, [x], 0), 1e-6, 1e-8
+    )
 
 
 def test_a_derivative_that_is_not_known_must_be_given() -> None:
@@ -516,7 +520,7 @@ ERRORS = [
     ("return fa.softcap(x, -1.0)", 4, "cap must be greater than 0"),
     ("return fa.prelu(x)", 4, "needs weight"),
     ("return fa.gelu_backward(x, x)", 4, "derivatives follow by themselves"),
-    ("return fa.softmax(x)", 4, "not among the functions"),
+    ("return fa.softmax(x)", 4, "not an elementwise function"),
     ("return x.mean()", 4, "x stands for one number"),
     ("return x * TABLE", 4, "`TABLE` is an array: pass it as an argument"),
     ("return x * NAME", 4, "`NAME` is str, and not a number"),
@@ -603,13 +607,12 @@ def test_a_function_without_its_source_is_a_value_error() -> None:
 # ------------------------------------------------------------- Numba, processes
 
 
-bias_gelu_in_njit = bias_gelu
 wave_backward = wave.backward
 
 
 @numba.njit
 def _in_njit(x, b):
-    return wave(x) + scaled(x, 0.5) + scaled(x) + bias_gelu_in_njit(x, b)
+    return scaled(x, 0.5) + scaled(x) + bias_gelu(x, b)
 
 
 @numba.njit
@@ -619,10 +622,10 @@ def _backward_in_njit(dy, x):
 
 def test_usable_in_njit() -> None:
     x, b = _values(6, 5), _values(5, seed=1)
-    expected = wave(x) + scaled(x, 0.5) + scaled(x) + bias_gelu(x, b)
+    expected = scaled(x, 0.5) + scaled(x) + bias_gelu(x, b)
     np.testing.assert_allclose(_in_njit(x, b), expected, 1e-6)
     assert _in_njit(0.5, 0.25) == pytest.approx(
-        wave(0.5) + scaled(0.5, 0.5) + scaled(0.5) + bias_gelu(0.5, 0.25)
+        scaled(0.5, 0.5) + scaled(0.5) + bias_gelu(0.5, 0.25)
     )
     assert_same_bits(_backward_in_njit(x, x), wave.backward(x, x))
 
@@ -786,7 +789,7 @@ def test_check_measures_value_and_derivatives() -> None:
 def test_check_shows_where_digits_are_lost() -> None:
     @fa.activation
     def cancels(x):
-        return (np.exp(x) - (1 + x)) / (2 + np.cos(x))
+        return (np.exp(x) - (1 + x)) / (2 + abs(x))
 
     accuracy = fa.check(cancels, points=200, dtypes=[np.float32])["value", "float32"]
     assert accuracy.ulp > 1000
@@ -794,18 +797,18 @@ def test_check_shows_where_digits_are_lost() -> None:
     assert accuracy.regions[0].low < 0.01
     assert accuracy.regions[0].high > -0.01
     for region in accuracy.regions:
-        assert max(abs(region.low), abs(region.high)) < 1
+        assert max(abs(region.low), abs(region.high)) < 2
     report = fa.check(cancels, points=200)
     assert "Digits are lost" in str(report)
 
 
 def test_check_finds_a_wrong_derivative() -> None:
     def twice(x):
-        return 2 * np.cos(x)
+        return 2 / np.cosh(x) ** 2
 
     @fa.activation(derivative=twice)
     def wrong(x):
-        return np.sin(x)
+        return np.tanh(x)
 
     report = fa.check(wrong, points=50)
     assert report["value", "float64"].regions == ()
@@ -817,7 +820,8 @@ def test_check_finds_a_wrong_derivative() -> None:
 def test_check_of_several_inputs_and_of_points_without_a_truth() -> None:
     report = fa.check(bias_gelu, points=40, dtypes=[np.float32])
     assert set(report["d/db", "float32"].at) == {"x", "b"}
-    assert report["value", "float32"].ulp < 2
+    # The sum of x and b is rounded.
+    assert 2 < report["value", "float32"].ulp < 100
     # Kinks are left out, and where there is no value
     report = fa.check(kinks, points=40, dtypes=[np.float64], k=2.0)
     assert report["d/dx", "float64"].ulp == 0

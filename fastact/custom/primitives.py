@@ -474,9 +474,21 @@ def general_power(u: Term, v: Term) -> Term:
     )
 
 
+def _softplus(mp: Any, u: Any) -> Any:
+    return (u if u > 0 else mp.zero) + mp.log1p(_exp(mp, -abs(u)))
+
+
+SOFTPLUS = Primitive(
+    "softplus",
+    lambda u: ENTRIES["softplus"].forward(u, 1.0),
+    _real(_softplus),
+    (lambda u: apply(of_entry(ENTRIES["softplus"], DERIVATIVE), u, ONE),),
+)
+
+
 def softplus(u: Term) -> Term:
     """log(1 + exp(u))."""
-    return apply(of_entry(ENTRIES["softplus"], FORWARD), u, ONE)
+    return apply(SOFTPLUS, u)
 
 
 def sigmoid(u: Term) -> Term:

@@ -441,6 +441,8 @@ class _Reader:
 
     def advice(self, node: ast.Call, function: Any) -> str:
         name = ast.unparse(node.func)
+        if str(getattr(function, "__module__", "")).split(".")[0] == "fastact":
+            return f"`{name}` is not an elementwise function with one result"
         if inspect.isfunction(function):
             return f"`{name}` is a Python function: decorate it with fastact.activation"
         if isinstance(function, type):

@@ -392,6 +392,7 @@ def {name}({inputs}):
 @loop
 def {name}_loop(n, {", ".join(arrays)}):
     use_widest_vectors()
+    ignore_overlap()
     for i in range(n):
         {targets} = {name}({elements})
 
@@ -423,6 +424,7 @@ from fastact._numba_language import (
     fma,
     from_bits_f32,
     from_bits_f64,
+    ignore_overlap,
     loop,
     scalar,
     sqrt,
