@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from .. import _core, documentation, families, ufuncs
 from .._numba_compiler import new_record, prepare
 from .._numba_overloads import register
 from ..formulas.elementary import chain
-from ..formulas.entry import Activation, Entry, Fused, Parameter
+from ..formulas.entry import Activation, Fused, Parameter
 from ..formulas.kernels import (
     BACKWARD,
     FORWARD,
@@ -52,7 +53,6 @@ class Custom:
     formula: Formula
     term: Term
     slopes: Mapping[str, Term]
-    overridden: frozenset[str]
     primitive: Primitive
 
 
@@ -71,13 +71,7 @@ def differentiate(formula: Formula, overrides: Mapping[str, Term]) -> Custom:
                 f"{formula.name} has no derivative by {name}: that of {error} is not "
                 f"known; give one with fastact.activation(derivative={{{name!r}: ...}})"
             ) from None
-    return Custom(
-        formula,
-        term,
-        slopes,
-        frozenset(overrides),
-        _as_primitive(formula, term, slopes),
-    )
+    return Custom(formula, term, slopes, _as_primitive(formula, term, slopes))
 
 
 def _as_primitive(
@@ -152,17 +146,15 @@ class Maker:
 
     def _family_text(self) -> str:
         name, arrays = self.formula.name, ", ".join(self.formula.arrays)
-        if len(self.formula.arrays) > 1:
-            found = [f"``{name}.backward(dy, {arrays})``"]
-        else:
-            found = [f"``{name}.{member}({arrays})``" for member in
-                     ("derivative", "with_derivative")]  # fmt: skip
-            found.append(f"``{name}.backward(dy, {arrays})``")
+        found = [f"{name}.backward(dy, {arrays})"]
+        if len(self.formula.arrays) == 1:
+            found += [
+                f"{name}.{m}({arrays})" for m in ("derivative", "with_derivative")
+            ]
         if self.formula.parameters:
-            found.append(f"``{name}.parameter_backward(dy, {arrays})``")
-        return (
-            f"Its family: {', '.join(found)}; ``{name}.__wrapped__`` is the function."
-        )
+            found.append(f"{name}.parameter_backward(dy, {arrays})")
+        family = ", ".join(f"``{call}``" for call in found)
+        return f"Its family: {family}; ``{name}.__wrapped__`` is the function."
 
     def _variables(self, arguments: Sequence[Any]) -> dict[str, Any]:
         return dict(zip(self.formula.names, arguments, strict=True))
@@ -187,12 +179,10 @@ class Maker:
             variables = dict(zip(order or self.formula.names, arguments, strict=True))
             found = []
             for i, name in enumerate(wanted):
-                slope = self.custom.slopes[name]
-                if i >= len(wanted) - summed:
-                    with all_digits():
-                        found.append(chain(dy, lower_slope(slope, name, variables)))
-                else:
-                    found.append(chain(dy, lower_slope(slope, name, variables)))
+                is_summed = i >= len(wanted) - summed
+                with all_digits() if is_summed else nullcontext():
+                    slope = lower_slope(self.custom.slopes[name], name, variables)
+                    found.append(chain(dy, slope))
             return tuple(found)
 
         return formula
@@ -408,23 +398,25 @@ def _as_rows(arguments: tuple[Any, ...]) -> list[Any] | None:
     """Operands with a last axis each, if there are many rows to compute."""
     if not all(type(a) in (np.ndarray, int, float) for a in arguments):
         return None
-    shapes = {a.shape for a in arguments if type(a) is np.ndarray and a.ndim > 0}
-    if len(shapes) < 2:
-        return None
+    operands = [np.asarray(a) for a in arguments]
     try:
-        shape = np.broadcast_shapes(*shapes)
+        shape = np.broadcast_shapes(*(a.shape for a in operands))
     except ValueError:  # the ufunc says so
         return None
     if len(shape) < 2 or int(np.prod(shape)) < _ELEMENTS_WORTH_ROWS:
         return None
-    length = shape[-1]
-    operands = []
-    for argument in arguments:
-        array = np.asarray(argument)
-        if array.ndim == 0 or array.shape[-1] != length:
-            array = np.broadcast_to(array, (*array.shape[:-1], length))
-        operands.append(array)
-    return operands
+    whole = [a for a in operands if a.shape == shape]
+    # Where all are whole, or numbers, NumPy makes one row of them.
+    if all(a.shape == shape or a.ndim == 0 for a in operands) or not all(
+        abs(a.strides[-1]) == min(map(abs, a.strides)) for a in whole
+    ):
+        return None
+    return [
+        np.broadcast_to(a, (*a.shape[:-1], shape[-1]))
+        if a.ndim == 0 or a.shape[-1] != shape[-1]
+        else a
+        for a in operands
+    ]
 
 
 def make(custom: Custom, module: str, qualname: str, doc: str) -> Any:
@@ -461,6 +453,3 @@ class _Scalars:
         types = {p.name: ARRAYS[p.name] for p in PRECISIONS}
         kernel = self._maker._kernels[kernel_name]
         return getattr(self._maker.compiled_module(kernel, types[suffix]), name)
-
-
-__all__ = ["Custom", "Entry", "differentiate", "make"]

@@ -31,6 +31,7 @@ _RESERVED = {
     *("i", "implementation", "index", "np", "real", "scalar", "shape"),
     *("dy", "use_widest_vectors"),
 }
+_RESERVED_FOR_FUNCTIONS = ("bits", "from_bits")  # by the kernels' language
 _SUFFIXES = ("_default", "_flat", "_wide")
 
 
@@ -91,6 +92,8 @@ def read_function(function: Any) -> Formula:
         raise TypeError(
             f"fastact.activation takes a Python function of numbers, not {function!r}"
         )
+    if function.__name__ in _RESERVED_FOR_FUNCTIONS:
+        raise TypeError(f"the name {function.__name__} is taken: give it another one")
     if function.__name__ == "<lambda>":
         raise TypeError(
             "fastact.activation needs a name for the function: write "
