@@ -837,6 +837,15 @@ def test_what_check_does_not_take() -> None:
         fa.check(wave, dtypes=[np.float16])
 
 
+def test_long_formulas_take_no_longer_than_their_length() -> None:
+    term = read_expression("np.tanh(x)", ["x"])
+    for _ in range(60):
+        term = terms.multiply(term, term)
+    slope = terms.Differentiation("x").of(forms.recognise(term))
+    assert terms.is_bounded(slope)
+    assert len(list(terms.ordered([forms.recognise(slope)]))) < 500
+
+
 def test_terms_are_shared_and_derivatives_of_constants_vanish() -> None:
     x = terms.variable("x")
     assert terms.add(x, terms.ZERO) is x

@@ -74,6 +74,7 @@ _NOT_SOUGHT = (
     *("identity", "exp", "tanh", "erf", "scaled_tanh", "dyt", "softcap"),
     *("threshold", "thresholded_relu", "prelu", "hardtanh", "clipped_linear"),
 )
+_MOST_FACTORS = 5  # of a product in the catalogue
 _SIMPLIFYING: dict[Primitive, Callable[..., Term]] = {
     ADD: add,
     SUBTRACT: subtract,
@@ -320,18 +321,23 @@ def _is_product(term: Term) -> bool:
 
 
 def _factors(term: Term) -> tuple[float, list[Term]]:
-    """A product's constant and its other factors."""
-    if term.number is not None:
-        return term.number, []
-    if not _is_product(term):
-        return 1.0, [term]
-    number, factors = _factors(term.arguments[0])
-    if term.is_call(NEGATE):
-        return -number, factors
-    other, more = _factors(term.arguments[1])
-    if term.is_call(DIVIDE):
-        return (number / other if other else math.nan), factors
-    return number * other, factors + more
+    """A product's constant and its other factors; of too many only some."""
+    number, stack = 1.0, [term]
+    factors: list[Term] = []
+    while stack and len(factors) <= _MOST_FACTORS:
+        part = stack.pop()
+        if part.number is not None:
+            number *= part.number
+        elif not _is_product(part):
+            factors.append(part)
+        elif part.is_call(DIVIDE):
+            top, bottom = part.arguments
+            number = number / bottom.number if bottom.number else math.nan
+            stack.append(top)
+        else:
+            number = -number if part.is_call(NEGATE) else number
+            stack += part.arguments
+    return number, factors
 
 
 def _matching_products(

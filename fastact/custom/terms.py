@@ -329,11 +329,15 @@ _ARITHMETIC = (ADD, SUBTRACT, MULTIPLY, NEGATE)
 
 def is_bounded(term: Term) -> bool:
     """Whether a term is known to be finite, or NaN, everywhere."""
-    if term.primitive in _ARITHMETIC or term.primitive is CHOOSE:
-        return all(map(is_bounded, term.arguments))
-    if term.primitive is None:
-        return term.number is not None and math.isfinite(term.number)
-    return term.primitive.bounded
+    found: dict[Term, bool] = {}
+    for part in ordered([term]):
+        if part.primitive in _ARITHMETIC or part.primitive is CHOOSE:
+            found[part] = all(found[a] for a in part.arguments)
+        elif part.primitive is None:
+            found[part] = part.number is not None and math.isfinite(part.number)
+        else:
+            found[part] = part.primitive.bounded
+    return found[term]
 
 
 def ordered(terms: Iterable[Term]) -> Iterator[Term]:
