@@ -435,6 +435,26 @@ def test_a_derivative_that_is_not_known_must_be_given() -> None:
     )
     with pytest.raises(ValueError, match="has no argument 'y'; it has x"):
         fa.activation(derivative={"y": of_mine})(slope)
+    with pytest.raises(TypeError, match="must take the arguments of slope, x"):
+        fa.activation(derivative=of_two)(slope)
+
+
+def of_two(x, y):
+    return x + y
+
+
+def test_derivatives_by_name_take_the_place_of_the_rules() -> None:
+    def by_b(x, b, a):
+        return a * x + 7
+
+    @fa.activation(derivative={"b": by_b})
+    def product(x, b, a=2.0):
+        return a * x * b
+
+    x, b = _values(20, dtype=np.float64), _values(20, dtype=np.float64, seed=1)
+    dx, db = product.backward(np.ones(20), x, b, a=3.0)
+    np.testing.assert_allclose(dx, 3 * b, 1e-15)
+    np.testing.assert_allclose(db, 3 * x + 7, 1e-15)
 
 
 # ------------------------------------------------------------- recognised forms
@@ -826,6 +846,24 @@ def test_check_of_several_inputs_and_of_points_without_a_truth() -> None:
     report = fa.check(kinks, points=40, dtypes=[np.float64], k=2.0)
     assert report["d/dx", "float64"].ulp == 0
     assert "x" in report["d/dx", "float64"].at
+
+
+def test_without_mpmath_check_names_it(tmp_path: Path) -> None:
+    (tmp_path / "checked_activations.py").write_text(MODULE)
+    code = """
+import sys
+sys.modules["mpmath"] = None
+import fastact as fa
+from checked_activations import g
+try:
+    fa.check(g)
+except ImportError as error:
+    assert "pip install mpmath" in str(error)
+else:
+    raise AssertionError
+"""
+    done = _python(code, PYTHONPATH=f"{tmp_path}{os.pathsep}{_ROOT}")
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_check_does_not_take() -> None:
