@@ -115,6 +115,13 @@ def test_it_is_called_as_every_ufunc() -> None:
     assert wave(x, out=out, where=x > 0) is out
     np.testing.assert_array_equal(out, np.where(x > 0, wave(x), 7))
     assert wave(np.arange(3)).dtype == np.float64
+    in_place = x.copy()
+    assert_same_bits(wave(in_place, out=in_place), wave(x))
+    gradients = x.copy()
+    assert_same_bits(wave.backward(gradients, x, out=gradients), wave.backward(x, x))
+    shifted = np.concatenate([x.ravel(), x.ravel()])
+    wave(shifted[:-3], out=shifted[3:])
+    assert_same_bits(shifted[3:27], wave(x.ravel()))
     assert_same_bits(wave(x[::2, ::-1]), wave(x)[::2, ::-1])
     assert np.isnan(wave(np.float32(np.nan)))
     assert np.isnan(wave.derivative(np.float32(np.nan)))
@@ -196,6 +203,21 @@ def test_inputs_and_parameters_together() -> None:
         mixed.backward(dy, x, weight, a=0.2), expected[:2], strict=True
     ):
         np.testing.assert_allclose(gradient, truth, 1e-6, 1e-8)
+
+
+def test_derivatives_by_several_inputs_are_not_summed() -> None:
+    x, weight = _values(6, 8, dtype=np.float64), np.linspace(-1, 1, 8)
+    plain = np.vectorize(lambda x, w, a: (w * x if w * x > 0 else a * w * x) + x)
+    for made, inputs in ((mixed, [x, weight, 0.2]), (bias_gelu, [x, weight])):
+        truth = plain if made is mixed else made
+        y, *slopes = made.with_derivative(*inputs)
+        np.testing.assert_array_equal(y, made(*inputs))
+        for i, slope in enumerate(slopes):
+            expected = _differences(truth, inputs, i)
+            np.testing.assert_allclose(slope, expected, 1e-6, 1e-8)
+        for slope, other in zip(made.derivative(*inputs), slopes, strict=True):
+            assert_same_bits(slope, other)
+    assert bias_gelu.derivative(x.astype(np.float32), 1.0)[0].dtype == np.float32
 
 
 def test_sums_of_float16_do_not_overflow_and_can_be_stored() -> None:
@@ -688,7 +710,7 @@ def test_everything_of_an_importable_module_can_be_pickled(
         *(f, f.ufunc, f.default_ufunc, f.derivative, f.derivative.ufunc),
         *(f.backward, f.with_derivative, f.parameter_backward),
         *(g, g.derivative, g.backward, g.with_derivative),
-        *(h, h.ufunc, h.backward),
+        *(h, h.ufunc, h.backward, h.backward.ufunc, h.derivative),
     ):
         assert pickle.loads(pickle.dumps(made)) is made
 

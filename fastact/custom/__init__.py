@@ -53,8 +53,9 @@ def activation(
         With one array and no parameter a ufunc; otherwise a function over ufuncs that
         is called as those of the catalogue are. Its attributes are the family:
         ``derivative(x)``, ``backward(dy, x)``, ``with_derivative(x)``, and with parameters
-        ``parameter_backward(dy, x, *parameters)``. With several arrays there is
-        ``backward(dy, x, b)``, a gradient for each, summed to its shape.
+        ``parameter_backward(dy, x, *parameters)``. With several arrays
+        ``backward(dy, x, b)`` gives a gradient for each, summed to its shape, and
+        ``derivative(x, b)`` the derivatives by each, in the shape of the result.
         ``__wrapped__`` is the function.
 
     Raises

@@ -17,8 +17,10 @@ from ..formulas.elementary import chain
 from ..formulas.entry import Activation, Fused, Parameter
 from ..formulas.kernels import (
     BACKWARD,
+    DERIVATIVE,
     FORWARD,
     PARAMETER_BACKWARD,
+    WITH_DERIVATIVE,
     Kernel,
     members,
 )
@@ -146,11 +148,8 @@ class Maker:
 
     def _family_text(self) -> str:
         name, arrays = self.formula.name, ", ".join(self.formula.arrays)
-        found = [f"{name}.backward(dy, {arrays})"]
-        if len(self.formula.arrays) == 1:
-            found += [
-                f"{name}.{m}({arrays})" for m in ("derivative", "with_derivative")
-            ]
+        found = [f"{name}.{m}({arrays})" for m in ("derivative", "with_derivative")]
+        found.append(f"{name}.backward(dy, {arrays})")
         if self.formula.parameters:
             found.append(f"{name}.parameter_backward(dy, {arrays})")
         family = ", ".join(f"``{call}``" for call in found)
@@ -214,9 +213,9 @@ class Maker:
         """The ufunc of a kernel; over several arrays, a function that finds rows."""
         kernel = self._kernels[name]
         path = self._path(kernel)
+        plain = self._ufunc(kernel, path)
         if kernel.member != FORWARD or len(self.formula.arrays) == 1:
-            return self._ufunc(kernel, path)
-        plain = self._ufunc(kernel, f"{path}.ufunc" if path == self.qualname else path)
+            return plain
         return by_rows(plain, self._ufunc(kernel, path, generalised=True))
 
     def _ufunc(self, kernel: Kernel, path: str, generalised: bool = False) -> np.ufunc:
@@ -237,7 +236,8 @@ class Maker:
         path = self.qualname + kernel.member.replace("_", ".", 1)
         if kernel.with_defaults:
             return f"{path}.default_ufunc"
-        return f"{path}.ufunc" if kernel.entry.parameters else path
+        is_public = not self.formula.parameters and len(self.formula.arrays) == 1
+        return path if is_public else f"{path}.ufunc"
 
     # ---------------------------------------------------------- the functions
 
@@ -255,11 +255,14 @@ class Maker:
             for member in members(entry)
         }
         if isinstance(entry, Fused):
+            elementwise = found[name + BACKWARD]
             if not entry.parameters:
+                doc = documentation.docstring(entry, FORWARD)
                 found[name] = self._function(
-                    found[name], FORWARD, found[name].__signature__
+                    found[name], doc, found[name].__signature__
                 )
-            found |= self._summing_functions(found[name + BACKWARD])
+            found |= self._summing_functions(elementwise)
+            found |= self._partial_derivatives(found[name], elementwise)
         _core.attach_members(name, found)
         for full_name, function in found.items():
             self._describe(full_name.removeprefix(name), function)
@@ -280,15 +283,15 @@ class Maker:
         vars(function).update(attributes)
 
     def _function(
-        self, python: Callable[..., Any], member: str, shown: inspect.Signature
+        self, python: Callable[..., Any], doc: str, shown: inspect.Signature
     ) -> Callable[..., Any]:
-        """A function with the documentation and the signature of a member."""
+        """A function with a documentation and a signature."""
 
         def function(*arguments: Any, **keywords: Any) -> Any:
             return python(*arguments, **keywords)
 
         function.__module__ = self.module
-        function.__doc__ = documentation.docstring(self.entry, member)
+        function.__doc__ = doc
         function.__signature__ = shown  # type: ignore[attr-defined]
         return function
 
@@ -324,12 +327,41 @@ class Maker:
             return gradients(arguments, keywords, len(arrays) + len(parameters))
 
         name = self.formula.name
-        found = {name + BACKWARD: self._function(backward, BACKWARD, shown)}
+        doc = documentation.docstring(self.entry, BACKWARD)
+        found = {name + BACKWARD: self._function(backward, doc, shown)}
         if parameters:
-            found[name + PARAMETER_BACKWARD] = self._function(
-                every_gradient, PARAMETER_BACKWARD, bare
-            )
+            doc = documentation.docstring(self.entry, PARAMETER_BACKWARD)
+            found[name + PARAMETER_BACKWARD] = self._function(every_gradient, doc, bare)
         return found
+
+    def _partial_derivatives(self, forward: Any, elementwise: Any) -> dict[str, Any]:
+        """`derivative` and `with_derivative` of several inputs: tuples, not summed."""
+        formula = self.formula
+        _, *named = inspect.signature(elementwise).parameters.values()
+        shown = inspect.Signature(
+            [p for p in named if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+        )
+
+        def derivative(*arguments: Any, **keywords: Any) -> Any:
+            return elementwise(1.0, *arguments, **keywords)
+
+        def with_derivative(*arguments: Any, **keywords: Any) -> Any:
+            slopes = derivative(*arguments, **keywords)
+            return (forward(*arguments, **keywords), *slopes)
+
+        arrays = ", ".join(formula.arrays)
+        doc = (
+            f"{{}} of {formula.name} by {arrays}, each in the shape of the result.\n\n"
+            f"f({arrays}) = {formula.text}.\n"
+        )
+        first = doc.format("The derivatives")
+        second = doc.format("The value, and the derivatives")
+        return {
+            formula.name + DERIVATIVE: self._function(derivative, first, shown),
+            formula.name + WITH_DERIVATIVE: self._function(
+                with_derivative, second, shown
+            ),
+        }
 
     def _summed(self, given: dict[str, Any], out: Any) -> tuple[Any, ...]:
         """The gradients of all arguments, each summed to its shape, in their order."""
