@@ -58,7 +58,10 @@ void fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t 
    output may overlap an input but element by element. */
 void fa_elementwise_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *outer_steps,
                          const ptrdiff_t *steps, void *data);
-/* (n),(n),()...->(n),()...: an elementwise kernel whose last outputs are summed over the core axis. */
+/* The same as the loop of a generalised ufunc, (n),(n)->(n). */
+void fa_elementwise_core(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
+/* (n),(n),()...->(n)...,()...: an elementwise kernel whose last outputs, one for each parameter, are summed over the core
+   axis. */
 void fa_parameter_backward(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
 
 enum { FA_SOFTMAX, FA_SOFTMIN, FA_LOG_SOFTMAX, FA_LOGSUMEXP, FA_SPARSEMAX, FA_ENTMAX15, FA_HARDMAX, FA_MAXOUT };

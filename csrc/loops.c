@@ -293,3 +293,10 @@ fa_elementwise_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t 
     else
         run_pieces(&j, 0, rows * j.blocks);
 }
+
+void
+fa_elementwise_core(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data)
+{
+    const fa_kernel *kernel = ((const fa_loop *)data)->kernel;
+    fa_elementwise_rows(arrays, dimensions, steps, steps + kernel->input_count + kernel->output_count, data);
+}

@@ -73,7 +73,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_lookup.SUBMODULES})
+    return sorted({*globals(), *__all__, *_lookup.SUBMODULES, *_lookup.CUSTOM})
 
 
 _backend_from_environment()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ else:
 # What loops work on, by kernel and array type. Ufuncs hold plain addresses of it.
 _loops: dict[tuple[str, str, str], Any] = {}
 _row_loops: dict[tuple[str, str], Any] = {}
+_other_loops: list[Any] = []
 
 
 def _read(variable: str, allowed: Sequence[str]) -> str | None:
@@ -96,7 +97,12 @@ def address(pointer: Any) -> int:
 
 LOOP_ADDRESSES = {
     name: address(ffi.addressof(lib, name))
-    for name in ("fa_elementwise", "fa_parameter_backward", "fa_rows")
+    for name in (
+        "fa_elementwise",
+        "fa_elementwise_core",
+        "fa_parameter_backward",
+        "fa_rows",
+    )
 }
 _ENUM = {
     "current": lib.FA_BACKEND_CURRENT,
@@ -104,10 +110,13 @@ _ENUM = {
 }
 
 
-def _signature_of_reduction(kernel: Kernel) -> str:
-    arrays = len(kernel.inputs) - kernel.parameter_count
-    inputs = ",".join(["(n)"] * arrays + ["()"] * kernel.parameter_count)
-    return f"{inputs}->(n)" + ",()" * kernel.parameter_count
+def _core_signature(kernel: Kernel) -> str:
+    """All have a core axis, but parameters and their gradients where these are summed."""
+    summed = kernel.member == PARAMETER_BACKWARD
+    single = ["()"] * kernel.parameter_count if summed else []
+    inputs = ["(n)"] * (len(kernel.inputs) - len(single)) + single
+    outputs = ["(n)"] * (len(kernel.outputs) - len(single)) + single
+    return f"{','.join(inputs)}->{','.join(outputs)}"
 
 
 def _make(
@@ -137,8 +146,26 @@ def _make(
     return ufunc
 
 
-def make_ufunc(kernel: Kernel, doc: str, *, backend: str = "current") -> np.ufunc:
-    """The ufunc over one elementwise kernel, with loops for all dtypes."""
+def builtin_record(kernel: Kernel, type_: str) -> Any:
+    """What C knows of a kernel of the catalogue."""
+    return lib.fa_kernels + kernel_index[kernel.name, type_]
+
+
+def make_ufunc(
+    kernel: Kernel,
+    doc: str,
+    *,
+    backend: str = "current",
+    name: str = "",
+    record: Callable[[Kernel, str], Any] = builtin_record,
+    generalised: bool = False,
+) -> np.ufunc:
+    """The ufunc over one elementwise kernel, with loops for all dtypes.
+
+    `name` is the kernel's unless another is given; `record` finds the fa_kernel for a
+    type of arrays. A generalised ufunc has the same results, with one call of its loop
+    for all rows; where the kernel's outputs are summed the ufunc always is one.
+    """
     summed = kernel.member == PARAMETER_BACKWARD
     arrays = len(kernel.inputs) - kernel.parameter_count
     loops = []
@@ -147,20 +174,26 @@ def make_ufunc(kernel: Kernel, doc: str, *, backend: str = "current") -> np.ufun
         results = "d" * kernel.parameter_count if summed else ""
         operands = array * arrays + parameter * kernel.parameter_count
         operands += array * (len(kernel.outputs) - len(results)) + results
-        index = kernel_index[kernel.name, type_]
         loop = ffi.new("fa_loop *")
-        loop.kernel = lib.fa_kernels + index
+        loop.kernel = record(kernel, type_)
         loop.backend = _ENUM[backend]
         loop.types = operands.encode()
-        _loops[kernel.name, backend, array] = loop
+        if record is builtin_record:
+            _loops[kernel.name, backend, array] = loop
+        else:
+            _other_loops.append(loop)
         loops.append((operands, loop))
+    if summed:
+        c_loop = "fa_parameter_backward"
+    else:
+        c_loop = "fa_elementwise_core" if generalised else "fa_elementwise"
     return _make(
-        kernel.name,
+        name or kernel.name,
         doc,
         (len(kernel.inputs), len(kernel.outputs)),
-        "fa_parameter_backward" if summed else "fa_elementwise",
+        c_loop,
         loops,
-        _signature_of_reduction(kernel) if summed else None,
+        _core_signature(kernel) if summed or generalised else None,
     )
 
 

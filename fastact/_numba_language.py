@@ -75,6 +75,23 @@ def use_widest_vectors(context: Any) -> Any:
 
 
 @intrinsic
+def ignore_overlap(context: Any) -> Any:
+    """Tell LLVM that no array of this function overlaps another.
+
+    It would have to look, and gives up on vectors where there are many arrays. An output
+    may be an input, but then element by element, which no order of operations harms.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        for argument in builder.function.args:
+            if isinstance(argument.type, ir.PointerType):
+                argument.add_attribute("noalias")
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
+@intrinsic
 def keep_alive(context: Any, array: Any) -> Any:
     """Do nothing: Numba frees an array after its last use, which this then is.
 

@@ -52,6 +52,8 @@ def _and(names: tuple[str, ...]) -> str:
 
 
 def _bound(entry: Entry, member: str) -> str:
+    if entry.errors and member != PARAMETER_BACKWARD:
+        return entry.errors
     if isinstance(entry, Fused):
         return (
             f"Each product's factor of one array alone is within {entry.bound:g} ULP "
@@ -90,7 +92,11 @@ def docstring(entry: Entry, member: str) -> str:
     lines = [_lead(entry, member), "", "Parameters", "----------"]
     for name in kernel.inputs:
         if name not in parameters:
-            text = _ARRAYS.get(name, f"Gradient with respect to {name[1:]}.")
+            text = _ARRAYS.get(name) or (
+                "Input."
+                if name in entry.arrays
+                else f"Gradient with respect to {name[1:]}."
+            )
             lines += [f"{name} : array_like", f"    {text}"]
         else:
             default = parameters[name].default
@@ -132,7 +138,8 @@ def docstring(entry: Entry, member: str) -> str:
     lines += [_bound(entry, member)]
     lines += [
         "float16, bfloat16, float32 and float64 stay what they are; integers and booleans "
-        "promote as in `numpy.tanh`. NaN gives NaN, infinities the limit."
+        "promote as in `numpy.tanh`. NaN gives NaN"
+        + ("." if entry.errors else ", infinities the limit.")
     ]
     if entry.notes:
         lines += ["", entry.notes]

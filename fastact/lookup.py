@@ -16,6 +16,8 @@ from .formulas.rows import ROW_FUNCTIONS
 
 # Imported when they are first touched: not everybody needs them, or has what they need.
 SUBMODULES = ("experimental", "init", "numba", "plain")
+# Of fastact.custom, which needs Numba: a star import leaves them out, too.
+CUSTOM = ("activation", "check")
 
 KINDS: dict[str, Iterable[str]] = {
     "elementwise": CATALOGUE,
@@ -63,10 +65,12 @@ def attribute(name: str, public: Sequence[str], module: str) -> object:
     """What `fastact.NAME` is where NAME is no ordinary attribute."""
     if name in SUBMODULES:
         return importlib.import_module(f"{module}.{name}")
+    if name in CUSTOM:
+        return getattr(importlib.import_module(f"{module}.custom"), name)
     aliases = dict(families.aliases())
     if name in aliases:
         return getattr(fastact, aliases[name])
-    advice = _advice(name, [*public, *aliases])
+    advice = _advice(name, [*public, *CUSTOM, *aliases])
     raise AttributeError(f"module {module!r} has no attribute {name!r}{advice}")
 
 

@@ -11,70 +11,27 @@ with C kernels.
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import fastact
 
-from . import _numba_extension, _ufuncs, families, rows, ufuncs
-from ._kernels import ffi, lib
+from . import _numba_extension, families, rows, ufuncs
+from ._numba_compiler import prepare as prepare
 from .formulas.kernels import ENTRIES, PARAMETER_BACKWARD, kernels
 from .formulas.rows import ROW_FUNCTIONS
 
 try:
-    import numba
+    import numba  # noqa: F401
 except ImportError as error:  # pragma: no cover - tested in a subprocess
     raise ImportError(
         "fastact.numba and the Numba backend need Numba, which is not installed: "
         'pip install "fastact[numba]"'
     ) from error
 
-from numba import types
 from numba.core.registry import cpu_target
 
 from . import _numba_kernels
 from ._numba_overloads import register, register_rows
-
-# By the type of a kernel: what it computes in, and the suffix of its name.
-_FORMS = {
-    "e": (types.float32, "f16"),
-    "f": (types.float32, "f32"),
-    "d": (types.float64, "f64"),
-}
-_lock = threading.Lock()
-_compiled: list[Any] = []  # Numba frees the code of a kernel that nothing refers to
-
-
-def _compile(address: int) -> None:
-    """Compile the Numba form of the kernel record at this address and fill it in."""
-    record = ffi.cast("fa_kernel *", address)
-    with _lock:
-        if record.numba != ffi.NULL:
-            return
-        form, suffix = _FORMS[record.type.decode()]
-        name = f"{ffi.string(record.name).decode()}_{suffix}_kernel"
-        operands = record.input_count + record.output_count
-        pointer: Any = types.CPointer
-        signature = types.void(types.size_t, *[pointer(form)] * operands)
-        compiled = numba.cfunc(signature, cache=True)(getattr(_numba_kernels, name))
-        _compiled.append(compiled)
-        record.numba = ffi.cast("fa_function", compiled.address)
-
-
-def _compile_or_fall_back(address: int) -> None:
-    """Called by a loop, which cannot raise: after a failure its C kernel stays."""
-    try:
-        _compile(address)
-    except Exception:
-        record = ffi.cast("fa_kernel *", address)
-        record.numba = record.c
-        raise
-
-
-def prepare() -> None:
-    """Let the loops compile the Numba kernels they need."""
-    lib.fa_set_compile_hook(_ufuncs.set_compiler(_compile_or_fall_back))
-
 
 prepare()
 # All names stand in the module from the start: Numba looks in its dictionary only. That

@@ -174,50 +174,50 @@ def _core_axis_last(array: Any, begin: int, end: int) -> Any:
 def parameter_backward(
     kernel: Kernel,
     ufunc: np.ufunc,
-    dy: Any,
-    x: Any,
+    arrays: Sequence[Any],
     parameters: Mapping[str, Any],
     out: tuple[Any, ...] | None,
 ) -> tuple[Any, ...]:
-    """Gradient of x, and of each parameter summed to its shape."""
-    dy, x = as_floating((np.asanyarray(dy), np.asanyarray(x)), {})
+    """Gradients of the arrays after dy, and of each parameter summed to its shape."""
+    arrays = as_floating(tuple(map(np.asanyarray, arrays)), {})
     casts = {
-        name: np.asarray(as_parameter(name, value, (dy, x)))
+        name: np.asarray(as_parameter(name, value, arrays))
         for name, value in parameters.items()
     }
     check(kernel, casts)
-    dtype = ufunc.resolve_dtypes(
-        (dy.dtype, x.dtype, *[float] * len(casts), *[None] * ufunc.nout)
-    )[ufunc.nin]
-    wide = np.dtype(np.float64 if dtype == np.float64 else np.float32)
-    shape = np.broadcast_shapes(dy.shape, x.shape, *(p.shape for p in casts.values()))
+    operands = (*(a.dtype for a in arrays), *[float] * len(casts), *[None] * ufunc.nout)
+    dtypes = ufunc.resolve_dtypes(operands)
+    wide = np.dtype(np.float64 if dtypes[0] == np.float64 else np.float32)
     shapes = [p.shape for p in casts.values()]
-    _check_out(out, (shape, *shapes), ("dx", *(f"d{name}" for name in casts)))
+    shape = np.broadcast_shapes(*(a.shape for a in arrays), *shapes)
+    whole = len(kernel.outputs) - len(casts)
+    _check_out(out, [shape] * whole + shapes, kernel.outputs)
 
     begin, end = _longest_run(_reduced_axes(shape, shapes), shape)
     if begin == end:  # nothing to sum in one go: a core axis of length 1
         begin = end = len(shape)
-    dx = _dx_in(out, dtype, (dy, x))
-    if dx is None:
-        dx = np.empty(shape, dtype)
-    core = [
-        _core_axis_last(np.broadcast_to(array, shape), begin, end)
-        if begin < end
-        else np.broadcast_to(array, shape)[..., np.newaxis]
-        for array in (dy, x)
-    ]
+
+    def in_core_form(array: Any) -> Any:
+        if begin < end:
+            return _core_axis_last(array, begin, end)
+        return array[..., np.newaxis]
+
+    given = (out or (None,) * whole)[:whole]
+    results = [_result(array, shape, dtypes[ufunc.nin], arrays) for array in given]
+    core = [in_core_form(np.broadcast_to(array, shape)) for array in arrays]
     outer = [
         p.reshape(_kept(p.shape, shape, begin, end)).astype(wide)
         for p in casts.values()
     ]
-    target = _core_axis_last(dx, begin, end) if begin < end else dx[..., np.newaxis]
-    _, *sums = ufunc(*core, *outer, out=(target, *[None] * len(casts)))
+    targets = [in_core_form(result) for result in results]
+    found = ufunc(*core, *outer, out=(*targets, *[None] * len(casts)))
+    sums = found[whole:] if ufunc.nout > 1 else (found,)
     with np.errstate(all="ignore"):  # a sum beyond float32 is an infinity
         gradients = [
             _sum_to(total, parameter.shape, shape, begin, end).astype(wide)
             for total, parameter in zip(sums, casts.values(), strict=True)
         ]
-    return _store((dx, *gradients), out)
+    return _store((*results, *gradients), out)
 
 
 def _kept(
@@ -260,16 +260,19 @@ def _check_out(
             raise TypeError(f"out: {name} must be a floating-point array")
 
 
-def _dx_in(
-    out: tuple[Any, ...] | None, dtype: np.dtype[Any], inputs: Sequence[Any]
+def _result(
+    given: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Sequence[Any]
 ) -> Any:
-    """The array that dx is to be stored in, if the kernel can write there."""
-    dx = None if out is None else out[0]
-    if type(dx) is not np.ndarray or dx.dtype != dtype:
-        return None
-    if not dx.flags.c_contiguous or not dx.flags.aligned:
-        return None
-    return None if any(np.may_share_memory(dx, array) for array in inputs) else dx
+    """The array given for a result if the kernel can write there, else a new one."""
+    if (
+        type(given) is np.ndarray
+        and given.dtype == dtype
+        and given.flags.c_contiguous
+        and given.flags.aligned
+        and not any(np.may_share_memory(given, array) for array in inputs)
+    ):
+        return given
+    return np.empty(shape, dtype)
 
 
 def _store(results: tuple[Any, ...], out: tuple[Any, ...] | None) -> tuple[Any, ...]:
@@ -311,7 +314,7 @@ def make_parameter_backward(
         given = bound.arguments
         parameters = {name: given[name] for name in names}
         return parameter_backward(
-            kernel, ufunc, given["dy"], given["x"], parameters, given["out"]
+            kernel, ufunc, (given["dy"], given["x"]), parameters, given["out"]
         )
 
     function.__name__ = function.__qualname__ = entry.name + PARAMETER_BACKWARD

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import _core, documentation
-from .formulas.kernels import PARAMETER_BACKWARD, Kernel, kernels, members
+from .formulas.kernels import Kernel, kernels, members
 from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS
 
 
@@ -51,14 +51,14 @@ def describe(ufunc: np.ufunc, module: str, shown: inspect.Signature) -> np.ufunc
     return ufunc
 
 
-def elementwise(kernel: Kernel, module: str, backend: str = "current") -> np.ufunc:
-    """The ufunc over a kernel, documented."""
+def elementwise(
+    kernel: Kernel, module: str, backend: str = "current", **how: Any
+) -> np.ufunc:
+    """The ufunc over a kernel, documented; for `how` see `_core.make_ufunc`."""
     doc = documentation.docstring(kernel.entry, kernel.member)
-    ufunc = _core.make_ufunc(kernel, doc, backend=backend)
+    ufunc = _core.make_ufunc(kernel, doc, backend=backend, **how)
     shown = signature(
-        kernel.inputs,
-        len(kernel.outputs),
-        generalised=kernel.member == PARAMETER_BACKWARD,
+        kernel.inputs, len(kernel.outputs), generalised=ufunc.signature is not None
     )
     return describe(ufunc, module, shown)
 

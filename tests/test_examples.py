@@ -222,6 +222,20 @@ def test_learnt_parameters_are_the_teachers(run):
     )
 
 
+def test_a_custom_activation_is_measured_and_learns(run):
+    pytest.importorskip("numba", reason="needs Numba")
+    pytest.importorskip("mpmath")
+    (report, histories), printed = run("custom_activation")
+    assert str(report) in printed
+    assert report["value", "float64"].ulp < 4
+    assert max(report.disagreements.values()) < 1e-6
+    assert len(histories) == 3
+    for start, history in histories.items():
+        assert history[0] == start
+        assert history[-1] == pytest.approx(1.5, abs=0.05)
+        assert f"{history[-1]:.3f}" in printed
+
+
 @pytest.mark.parametrize(
     ("name", "option"),
     [

@@ -4,7 +4,7 @@
 
 Names: roots, exp, exp_long, log1p, artanh, normal_tail, gelu_tail,
 gelu_slope, gelu_short_slope, erf, logcosh, logcosh_tail, tanhshrink, tanhshrink_divisor,
-tanh_squared_divisor, tanh, tanh_near, lisht, lisht_slope, sine, telu_slope,
+tanh_squared_divisor, tanh, tanh_near, lisht, lisht_slope, sine, arctan, telu_slope,
 dish_slope, silu_slope, gelu_tanh_slope, mish, mish_slope, softplus, softplus_tail (these
 when no name is given), and gelu_k, which surveys how the choice of k changes the gelu
 fits.
@@ -253,6 +253,13 @@ def sine_target(z: mpf) -> tuple[mpf, mpf]:
         return mpf(-1) / 6, mpf(0)
     a = mp.sqrt(z)
     return (mp.sin(a) - a) / a**3, a**3 / mp.sin(a)
+
+
+def arctan_target(z: mpf) -> tuple[mpf, mpf]:
+    if z == 0:
+        return mpf(-1) / 3, mpf(0)
+    t = mp.sqrt(z)
+    return (mp.atan(t) - t) / t**3, t**3 / mp.atan(t)
 
 
 def telu_slope(x: mpf) -> mpf:
@@ -649,6 +656,15 @@ FITS = {
         ),
         bits={"float16": 27, "float32": 30, "float64": 56},
         start={"float16": 2, "float32": 3, "float64": 4},
+    ),
+    "arctan": Fit(
+        what="arctan(t) = t + t^3 P(t^2), |t| <= tan(pi/8) (1 + 2^-10); relative error",
+        target=dict.fromkeys(DIGITS, arctan_target),
+        interval=dict.fromkeys(
+            DIGITS, (mpf(0), (mp.tan(mp.pi / 8) * (1 + mpf(2) ** -10)) ** 2)
+        ),
+        bits={"float32": 28, "float64": 56},
+        start={"float32": 3, "float64": 7},
     ),
     "telu_slope": Fit(
         what="telu'(k + v) = (k + v - r) P(v), r its root, -2 <= k + v <= -7/8 in "

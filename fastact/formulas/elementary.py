@@ -549,8 +549,9 @@ def exp_of_half_square(a: Value) -> tuple[Value, Value]:
     return _power(bits(shifted)), h * horner(h, ["-0.5", *halved])
 
 
-def exp_full_range(x: Value) -> Value:
-    """e^x of any x: infinite where it is too large, subnormal where it is that small.
+def exp_full_range(x: Value, x_low: Value | None = None) -> Value:
+    """e^(x + x_low) of any x: infinite where it is too large, a subnormal number or zero
+    where it is that small. x_low is small beside 1.
 
     Left of zero e^x is lifted by lift(), right of it lowered by 2^2, so that 2^n is a
     normal number on both sides; the last product takes that back.
@@ -558,7 +559,7 @@ def exp_full_range(x: Value) -> Value:
     x = clamp_low(clamp_high(x, by_dtype(89.0, 710.0)), lowest_exponent())
     negative = x < 0
     magic = where(negative, _biased_magic(lift()), _biased_magic(-2))
-    scaled = _exp_within_ulp(1.0, x, None, magic)
+    scaled = _exp_within_ulp(1.0, x, x_low, magic)
     return scaled * where(negative, lower(), 4.0)
 
 

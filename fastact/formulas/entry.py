@@ -77,6 +77,8 @@ class Entry:
     notes: str = ""
     bound: float = 2.0
     backward_bound: float = 2.0
+    # What to say of the errors, where there are no bounds
+    errors: str = ""
     # Names of the input arrays and of the results.
     arrays: tuple[str, ...] = ("x",)
     results: tuple[str, ...] = ("y",)

@@ -85,7 +85,7 @@ class _Printer(ABC):
         for value in ordered(outputs):
             match value.operation:
                 case "input":
-                    self.names[id(value)] = value.arguments[0] + self.suffix
+                    self.names[id(value)] = self.input_name(value.arguments[0])
                 case "constant":
                     self.names[id(value)] = self.literal(value)
                 case _:
@@ -102,6 +102,10 @@ class _Printer(ABC):
 
     def name(self, argument: Any) -> str:
         return self.names[id(argument)]
+
+    def input_name(self, name: str) -> str:
+        """What an input of the formula is called."""
+        return name + self.suffix
 
     @abstractmethod
     def literal(self, value: Value) -> str:
@@ -172,6 +176,9 @@ class NumbaPrinter(_Printer):
     def __init__(self, precision: Precision, constants: dict[str, str]) -> None:
         super().__init__(precision)
         self.constants = constants
+
+    def input_name(self, name: str) -> str:
+        return f"v_{name}"  # whatever a user calls it, no other name is like this
 
     def literal(self, value: Value) -> str:
         if value.kind == "bool":
@@ -397,9 +404,10 @@ def numba_kernel(
     body = "".join(f"    {line}\n" for line in printer.statements(outputs))
     name = f"{kernel.name}_{precision}"
     results = ", ".join(printer.name(output) for output in outputs)
-    inputs = ", ".join(kernel.inputs)
-    arrays = [*kernel.inputs, *(f"out_{output}" for output in kernel.outputs)]
-    elements = ", ".join(f"{array}[i]" for array in kernel.inputs)
+    inputs = ", ".join(printer.input_name(name) for name in kernel.inputs)
+    arrays = [f"a_{name}" for name in kernel.inputs]
+    elements = ", ".join(f"{array}[i]" for array in arrays)
+    arrays += [f"out_{output}" for output in kernel.outputs]
     targets = ", ".join(f"out_{output}[i]" for output in kernel.outputs)
     views = ", ".join(f"carray({array}, n)" for array in arrays)
     return f"""
@@ -412,6 +420,7 @@ def {name}({inputs}):
 @loop
 def {name}_loop(n, {", ".join(arrays)}):
     use_widest_vectors()
+    ignore_overlap()
     for i in range(n):
         {targets} = {name}({elements})
 
@@ -421,13 +430,13 @@ def {name}_kernel(n, {", ".join(arrays)}):
 """
 
 
-def numba_module() -> str:
-    """The module of all Numba kernels."""
+def numba_module(every: Iterable[tuple[Kernel, Precision]] | None = None) -> str:
+    """The module of these Numba kernels, or of all of the catalogue."""
+    if every is None:
+        every = ((kernel, p) for kernel in kernels() for p in PRECISIONS)
     constants: dict[str, str] = {}
     bodies = "".join(
-        numba_kernel(kernel, precision, constants)
-        for kernel in kernels()
-        for precision in PRECISIONS
+        numba_kernel(kernel, precision, constants) for kernel, precision in every
     )
     lines = "".join(f"{name} = {text}\n" for name, text in sorted(constants.items()))
     return f'''"""{HEADER}"""
@@ -435,7 +444,7 @@ def numba_module() -> str:
 import numpy as np
 from numba import carray
 
-from ._numba_language import (
+from fastact._numba_language import (
     abs,
     bits_f32,
     bits_f64,
@@ -443,6 +452,7 @@ from ._numba_language import (
     fma,
     from_bits_f32,
     from_bits_f64,
+    ignore_overlap,
     loop,
     scalar,
     sqrt,
