@@ -73,7 +73,7 @@ candidates(candidate *found)
 const char *
 fa_available_isa(int i)
 {
-    candidate found[4];
+    candidate found[4] = {0};
     const int n = candidates(found);
     for (int k = 0; k < n; k++)
         if (found[k].present && i-- == 0)
@@ -84,7 +84,7 @@ fa_available_isa(int i)
 int
 fa_select_isa(const char *name)
 {
-    candidate found[4];
+    candidate found[4] = {0};
     const int n = candidates(found);
     for (int k = 0; k < n; k++)
         if (found[k].present && strcmp(found[k].isa->name, name) == 0) {
