@@ -11,7 +11,7 @@ with C kernels.
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _ufuncs, families, rows, ufuncs
 from ._kernels import ffi, lib
@@ -38,6 +38,11 @@ _FORMS = {
     "f": (types.float32, "f32"),
     "d": (types.float64, "f64"),
 }
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...  # the functions, made below
+
+
 _lock = threading.Lock()
 _compiled: list[Any] = []  # Numba frees the code of a kernel that nothing refers to
 
