@@ -7,9 +7,9 @@
    OpenBLAS's own threads have the first slots, and its LU factorisation goes on using them whether a callback is set or
    not. Jobs take the last slots, so that a product on one Python thread and an LU on another do not meet. */
 #include "blas.h"
+#include "platform.h"
 #include "threads.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +58,7 @@ void fa_run_blas_jobs(int wait, void (*run)(int slot, void *job, int data), int 
 
 /* ---- fork ---- */
 
+#if !defined(_WIN32)
 /* Of the handlers that run before a fork, the one registered last comes first: this one before OpenBLAS's, which frees
    the scratch buffers.
 
@@ -90,10 +91,13 @@ static void register_fork_handlers(void)
 {
     pthread_atfork(lock_before_fork, unlock_in_parent, unlock_in_child);
 }
+#endif
 
 void fa_prepare_blas(int slots)
 {
+#if !defined(_WIN32)
     static pthread_once_t fork_handlers = PTHREAD_ONCE_INIT;
     pthread_once(&fork_handlers, register_fork_handlers);
+#endif
     slot_count = slots;
 }

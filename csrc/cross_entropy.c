@@ -351,9 +351,9 @@ fa_softmax_cross_entropy(fa_cross_entropy *call)
     call->sum = 0;
     if (j.rows == 0)
         return 0;
-    const ptrdiff_t row_step = labs(j.logits.strides[j.dimensions - 1]);
+    const ptrdiff_t row_step = llabs(j.logits.strides[j.dimensions - 1]);
     const bool runs = j.shape[j.dimensions - 1] > 1;
-    j.columns = runs && call->n > 0 && (row_step < labs(j.logits.step) || call->n < SHORT_ROW);
+    j.columns = runs && call->n > 0 && (row_step < llabs(j.logits.step) || call->n < SHORT_ROW);
     j.group_rows = MAX_GROUP_ROWS;
     while (j.group_rows > 1 && j.group_rows * call->n > ELEMENTS_WORTH_THREADS)
         j.group_rows /= 2;

@@ -18,26 +18,50 @@ typedef struct {
 } candidate;
 
 #if defined(__x86_64__)
-/* Older clangs cannot ask for it by name. Its registers are those of AVX, which the operating system saves. */
+/* By hand, because __builtin_cpu_supports takes a library that clang on Windows does not link. */
 static int
-has_f16c(void)
+has_avx2(void)
 {
+    const unsigned wanted = bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C;
     unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & wanted) != wanted)
+        return 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
 }
+
+static int
+has_avx512(void)
+{
+    const unsigned wanted = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & wanted) == wanted;
+}
+
+/* Whether the operating system saves these registers, by the bits that XGETBV gives. */
+static int
+saves(unsigned wanted)
+{
+    unsigned low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & wanted) == wanted;
+}
+
+enum { AVX_REGISTERS = 0x06, AVX512_REGISTERS = 0xe6 };
 #endif
 
-/* Best first. __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the wide registers. */
+/* Best first. */
 static int
 candidates(candidate *found)
 {
     int n = 0;
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
-    const int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-    found[n++] = (candidate){&fa_isa_avx512, avx2 && avx512};
+    const int avx2 = has_avx2() && saves(AVX_REGISTERS);
+#if defined(__APPLE__) /* saves them from their first use on, and only then says so */
+    const int avx512 = avx2 && has_avx512();
+#else
+    const int avx512 = avx2 && has_avx512() && saves(AVX512_REGISTERS);
+#endif
+    found[n++] = (candidate){&fa_isa_avx512, avx512};
     found[n++] = (candidate){&fa_isa_avx2, avx2};
 #elif defined(__aarch64__)
     found[n++] = (candidate){&fa_isa_neon, 1};
@@ -49,7 +73,7 @@ candidates(candidate *found)
 const char *
 fa_available_isa(int i)
 {
-    candidate found[4];
+    candidate found[4] = {0};
     const int n = candidates(found);
     for (int k = 0; k < n; k++)
         if (found[k].present && i-- == 0)
@@ -60,7 +84,7 @@ fa_available_isa(int i)
 int
 fa_select_isa(const char *name)
 {
-    candidate found[4];
+    candidate found[4] = {0};
     const int n = candidates(found);
     for (int k = 0; k < n; k++)
         if (found[k].present && strcmp(found[k].isa->name, name) == 0) {

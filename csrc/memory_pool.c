@@ -13,7 +13,10 @@
 #define NPY_TARGET_VERSION NPY_2_1_API_VERSION
 #include <numpy/arrayobject.h>
 
-#include <pthread.h>
+#include "platform.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 enum {
     ALIGNMENT = 64,              /* a cache line, and the widest vector */
@@ -185,7 +188,7 @@ destroy(PyObject *capsule)
     shrink(pool, 0);
     pthread_mutex_destroy(&pool->lock);
     Py_DECREF(pool->below_capsule);
-    PyMem_RawFree(pool);
+    free(pool);
 }
 
 static memory_pool *
@@ -212,7 +215,7 @@ make(PyObject *module, PyObject *limit)
     if (below_capsule == NULL)
         return NULL;
     const PyDataMem_Handler *below = PyCapsule_GetPointer(below_capsule, CAPSULE_NAME);
-    memory_pool *pool = below == NULL ? NULL : PyMem_RawCalloc(1, sizeof *pool);
+    memory_pool *pool = below == NULL ? NULL : calloc(1, sizeof *pool);
     if (pool == NULL) {
         Py_DECREF(below_capsule);
         return PyErr_Occurred() ? NULL : PyErr_NoMemory();
@@ -229,7 +232,7 @@ make(PyObject *module, PyObject *limit)
     PyObject *capsule = PyCapsule_New(pool, CAPSULE_NAME, destroy);
     if (capsule == NULL) {
         Py_DECREF(below_capsule);
-        PyMem_RawFree(pool);
+        free(pool);
     }
     return capsule;
 }

@@ -354,7 +354,7 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
     if (loop->masked && !j.selects)
         j.common_scale = scale_of(&j, 0);
     const int x = j.operands[last - 1];
-    j.across_memory = rows > 1 && labs(steps[x]) < labs(core_steps[x]);
+    j.across_memory = rows > 1 && llabs(steps[x]) < llabs(core_steps[x]);
     const size_t short_row = loop->from_output ? SHORT_ROW / 3 : SHORT_ROW; /* without exp there is less to gain */
     j.columns = rows > 1 && n > 0 && !j.selects && (j.across_memory || n < short_row);
     j.streams = is_worth_streaming(&j, rows);

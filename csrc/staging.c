@@ -131,6 +131,7 @@ void
 fa_call(fa_function kernel, size_t n, int count, void **a)
 {
     typedef void *P;
+    _Static_assert(FA_MAX_OPERANDS == 11, "one case for each number of operands");
     switch (count) {
     case 2:
         ((void (*)(size_t, P, P))kernel)(n, a[0], a[1]);
@@ -161,7 +162,6 @@ fa_call(fa_function kernel, size_t n, int count, void **a)
                                                                  a[8], a[9]);
         break;
     default:
-        _Static_assert(FA_MAX_OPERANDS == 11, "one case for each number of operands");
         ((void (*)(size_t, P, P, P, P, P, P, P, P, P, P, P))kernel)(n, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7],
                                                                     a[8], a[9], a[10]);
     }

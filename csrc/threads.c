@@ -8,15 +8,15 @@
 #define _GNU_SOURCE /* CPU_ALLOC, and POSIX under -std=c11 */
 #endif
 #include "threads.h"
+#include "platform.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#if !defined(_WIN32)
 #include <time.h>
 #include <unistd.h>
+#endif
 
 enum {
     FA_WORKER_STACK_BYTES = 2 << 20, /* tasks keep tens of KB of blocks on the stack; macOS and musl default to less */
@@ -72,9 +72,17 @@ static void pause_a_moment(void)
 
 uint64_t fa_nanoseconds(void)
 {
+#if defined(_WIN32)
+    LARGE_INTEGER ticks, ticks_per_second;
+    QueryPerformanceCounter(&ticks);
+    QueryPerformanceFrequency(&ticks_per_second);
+    const uint64_t n = (uint64_t)ticks.QuadPart, second = (uint64_t)ticks_per_second.QuadPart;
+    return n / second * 1000000000u + n % second * 1000000000u / second;
+#else
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+#endif
 }
 
 /* Pause, and say whether to look again rather than sleep. `*deadline` starts as 0. */
@@ -143,20 +151,21 @@ static void leave_job(void)
     }
 }
 
-static void *work_forever(void *unused)
+static void work_forever(void)
 {
-    (void)unused;
     inside_task = true;
     for (;;) {
         wait_for_seat();
         run_chunks();
         leave_job();
     }
-    return NULL;
 }
 
 /* ---- the caller's side ---- */
 
+#if defined(_WIN32)
+static void handle_forks(void) {} /* there are none */
+#else
 /* The child of a fork has none of the workers, and copies of the pool's variables from the middle of anything. */
 static void reset_in_child(void)
 {
@@ -182,32 +191,17 @@ static void handle_forks(void)
     static pthread_once_t fork_handler = PTHREAD_ONCE_INIT;
     pthread_once(&fork_handler, register_fork_handler);
 }
+#endif
 
 /* Start workers until there are `wanted`, or as many as can be had. */
 static void start_workers(int wanted)
 {
-    if (pool.worker_count >= wanted || atomic_load(&creation_failed))
-        return;
-    pthread_attr_t attributes;
-    if (pthread_attr_init(&attributes) != 0)
-        return;
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, FA_WORKER_STACK_BYTES);
-
-    /* A new thread inherits the signal mask: signals stay with the threads of the program (Python's main thread). */
-    sigset_t all_signals, callers_signals;
-    sigfillset(&all_signals);
-    pthread_sigmask(SIG_SETMASK, &all_signals, &callers_signals);
-    while (pool.worker_count < wanted) {
-        pthread_t thread;
-        if (pthread_create(&thread, &attributes, work_forever, NULL) != 0) {
+    while (pool.worker_count < wanted && !atomic_load(&creation_failed)) {
+        if (fa_start_thread(work_forever, FA_WORKER_STACK_BYTES))
+            pool.worker_count++;
+        else
             atomic_store(&creation_failed, true);
-            break;
-        }
-        pool.worker_count++;
     }
-    pthread_sigmask(SIG_SETMASK, &callers_signals, NULL);
-    pthread_attr_destroy(&attributes);
 }
 
 /* Wake as many sleepers as it takes to have `wanted` workers awake. Those awake find the seats by themselves: they
@@ -371,6 +365,13 @@ int fa_available_cpus(void)
             break;
     }
 #endif
+#if defined(_WIN32)
+    DWORD_PTR allowed = 0, present;
+    GetProcessAffinityMask(GetCurrentProcess(), &allowed, &present);
+    const int count = __builtin_popcountll(allowed);
+    return count < 1 ? 1 : count;
+#else
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online < 1 ? 1 : online > 1 << 20 ? 1 << 20 : (int)online;
+#endif
 }

@@ -8,7 +8,9 @@
 
 enum { FA_MAX_THREADS = 1024 };
 
-#if defined(__GNUC__)
+#if defined(_WIN32)
+#define FA_EXPORTED __declspec(dllexport)
+#elif defined(__GNUC__)
 #define FA_EXPORTED __attribute__((visibility("default"))) /* the module is compiled with -fvisibility=hidden */
 #else
 #define FA_EXPORTED

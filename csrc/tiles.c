@@ -108,7 +108,7 @@ fa_move_tile(const fa_row_block *block, size_t rows, size_t n, char *tile, bool 
     const char type = block->type, kernel = fa_kernel_type(type);
     const size_t size = fa_type_size(kernel);
     /* The array's lines run along its smaller stride, whether they are rows or not. */
-    const bool along_rows = rows == 1 || (n > 1 && labs(block->step) <= labs(block->row_step));
+    const bool along_rows = rows == 1 || (n > 1 && llabs(block->step) <= llabs(block->row_step));
     const ptrdiff_t step = along_rows ? block->step : block->row_step;
     const ptrdiff_t line_step = along_rows ? block->row_step : block->step;
     const size_t lines = along_rows ? rows : n, length = along_rows ? n : rows;

@@ -5,6 +5,9 @@
 #include <Python.h>
 #include <structmember.h>
 
+#include <stdlib.h>
+#include <string.h>
+
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #define NPY_TARGET_VERSION NPY_2_1_API_VERSION
 #include <numpy/arrayobject.h>
@@ -63,7 +66,7 @@ make_ufunc(PyObject *module, PyObject *args)
     const Py_ssize_t operands = input_count + output_count, count = types.len / operands;
     const size_t name_size = strlen(name) + 1, doc_size = strlen(doc) + 1;
     PyObject *ufunc = NULL;
-    char *block = PyMem_RawMalloc((size_t)count * 2 * sizeof(void *) + (size_t)types.len + name_size + doc_size);
+    char *block = malloc((size_t)count * 2 * sizeof(void *) + (size_t)types.len + name_size + doc_size);
     if (block == NULL) {
         PyErr_NoMemory();
         goto done;
@@ -86,7 +89,7 @@ make_ufunc(PyObject *module, PyObject *args)
                                                     PyUFunc_None, kept_name, kept_doc, 0, signature);
 done:
     if (ufunc == NULL)
-        PyMem_RawFree(block);
+        free(block);
     PyBuffer_Release(&types);
     return ufunc;
 }
@@ -159,7 +162,9 @@ static PyObject *
 set_compiler(PyObject *module, PyObject *function)
 {
     (void)module;
-    Py_XSETREF(compiler, Py_NewRef(function));
+    PyObject *before = compiler;
+    compiler = Py_NewRef(function);
+    Py_XDECREF(before);
     return PyLong_FromVoidPtr((void *)compile_with_gil);
 }
 
@@ -221,7 +226,7 @@ parameter_array(double value, int array_type)
 static double
 as_given(PyObject *parameter, int array_type)
 {
-    const double value = PyFloat_AS_DOUBLE(parameter);
+    const double value = PyFloat_AsDouble(parameter);
     return array_type == NPY_DOUBLE ? value : (double)(float)value;
 }
 
@@ -244,7 +249,7 @@ function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *k
 {
     function_object *self = (function_object *)object;
     const Py_ssize_t given = PyVectorcall_NARGS(flags), arrays = self->array_count;
-    const int plain = keywords == NULL || PyTuple_GET_SIZE(keywords) == 0;
+    const int plain = keywords == NULL || PyTuple_Size(keywords) == 0;
     if (plain && given == arrays && self->standard != NULL)
         return PyObject_Vectorcall(self->standard, args, flags, NULL);
     if (!plain || given != arrays + self->parameter_count || given > MAX_ARGUMENTS)
@@ -260,7 +265,7 @@ function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *k
     Py_ssize_t made = arrays;
     memcpy(passed, args, (size_t)arrays * sizeof *passed);
     for (; made < given; made++)
-        if ((passed[made] = parameter_array(PyFloat_AS_DOUBLE(args[made]), type)) == NULL)
+        if ((passed[made] = parameter_array(PyFloat_AsDouble(args[made]), type)) == NULL)
             break;
     if (made == given)
         result = PyObject_Vectorcall(self->general, passed, (size_t)given, NULL);
@@ -278,17 +283,17 @@ function_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     if (!PyArg_ParseTuple(args, "OOOnnO!", &standard, &general, &python, &array_count, &parameter_count, &PyTuple_Type,
                           &requirements))
         return NULL;
-    if (PyTuple_GET_SIZE(requirements) > MAX_REQUIREMENTS) {
+    if (PyTuple_Size(requirements) > MAX_REQUIREMENTS) {
         PyErr_SetString(PyExc_ValueError, "too many requirements");
         return NULL;
     }
-    function_object *self = (function_object *)type->tp_alloc(type, 0);
+    function_object *self = (function_object *)PyType_GenericAlloc(type, 0);
     if (self == NULL)
         return NULL;
-    self->requirement_count = PyTuple_GET_SIZE(requirements);
+    self->requirement_count = PyTuple_Size(requirements);
     for (Py_ssize_t i = 0; i < self->requirement_count; i++) {
         requirement *r = &self->requirements[i];
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(requirements, i), "npnd", &r->index, &r->strict, &r->other, &r->bound)) {
+        if (!PyArg_ParseTuple(PyTuple_GetItem(requirements, i), "npnd", &r->index, &r->strict, &r->other, &r->bound)) {
             Py_DECREF(self);
             return NULL;
         }
@@ -332,7 +337,7 @@ function_dealloc(PyObject *object)
     PyObject_GC_UnTrack(object);
     PyObject_ClearWeakRefs(object);
     function_clear(object);
-    type->tp_free(object);
+    PyObject_GC_Del(object);
     Py_DECREF(type);
 }
 

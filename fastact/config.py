@@ -176,10 +176,10 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f'mode must be "stdout" or "dicts", not {mode!r}')
-    from importlib.metadata import version  # costs 20 ms, half of `import fastact`
+    from . import __version__  # fastact imports this module first
 
     config = {
-        "fastact": version("fastact"),
+        "fastact": __version__,
         "backend": get_backend(),
         "instruction set": _core.instruction_set,
         "available": list(_core.available_instruction_sets()),

@@ -11,7 +11,7 @@ with C kernels.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastact
 
@@ -32,6 +32,11 @@ from numba.core.registry import cpu_target
 
 from . import _numba_kernels
 from ._numba_overloads import register, register_rows
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...  # the functions, made below
+
 
 prepare()
 # All names stand in the module from the start: Numba looks in its dictionary only. That

@@ -7,7 +7,7 @@ that a careful user would write. They stand in the catalogue beside the formulas
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -170,6 +170,11 @@ def maxout_backward(dy: Any, x: Any, pool_size: int) -> Any:
     """Plain NumPy gradient of maxout of the last axis."""
     groups = x.reshape(*x.shape[:-1], -1, pool_size)
     return (hardmax(groups) * dy[..., np.newaxis]).reshape(x.shape)
+
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...  # the functions, made below
 
 
 _functions: dict[str, Callable[..., Any]] = {}

@@ -269,6 +269,8 @@ def test_baseline_is_within_two_ulp_in_float32(c_call: Call, select: Any) -> Non
 
 def _build_description() -> ModuleType:
     """csrc/build_cffi.py; importing it brings build/generated up to date."""
+    if not (ROOT / "fastact").is_dir():
+        pytest.skip("needs the package's source")
     path = ROOT / "csrc" / "build_cffi.py"
     spec = importlib.util.spec_from_file_location("fastact_build_description", path)
     assert spec is not None

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,11 @@ fa.elu(x, 0.5)
 fa.elu_parameter_backward(x, x, 0.5)
 fa.softmax(x, where=x > 0, scale=0.5)
 """
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert fa.__version__ == version("fastact")
+    assert fa.show_config("dicts")["fastact"] == fa.__version__
 
 
 def test_everything_else_works_without_ml_dtypes() -> None:
