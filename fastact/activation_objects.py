@@ -420,8 +420,7 @@ def _chain(dy: Any, derivative: Any, out: Any = None) -> Any:
 
     Left of 0 that is prelu's gradient, with the derivative for its slope.
     """
-    dtype = getattr(
-        derivative, "dtype", None
-    )  # pandas' frames have one for each column
-    left = -1.0 if dtype is None else dtype.type(-1)
+    # A frame of pandas' has a dtype for each column.
+    typed = derivative if hasattr(derivative, "dtype") else np.asarray(derivative)
+    left = typed.dtype.type(-1)
     return fastact.prelu_backward(dy, left, derivative, out=out)

@@ -220,7 +220,7 @@ _DERIVATIVES: dict[str, _Derivatives] = {}
 def _elementwise(name: str, entry: Entry) -> Any:
     """A function of arrays and parameters.
 
-    Without parameters it is the primitive of the ufunc, which autograd 1.8 and later
+    Without parameters it is the primitive of the ufunc, which autograd 1.9 and later
     finds for the ufunc itself, too.
     """
     own = getattr(fa, name)

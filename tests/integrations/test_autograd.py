@@ -147,11 +147,14 @@ SCALE = np.float64(0.5)  # what 1 / np.sqrt(4) is
 def test_float32_stays_float32_along_an_axis(function: Any) -> None:
     x = np.float32([0.3, -0.2, 0.5, 0.1])
 
-    def loss(x: Any) -> Any:
-        return anp.sum(function(x) ** 2)
+    def loss(of: Any) -> Any:
+        return lambda x: anp.sum(of(x) ** 2)
 
-    assert grad(loss)(x).dtype == np.float32
-    assert hessian(loss)(x).dtype == np.float32
+    # autograd 1.7 and 1.8 make float64 of it themselves, in places.
+    if hessian(loss(anp.tanh))(x).dtype != np.float32:
+        pytest.skip("this autograd does not keep float32")
+    assert grad(loss(function))(x).dtype == np.float32
+    assert hessian(loss(function))(x).dtype == np.float32
 
 
 def test_second_derivatives_keep_their_digits_in_the_tails() -> None:
