@@ -16,13 +16,13 @@ It needs autograd and scikit-learn (whose bundled scans are the data).
 
 from __future__ import annotations
 
-import argparse
 from statistics import median
 from time import perf_counter
 
 import autograd.numpy as anp
 import numpy as np
 from autograd import grad, hessian
+from common import parse
 from digits import load_data
 
 import fastact as fa
@@ -100,12 +100,7 @@ def curvature(loss, parameters, x, labels, count=4):
 
 def main(argv=None):
     """The command line; returns losses, accuracies, times and curvatures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=10, metavar="N")
-    parser.add_argument("--seed", type=int, default=0, metavar="S")
-    options = parser.parse_args(argv)
-    if options.epochs < 1:
-        parser.error("--epochs must be at least 1")
+    options = parse(argv, __doc__, picture=False, epochs=10)
 
     train_x, train_y, test_x, test_y = load_data()
     losses = {name: make_loss(*found) for name, found in IMPLEMENTATIONS.items()}

@@ -82,8 +82,8 @@ def four_blobs(rng, count=400):
     ), labels
 
 
-def parse(argv, description, **counts):
-    """The command line of an example: a seed, a folder, and how many of what."""
+def parse(argv, description, *, picture=True, **counts):
+    """The command line of an example: a seed, how many of what, a folder for a picture."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0, metavar="S")
     for unit, default in counts.items():
@@ -94,13 +94,14 @@ def parse(argv, description, **counts):
             metavar="N",
             help="default: %(default)s",
         )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("results"),
-        metavar="FOLDER",
-        help="where the picture goes (default: %(default)s)",
-    )
+    if picture:
+        parser.add_argument(
+            "--output",
+            type=Path,
+            default=Path("results"),
+            metavar="FOLDER",
+            help="where the picture goes (default: %(default)s)",
+        )
     options = parser.parse_args(argv)
     for unit in counts:
         if getattr(options, unit) < 1:

@@ -15,9 +15,8 @@ It needs scikit-learn (whose bundled scans are the data).
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
+from common import parse
 from digits import load_data
 
 import fastact as fa
@@ -79,12 +78,7 @@ def accuracy(layers, x, labels):
 
 def main(argv=None):
     """The command line; returns the losses, the accuracy and the slopes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=15, metavar="N")
-    parser.add_argument("--seed", type=int, default=0, metavar="S")
-    options = parser.parse_args(argv)
-    if options.epochs < 1:
-        parser.error("--epochs must be at least 1")
+    options = parse(argv, __doc__, picture=False, epochs=15)
 
     rng = np.random.default_rng(options.seed)
     train_x, train_y, test_x, test_y = load_data()
@@ -99,7 +93,7 @@ def main(argv=None):
         print(f"epoch {epoch + 1:2}: loss {losses[-1]:.4f}")
 
     slopes = layers[1].state_dict()
-    again = fa.Activation("prelu", weight=np.empty(128))
+    again = fa.Activation("prelu", weight=np.zeros(128))
     again.load_state_dict(slopes)
     layers[1] = again
     share = accuracy(layers, test_x, test_y)

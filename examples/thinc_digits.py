@@ -14,11 +14,11 @@ It needs thinc and scikit-learn (whose bundled scans are the data).
 
 from __future__ import annotations
 
-import argparse
 from statistics import median
 from time import perf_counter
 
 import numpy as np
+from common import parse
 from digits import load_data
 from thinc.api import Adam, Gelu, Mish, Softmax, chain, fix_random_seed, use_ops
 
@@ -64,12 +64,7 @@ def train(epochs, seed):
 
 def main(argv=None):
     """The command line; returns accuracies and the seconds of an epoch, by backend."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=10, metavar="N")
-    parser.add_argument("--seed", type=int, default=0, metavar="S")
-    options = parser.parse_args(argv)
-    if options.epochs < 1:
-        parser.error("--epochs must be at least 1")
+    options = parse(argv, __doc__, picture=False, epochs=10)
 
     models, seconds = train(options.epochs, options.seed)
     _, _, x, labels = load_data()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -68,8 +69,8 @@ class Activation:
         The parameters of an elementwise function or gate, copies of those given; a number
         becomes a float64 array of no axes. Change the arrays in place
         (``act.parameters["weight"] -= rate * act.gradients["weight"]``), or put others in
-        their place. If nothing is learnt they are read-only, and `load_state_dict` sets
-        them.
+        their place. If nothing is learnt they and the dict are read-only, and
+        `load_state_dict` sets them.
     gradients : dict of str to ndarray
         Gradients of the parameters that are learnt, each of its parameter's shape: those
         of the last `backward`, not a sum over several.
@@ -114,10 +115,7 @@ class Activation:
         self.learn = self._checked_learn(learn)
         self.parameters: dict[str, np.ndarray[Any, Any]] = {}
         if self._has_parameters:
-            self.parameters = {
-                parameter: self._own(value)
-                for parameter, value in self._bound.parameters.items()
-            }
+            self.parameters = self._owned(self._bound.parameters)
         self.save = self._checked_save(save)
         self.reuse_buffers = bool(reuse_buffers)
         self.gradients: dict[str, np.ndarray[Any, Any]] = {}
@@ -219,7 +217,7 @@ class Activation:
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Copies of the parameters, by name."""
-        return {name: value.copy() for name, value in self.parameters.items()}
+        return {name: np.array(value) for name, value in self.parameters.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set the parameters to those of a state.
@@ -245,9 +243,9 @@ class Activation:
                     f"{self.name} are: {', '.join(self.parameters) or 'none'}"
                 )
         for name, value in self.parameters.items():
-            if np.shape(state[name]) != value.shape:
+            if np.shape(state[name]) != np.shape(value):
                 raise ValueError(
-                    f"{name} must have the shape {value.shape} here, not "
+                    f"{name} must have the shape {np.shape(value)} here, not "
                     f"{np.shape(state[name])}"
                 )
         if not self.parameters:
@@ -257,11 +255,14 @@ class Activation:
         if self.save == "output":
             self._check_from_output(bound)
         self._bound = bound
+        if not self.learn:
+            self.parameters = self._owned(values)
+            return
         for name, value in values.items():
-            if self.learn:
-                self.parameters[name][...] = value
-            else:
+            if np.ndim(value) == 0:  # may be a number now, after a user's arithmetic
                 self.parameters[name] = self._own(value)
+            else:
+                self.parameters[name][...] = value
 
     def _checked_save(self, save: Any) -> Save:
         possible = ["input"]
@@ -315,6 +316,13 @@ class Activation:
             )
         return chosen
 
+    def _owned(self, values: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+        """Copies of the parameters' values, which change only if something is learnt."""
+        own = {name: self._own(value) for name, value in values.items()}
+        if not self.learn:  # another array put there would have no effect
+            return MappingProxyType(own)  # type: ignore[return-value]
+        return own
+
     def _own(self, value: Any) -> np.ndarray[Any, Any]:
         """A copy of a parameter's value, that may be changed if something is learnt."""
         array = np.array(value)
@@ -328,7 +336,7 @@ class Activation:
         if self.learn:
             full_name = f"{self.name}_{member}" if member else self.name
             function = getattr(fastact, full_name)
-            arrays = (*arrays, *self.parameters.values())
+            arrays = (*arrays, *map(np.asarray, self.parameters.values()))
         else:
             function = getattr(self._bound, member) if member else self._bound
         return self._buffered(member, function, arrays, **keywords)
@@ -412,5 +420,7 @@ def _chain(dy: Any, derivative: Any, out: Any = None) -> Any:
 
     Left of 0 that is prelu's gradient, with the derivative for its slope.
     """
-    left = derivative.dtype.type(-1)
+    # A frame of pandas' has a dtype for each column.
+    typed = derivative if hasattr(derivative, "dtype") else np.asarray(derivative)
+    left = typed.dtype.type(-1)
     return fastact.prelu_backward(dy, left, derivative, out=out)

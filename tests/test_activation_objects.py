@@ -361,6 +361,33 @@ def test_parameters_are_copies_and_constant_unless_learnt() -> None:
     assert fa.Activation("swiglu_oai").parameters == {"limit": 7.0, "alpha": 1.702}
 
 
+def test_a_number_in_the_place_of_a_learnt_parameter() -> None:
+    """As ``parameters["weight"] = parameters["weight"] - step`` makes of no axes."""
+    act = fa.Activation("prelu", weight=0.25, learn=True, reuse_buffers=True)
+    for number in (np.float64(0.5), 0.5):
+        act.parameters["weight"] = number  # type: ignore[assignment]
+        y, dx = act(X), act.backward(DY)
+        assert_same_bits(y, fa.prelu(X, 0.5))
+        assert act(X) is y
+        assert act.backward(DY) is dx
+        state = act.state_dict()
+        assert isinstance(state["weight"], np.ndarray)
+        assert pickle.loads(pickle.dumps(act)).parameters == {"weight": 0.5}
+        act.load_state_dict({"weight": 0.75})
+        assert_same_bits(act(X), fa.prelu(X, 0.75))
+        assert state == {"weight": 0.5}
+
+
+def test_a_constant_parameter_cannot_be_put_in_vain() -> None:
+    act = fa.Activation("elu")
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        act.parameters["alpha"] = np.array(0.5)
+    act.load_state_dict({"alpha": 0.5})
+    assert act.parameters == {"alpha": 0.5}
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        act.parameters["alpha"] = np.array(1.0)
+
+
 def test_a_learnt_value_out_of_range_is_named() -> None:
     act = fa.Activation("celu", learn=True)
     act.parameters["alpha"] -= 2

@@ -85,6 +85,15 @@ def test_arguments_broadcast_and_constants_have_no_derivative() -> None:
     np.testing.assert_array_equal(duals.partial(formula, (x, a), 1), np.full((2, 3), 6))
 
 
+@pytest.mark.parametrize("entry", ACTIVATIONS, ids=lambda entry: entry.name)
+def test_of_nan_they_are_nan(entry: Activation) -> None:
+    values = other_values(entry)
+    for _, formula in _formulas(entry):
+        for k in range(1 + len(values)):
+            found = duals.partial(formula, (np.array([np.nan, 0.5]), *values), k)
+            assert np.isnan(found).tolist() == [True, False]
+
+
 def test_large_arrays_are_run_in_blocks() -> None:
     formula = CATALOGUE["swish"].derivative_formula
     assert formula is not None

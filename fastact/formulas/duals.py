@@ -74,7 +74,7 @@ def partial(formula: Formula, arguments: Sequence[Any], index: int) -> Array:
     -------
     derivative : ndarray of float64
         Of the shape to which the arguments broadcast. At kinks it is that of the piece
-        to which the formula gives the point.
+        to which the formula gives the point; where the formula is NaN it is, too.
     """
     return _run(formula, arguments, index)
 
@@ -121,8 +121,11 @@ def _run_block(formula: Formula, arrays: Sequence[Array], index: int | None) -> 
                 tangent = _tangent(value, values, tangents)
                 if tangent is not None:
                     tangents[id(value)] = tangent
-    wanted = values if index is None else tangents
-    return wanted.get(id(output), np.float64(0))
+    value = values[id(output)]
+    if index is None:
+        return value
+    # Pieces are chosen by comparisons, which a NaN fails: it would get one's slope.
+    return np.where(np.isnan(value), value, tangents.get(id(output), np.float64(0)))
 
 
 def _tangent(

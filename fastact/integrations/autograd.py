@@ -24,8 +24,9 @@ It needs autograd (``pip install autograd``).
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,6 @@ try:
     import autograd.numpy as anp
     from autograd.extend import (
         defjvp_argnum,
-        defvjp,
         defvjp_argnum,
         defvjp_argnums,
         primitive,
@@ -68,15 +68,31 @@ def _derivative_formulas(entry: Entry) -> list[Formula | None]:
     assert isinstance(entry, Fused)
     gradient: Any = entry.gradient_formula
 
-    def bygetval(i: int) -> Formula:
+    def by_array(i: int) -> Formula:
         def derivative(*arguments: Value) -> Value:
             found: Sequence[Value] = gradient(real(1.0), *arguments)
             return found[i]
 
         return derivative
 
-    of_arrays = [bygetval(i) for i in range(len(entry.arrays))]
+    of_arrays = [by_array(i) for i in range(len(entry.arrays))]
     return [*of_arrays, *[None] * len(entry.parameters)]
+
+
+def _floating(dtype: Any) -> Any:
+    """The dtype itself, float64 for integers (bfloat16 is of no kind of NumPy's)."""
+    return np.float64 if dtype.kind in "biu" else dtype
+
+
+def _check_keywords(name: str, keywords: Iterable[str]) -> None:
+    if keywords := list(keywords):
+        raise TypeError(
+            f"{name} takes no {', '.join(keywords)} where autograd differentiates it"
+        )
+
+
+def _no_derivative(name: str, argument: str) -> NotImplementedError:
+    return NotImplementedError(f"fastact has no derivative of {name} by {argument}")
 
 
 @primitive  # type: ignore[untyped-decorator]
@@ -88,8 +104,7 @@ def _run_formula(
         found = duals.evaluate(formula, arguments)
     else:
         found = duals.partial(formula, arguments, by)
-    dtype = np.asarray(arguments[0]).dtype
-    return found.astype(dtype if dtype.kind == "f" else np.float64)
+    return found.astype(_floating(np.asarray(arguments[0]).dtype))
 
 
 def _derivative_of_formula(i: int, arguments: Any, keywords: Any) -> Any:
@@ -183,16 +198,10 @@ class _Derivatives:
         return self._times_slope(i, g, arguments)
 
     def _check(self, which: Any, keywords: Any) -> None:
-        if keywords:
-            raise TypeError(
-                f"{self.name} takes no {', '.join(keywords)} where autograd "
-                "differentiates it"
-            )
+        _check_keywords(self.name, keywords)
         for i in which:
             if self.backwards[i] is None:
-                raise NotImplementedError(
-                    f"fastact has no derivative of {self.name} by {self.names[i]}"
-                )
+                raise _no_derivative(self.name, self.names[i])
 
     def _times_slope(self, i: int, g: Any, arguments: Any) -> Any:
         """g times the derivative by one argument, element by element."""
@@ -211,7 +220,7 @@ _DERIVATIVES: dict[str, _Derivatives] = {}
 def _elementwise(name: str, entry: Entry) -> Any:
     """A function of arrays and parameters.
 
-    Without parameters it is the primitive of the ufunc, which autograd 1.8 and later
+    Without parameters it is the primitive of the ufunc, which autograd 1.9 and later
     finds for the ufunc itself, too.
     """
     own = getattr(fa, name)
@@ -248,19 +257,37 @@ def _primitive(name: str, gradient: Callable[..., Any]) -> Any:
     """
     own = getattr(fa, name)
     from_output = getattr(own, "backward_from_output", None)
-    forward = primitive(own)
+    names = list(inspect.signature(own).parameters)
 
-    def vjp(y: Any, x: Any, *arguments: Any, **keywords: Any) -> Any:
+    # By keyword autograd hands over what is being differentiated as it is.
+    @functools.wraps(own)
+    def function(*arguments: Any, **keywords: Any) -> Any:
+        for argument, value in keywords.items():
+            if isbox(value):
+                raise _no_derivative(name, argument)
+        return own(*arguments, **keywords)
+
+    forward = primitive(function)
+
+    def vjp(which: Any, y: Any, given: Any, keywords: Any) -> Any:
+        for i in which:
+            if i > 0:
+                raise _no_derivative(name, names[i])
+        _check_keywords(name, keywords.keys() & {"out"})
+        if "scale" in keywords:  # a NumPy number would make float64 of float32
+            keywords = keywords | {"scale": float(keywords["scale"])}
+        x, *arguments = given
+
         def of(g: Any) -> Any:
             if isbox(g) or isbox(x):
-                return gradient(g, x, *arguments, **keywords)
+                return [gradient(g, x, *arguments, **keywords)]
             if from_output is not None:
-                return from_output(g, y, *arguments, **keywords)
-            return own.backward(g, x, *arguments, **keywords)
+                return [from_output(g, y, *arguments, **keywords)]
+            return [own.backward(g, x, *arguments, **keywords)]
 
         return of
 
-    defvjp(forward, vjp)
+    defvjp_argnums(forward, vjp)
     return forward
 
 
@@ -303,9 +330,10 @@ def _of_logsumexp(
 def _of_sparsemax(
     g: Any, x: Any, axis: int = -1, *, where: Any = None, scale: float = 1.0
 ) -> Any:
-    chosen = fa.sparsemax(getval(x), axis, where=where, scale=scale) > 0
-    count = np.maximum(chosen.sum(axis=axis, keepdims=True), 1)
-    return scale * chosen * (g - _sum(g * chosen, axis) / count)
+    y = fa.sparsemax(getval(x), axis, where=where, scale=scale)
+    chosen = y > 0
+    count = np.maximum(chosen.sum(axis=axis, keepdims=True), 1).astype(y.dtype)
+    return chosen * (scale * (g - _sum(g * chosen, axis) / count))
 
 
 def _of_entmax15(
@@ -313,7 +341,7 @@ def _of_entmax15(
 ) -> Any:
     y = _FUNCTIONS["entmax15"](x, axis, where=where, scale=scale)
     chosen = getval(y) > 0
-    roots = chosen * anp.sqrt(anp.where(chosen, y, 1.0))
+    roots = chosen * anp.sqrt(y + ~chosen)  # the root of 0 has no derivative
     nothing = ~chosen.any(axis=axis, keepdims=True)  # where none was included
     return scale * roots * (g - _sum(g * roots, axis) / (_sum(roots, axis) + nothing))
 
@@ -324,7 +352,7 @@ def _of_hardmax(g: Any, x: Any, *_: Any, **__: Any) -> Any:
 
 def _of_maxout(g: Any, x: Any, pool_size: int, axis: int = -1) -> Any:
     axis = packed._axis_of(x, axis)  # autograd's repeat is wrong for negative ones
-    ones = np.ones(anp.shape(g))
+    ones = np.ones(anp.shape(g), _floating(x.dtype))
     chosen = fa.maxout_backward(ones, getval(x), pool_size, axis)
     return chosen * anp.repeat(g, pool_size, axis=axis)
 
@@ -372,6 +400,7 @@ def _of_softmax_cross_entropy(
 ) -> Any:
     """g (weight softmax(logits) - p), p what the fast gradient has there."""
     targets = np.asarray(targets)
+    dtype = _floating(logits.dtype)
     if targets.dtype.kind in "iu":
         weight = (targets != ignore_index).astype(float)
         count = weight.sum()
@@ -379,12 +408,12 @@ def _of_softmax_cross_entropy(
         sums = targets.sum(axis=axis)
         weight = (1 - label_smoothing) * sums + label_smoothing
         count = sums.size
-    weight = np.expand_dims(weight, axis)
     ones: Any = 1.0
     if reduction == "mean":
         weight = weight / max(count, 1)
     elif reduction == "none":
-        g, ones = anp.expand_dims(g, axis), np.ones(anp.shape(g))
+        g, ones = anp.expand_dims(g, axis), np.ones(anp.shape(g), dtype)
+    weight = np.expand_dims(weight, axis).astype(dtype)
     plain = getval(logits)
     fast = fa.softmax_cross_entropy_backward(
         ones,

@@ -155,6 +155,11 @@ class _Perceptron(BaseMultilayerPerceptron):
         super()._validate_params()
         if isinstance(self.activation, str):
             _by_name(self.activation)
+        if isinstance(self.activation, fa.Activation):  # keeps what one layer was given
+            raise ValueError(
+                "activation cannot be a fastact.Activation, one object for all layers: "
+                f"pass activation=fastact.get({self.activation.name!r}, ...)"
+            )
 
     def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> tuple[Any, Any]:
         weight, bias = super()._init_coef(fan_in, fan_out, dtype)

@@ -18,7 +18,8 @@ import pytest
 
 import fastact as fa
 
-PROGRAM = Path(__file__).parents[2] / "examples" / "c_kernels" / "dense_layer.py"
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / "examples" / "c_kernels" / "dense_layer.py"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,10 @@ def test_the_kernel_gives_the_bits_of_the_ufunc(example: Any, layer: Any) -> Non
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(PROGRAM), *arguments], capture_output=True, text=True
+        [sys.executable, str(PROGRAM), *arguments],
+        env=dict(os.environ, PYTHONPATH=str(ROOT)),  # where fastact is not installed
+        capture_output=True,
+        text=True,
     )
 
 

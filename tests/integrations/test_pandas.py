@@ -59,6 +59,17 @@ def test_labels_stay(function: Callable[[Any], Any], dtype: str) -> None:
     )
 
 
+@pytest.mark.parametrize("save", ["input", "output", "derivative"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_activation_objects_keep_labels(save: Any, dtype: Any) -> None:
+    x = frame(dtype)
+    act = fa.Activation("elu", save=save)
+    pd.testing.assert_frame_equal(act(x), fa.elu(x), check_exact=True)
+    expected = pd.DataFrame(fa.elu_backward(*[x.to_numpy()] * 2), INDEX, x.columns)
+    found = act.backward(x)
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-6, atol=2e-6)
+
+
 def test_columns_keep_their_dtypes() -> None:
     x = frame(np.float32).astype({"b": np.float64})
     assert list(fa.gelu(x).dtypes) == [np.float32, np.float64, np.float32]

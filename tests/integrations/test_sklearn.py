@@ -328,6 +328,10 @@ def test_a_run_that_is_too_short_warns_as_in_scikit_learn(
         ("threshold", "needs threshold and value"),
         (np.tanh, "'activation' parameter of MLPClassifier must be .* 'backward'"),
         (None, "'activation' parameter of MLPClassifier must be an instance of 'str'"),
+        (
+            fa.Activation("leaky_relu", negative_slope=0.2),
+            r"one object for all layers: pass activation=fastact\.get\('leaky_relu', ",
+        ),
     ],
 )
 def test_what_is_no_activation(

@@ -332,7 +332,8 @@ def test_thinc_finds_the_backend_by_the_entry_point(tmp_path: Path) -> None:
 
 def test_thincs_own_tests_pass(tmp_path: Path) -> None:
     """Its tests of backends and layers, as it installs them, with our backend."""
-    pytest.importorskip("hypothesis", reason="thinc's tests need hypothesis")
+    for needed in ("hypothesis", "mock"):
+        pytest.importorskip(needed, reason=f"thinc's tests need {needed}")
     pytest.importorskip("thinc.tests", reason="thinc is installed without its tests")
     plugin = ("-m", "pytest", "-p", "thinc_with_fastact", "-p", "no:cacheprovider")
     tests = ("--pyargs", "thinc.tests.backends.test_ops", "thinc.tests.layers")
