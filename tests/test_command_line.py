@@ -369,7 +369,11 @@ def _off(name: str, when: Callable[..., bool]) -> Callable[..., Any]:
 
     def function(*arrays: Any, **keywords: Any) -> Any:
         found = right(*arrays, **keywords)
-        return found + found.dtype.type(0.5) if when(*arrays) else found
+        if not when(*arrays):
+            return found
+        if isinstance(found, tuple):
+            return tuple(result + result.dtype.type(0.5) for result in found)
+        return found + found.dtype.type(0.5)
 
     return function
 
@@ -382,7 +386,9 @@ def _in_turns() -> Callable[..., bool]:
 FAULTS: dict[Callable[[], Any], tuple[str, Callable[..., bool]]] = {
     check.values_and_gradients: ("gelu", lambda x: True),
     check.derivatives: ("silu_derivative", lambda x: True),
+    check.gradients_by_other_ways: ("tanh_backward_from_output", lambda *_: True),
     check.narrow_types: ("mish", lambda x: x.dtype == np.float32),
+    check.whole_families: ("swiglu_backward", lambda *a: a[0].dtype == np.float16),
     check.special_values: ("tanh", lambda x: np.isinf(x).any()),
     check.instruction_sets: ("erf", _in_turns()),
     check.threads: ("sigmoid", lambda x: fa.get_num_threads() > 1),
@@ -403,6 +409,49 @@ def test_check_finds_what_is_wrong(one, monkeypatch, capsys):
     assert printed.startswith("FAILED")
     assert f"- {name}" in printed
     assert "1 of 1 checks FAILED" in printed
+
+
+@pytest.mark.parametrize(
+    ("kernel", "other", "type_"),
+    [
+        ("elu", "celu_derivative", "f"),
+        ("threshold", "scaled_tanh", "d"),
+        ("elu_default", "selu", "e"),
+        ("elu_backward", "elu_backward_from_output", "d"),
+        ("geglu_backward", "swiglu_backward", "e"),
+        ("gelu_with_derivative", "silu_with_derivative", "f"),
+        ("tanh_backward_from_output", "sigmoid_backward_from_output", "e"),
+        ("softcap_backward_from_output", "swish_backward", "f"),
+        ("swish_parameter_backward", "softplus_parameter_backward", "d"),
+        ("swish_parameter_backward", "softplus_parameter_backward", "e"),
+    ],
+)
+def test_check_notices_every_kind_of_kernel(kernel, other, type_, capsys):
+    """Another kernel's code in its place, with arguments of the same number."""
+    record = fa.lib.fa_kernels[_core.kernel_index[kernel, type_]]
+    right = record.c
+    record.c = fa.lib.fa_kernels[_core.kernel_index[other, type_]].c
+    try:
+        ways = [check.gradients_by_other_ways, check.whole_families]
+        assert not check.run([check.values_and_gradients, *ways])
+    finally:
+        record.c = right
+    assert f"- {kernel.removesuffix('_default')}" in capsys.readouterr().out
+
+
+def test_check_is_about_c_whatever_the_backend(capsys):
+    """Numba would compile every kernel, which takes minutes."""
+    pytest.importorskip("numba")
+    seen = []
+
+    def ask() -> Any:
+        seen.append(fa.get_backend())
+        yield from ()
+
+    with fa.backend("numba"):
+        assert check.run([ask])
+        assert fa.get_backend() == "numba"
+    assert seen == ["c"]
 
 
 def test_check_reports_an_error_as_a_failure(monkeypatch, capsys):
