@@ -17,7 +17,7 @@ import numpy as np
 
 import fastact as fa
 
-from .. import _core
+from .. import _core, plotting
 from ..formulas.kernels import ENTRIES
 from . import cases
 from .cases import NUMPY, SMALL, Case, Implementation
@@ -264,7 +264,7 @@ def write_picture(
         frameon=False,
     )
     figure.supxlabel(caption, color="#777d88", fontsize=8)
-    figure.savefig(path, dpi=150, format=path.suffix[1:] or "png")
+    plotting.save(figure, path)
 
 
 def as_json(rows: Sequence[Row], caption: str) -> str:
@@ -292,13 +292,15 @@ def run(
     sizes: Iterable[int],
     backends: Sequence[str],
     seconds: float,
-) -> list[Row]:
+) -> tuple[list[Row], list[str]]:
     """Measure everything, behind a progress bar.
 
-    Raises
-    ------
-    ValueError
-        As `measure`.
+    Returns
+    -------
+    rows : list of Row
+        What has been measured.
+    problems : list of str
+        What could not be measured, and why.
     """
     rows = [
         Row(function, direction, dtype, size, size)
@@ -307,13 +309,15 @@ def run(
         for function in functions
         for direction in directions
     ]
+    measured, problems = [], []
     with progress(len(rows)) as step, np.errstate(all="ignore"):
         for row in rows:
             array = f"{row.size:,} elements of {row.dtype}"
             step(f"{row.label}, {array}")
             try:
                 measure(row, backends, seconds)
-            except ValueError as error:
-                message = f"{row.label} on {array} cannot be measured: {error}"
-                raise ValueError(message) from error
-    return rows
+            except (ValueError, MemoryError) as error:  # the others are still wanted
+                problems.append(f"{row.label} on {array} cannot be measured: {error}")
+            else:
+                measured.append(row)
+    return measured, problems
