@@ -41,6 +41,15 @@ def test_as_a_module_alone_it_prints_help():
         assert command in result.stdout
 
 
+def test_a_reader_that_stops_is_no_traceback():
+    command = [sys.executable, "-m", "fastact", "info"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
 def test_importing_fastact_imports_neither_matplotlib_nor_argparse():
     # What NumPy imports by itself does not count.
     code = (
