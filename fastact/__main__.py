@@ -304,6 +304,11 @@ def run_bench(options: argparse.Namespace) -> str | None:
     # Said before, not after all that has been measured.
     if problem := _unwritable(options.output, options.json):
         return problem
+    if "numba" in options.backends:
+        try:
+            importlib.import_module("fastact.numba")
+        except ImportError as error:  # it may refuse this NumPy
+            return f"Numba cannot be used ({error}): leave it out, --backends numpy,c"
     both = options.direction == "both"
     directions = cases.DIRECTIONS if both else (options.direction,)
     with num_threads(options.threads or get_num_threads()):

@@ -273,6 +273,19 @@ def test_an_interrupted_picture_leaves_no_file(command, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_bench_with_a_numba_that_cannot_be_imported_says_what_to_do(
+    capsys, monkeypatch
+):
+    """As one that is there, but refuses this NumPy."""
+    pytest.importorskip("numba")
+    monkeypatch.setitem(sys.modules, "fastact.numba", None)
+    monkeypatch.delattr(fa, "numba", raising=False)
+    assert _bench("--functions", "relu", "--sizes", "10") == 1
+    printed = capsys.readouterr()
+    assert "--backends numpy,c" in printed.err
+    assert printed.out == ""
+
+
 def test_bench_goes_on_after_what_cannot_be_measured(capsys, tmp_path):
     arguments = ["--functions", "maxout,relu", "--sizes", "1", "--json", "a.json"]
     assert _bench(*arguments, "--backends", "c", "--direction", "forward") == 1
