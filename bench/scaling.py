@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fastact as fa
+from fastact.commands.text import progress
 
 FUNCTIONS = "sigmoid,gelu,gelu_backward,softmax,relu"
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
@@ -40,12 +41,15 @@ def make_call(name: str, count: int, seed: int) -> Call:
     """A call that works on arrays of its own and writes to one that is there."""
     function = getattr(np, name[3:]) if name.startswith("np.") else getattr(fa, name)
     rng = np.random.default_rng(seed)
-    shape = (count // ROW, ROW) if name.startswith("softmax") else (count,)
+    row = min(count, ROW)
+    shape = (count // row, row) if name.startswith("softmax") else (count,)
     arrays = [
         rng.standard_normal(shape, np.float32)
         for _ in range(2 if "_backward" in name else 1)
     ]
     out = np.empty(shape, np.float32)
+    # Once, so that what takes other arguments fails here, and not in a thread.
+    function(*arrays, out=out)
     return lambda: function(*arrays, out=out)
 
 
@@ -117,9 +121,12 @@ def main() -> None:
     ]
     own = table("threads of fastact", options.threads)
     python = table(f"Python threads, {available} of fastact", CALLERS)
-    for name, count in cells:
-        own.add_row(*row(name, count, own_threads(name, count, options.threads)))
-        python.add_row(*row(name, count, callers(name, count)))
+    with progress(2 * len(cells)) as step:
+        for name, count in cells:
+            step(f"{name}, {count:,} elements, threads of fastact")
+            own.add_row(*row(name, count, own_threads(name, count, options.threads)))
+            step(f"{name}, {count:,} elements, Python threads")
+            python.add_row(*row(name, count, callers(name, count)))
     for finished in (own, python):
         Console(width=100).print(finished)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -263,6 +264,30 @@ def _write(write: Callable[[Path], object], path: Path) -> str | None:
     return None
 
 
+def _unwritable(picture: Path | None, text: Path | None) -> str | None:
+    """Why one of two files could not be written, as far as that can be told before."""
+    for path in filter(None, (picture, text)):
+        reason = ""
+        if path.is_dir():
+            reason = "it is a folder"
+        elif not path.parent.is_dir():
+            reason = f"there is no folder {path.parent}"
+        elif not os.access(path if path.exists() else path.parent, os.W_OK):
+            reason = "it is not permitted"
+        if reason:
+            return f"cannot write {path}: {reason}"
+    if picture:
+        if text and picture.resolve() == text.resolve():
+            return f"{picture} cannot be both the picture and the times"
+        if importlib.util.find_spec("matplotlib") is None:
+            return bench.NO_MATPLOTLIB
+        try:
+            plotting.picture_format(picture)
+        except ValueError as error:
+            return f"cannot write {picture}: {error}"
+    return None
+
+
 def plot_names(names: list[str], output: Path | None, terminal: bool) -> str | None:
     """Draw; returns what went wrong, if anything."""
     if terminal:
@@ -276,47 +301,46 @@ def plot_names(names: list[str], output: Path | None, terminal: bool) -> str | N
 
 def run_bench(options: argparse.Namespace) -> str | None:
     """Measure, print and draw; returns what went wrong, if anything."""
-    for path in filter(None, (options.output, options.json)):
-        if (
-            not path.parent.is_dir()
-        ):  # said before, not after all that has been measured
-            return f"cannot write {path}: there is no folder {path.parent}"
-    if options.output and importlib.util.find_spec("matplotlib") is None:
-        return bench.NO_MATPLOTLIB
+    # Said before, not after all that has been measured.
+    if problem := _unwritable(options.output, options.json):
+        return problem
+    if "numba" in options.backends:
+        try:
+            importlib.import_module("fastact.numba")
+        except ImportError as error:  # it may refuse this NumPy
+            return f"Numba cannot be used ({error}): leave it out, --backends numpy,c"
     both = options.direction == "both"
     directions = cases.DIRECTIONS if both else (options.direction,)
     with num_threads(options.threads or get_num_threads()):
         caption = bench.heading()
         print(caption)
-        try:
-            rows = bench.run(
-                dict.fromkeys(options.functions),
-                directions,
-                dict.fromkeys(options.dtypes),
-                dict.fromkeys(options.sizes),
-                options.backends,
-                options.seconds,
-            )
-        except ValueError as error:
-            return str(error)
+        rows, problems = bench.run(
+            dict.fromkeys(options.functions),
+            directions,
+            dict.fromkeys(options.dtypes),
+            dict.fromkeys(options.sizes),
+            options.backends,
+            options.seconds,
+        )
     print(bench.tables(rows, options.backends), end="")
-    problem = None
-    if options.json:
-        text = bench.as_json(rows, caption)
-        problem = _write(lambda path: path.write_text(text), options.json)
-    if options.output and not problem:
-        problem = _write(
+    writers: list[tuple[Callable[[Path], object], Path | None]] = [
+        (lambda path: path.write_text(bench.as_json(rows, caption)), options.json),
+        (
             lambda path: bench.write_picture(rows, options.backends, path, caption),
             options.output,
-        )
-    return problem
+        ),
+    ]
+    for write, path in writers:
+        if path and rows:
+            problems += filter(None, [_write(write, path)])
+    return "\n".join(problems) or None
 
 
 def run_accuracy(name: str, dtype: str, points: int) -> str | None:
     """Measure and print errors; returns what went wrong, if anything."""
     try:
         rows = accuracy.measure(name, dtype, points)
-    except ImportError as error:
+    except (ImportError, MemoryError) as error:
         return str(error)
     print(accuracy.report(name, dtype, rows), end="")
     if any(row["largest"] > row["bound"] for row in rows):
@@ -368,6 +392,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        status = main()
+        sys.stdout.flush()
+        sys.exit(status)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever reads what is printed has enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

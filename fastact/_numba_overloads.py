@@ -10,13 +10,15 @@ own elsewhere.
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numba
 import numpy as np
 from numba import types
-from numba.core import ir_utils, targetconfig
+from numba.core import ir, ir_utils, targetconfig
+from numba.core.rewrites import registry
 from numba.core.typing import templates
 from numba.extending import lower_builtin, overload
 
@@ -29,6 +31,9 @@ _infer_global: Any = templates.infer_global
 _signature: Any = templates.signature
 _lower_builtin: Any = lower_builtin
 _ConfigStack: Any = targetconfig.ConfigStack
+_Assign: Any = ir.Assign
+_Rewrite: Any = registry.Rewrite
+_register_rewrite: Any = registry.rewrite_registry.register
 
 
 def _is_wide(kind: Any) -> bool:
@@ -209,6 +214,63 @@ def _parts_of(kernel: Kernel, module: Any) -> tuple[np.ufunc, ...]:
             _register_element(ufunc, kernel, module, i if count > 1 else None)
         _parts[kernel.name] = made
     return _parts[kernel.name]
+
+
+@_register_rewrite("after-inference")
+class _Unpacking(_Rewrite):  # type: ignore[misc]
+    """``y, slope = fa.gelu_with_derivative(x)``: from the parts, not out of a tuple.
+
+    A tuple between two loops would keep Numba from joining them.
+    """
+
+    def __init__(self, state: Any = None) -> None:
+        self._is_parallel = bool(state.flags.auto_parallel.enabled)
+
+    def match(self, func_ir: Any, block: Any, _types: Any, _calls: Any) -> bool:
+        """Find what is taken out of tuples that are made in the same block."""
+        self._block = block
+        self._taken: dict[Any, Any] = {}
+        if not self._is_parallel:
+            return False
+        assignments = Counter(
+            statement.target.name
+            for each in func_ir.blocks.values()
+            for statement in each.find_insts(_Assign)
+        )
+        parts: set[str] = set()
+        tuples: dict[str, Any] = {}  # what they are made of, by the variable's name
+        for statement in block.find_insts(_Assign):
+            target, value = statement.target.name, statement.value
+            if assignments[target] != 1:
+                continue  # it may be another one when it is used
+            op = getattr(value, "op", "")
+            if op == "arrayexpr" and value.expr[0] in _PART_UFUNCS:
+                parts.add(target)
+            elif op == "build_tuple" and parts >= {item.name for item in value.items}:
+                tuples[target] = value.items
+            elif isinstance(value, ir.Var) and value.name in tuples:
+                tuples[target] = tuples[value.name]
+            elif op == "exhaust_iter" and value.value.name in tuples:
+                tuples[target] = tuples[value.value.name]
+            elif (
+                op == "static_getitem"
+                and value.value.name in tuples
+                and isinstance(value.index, int)  # not a slice
+            ):
+                self._taken[statement] = tuples[value.value.name][value.index]
+        return bool(self._taken)
+
+    def apply(self) -> Any:
+        """The block with the parts themselves."""
+        block = self._block.copy()
+        block.clear()
+        for statement in self._block.body:
+            if statement in self._taken:
+                item, target = self._taken[statement], statement.target
+                block.append(_Assign(item, target, statement.loc))
+            elif not isinstance(statement, ir.Del):  # Numba puts them in anew
+                block.append(statement)
+        return block
 
 
 def _is_check(_call: Any, _lives: Any, called: list[Any]) -> bool:

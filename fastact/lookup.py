@@ -103,8 +103,11 @@ def canonical_name(name: str, kind: str | None = None) -> str:
     if name in known:
         return known[name]
     base, member = _split(name)
+    others = [k for k in KINDS if kind and name in canonical_names(k)]
     if member and base in known:
         advice = f"; it is a member of {known[base]!r}"
+    elif others:
+        advice = f" among {kind!r}; it is among {others[0]!r}"
     else:
         advice = _advice(name, list(known)) or f"; there are {', '.join(names(kind))}"
     raise ValueError(f"there is no activation {name!r}{advice}")

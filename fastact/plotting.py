@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,7 +107,40 @@ def write_picture(names: Sequence[str], path: Path) -> None:
             ncols=6 if max(map(len, map(label, names))) < 14 else 3,
             frameon=False,
         )
-    figure.savefig(path, dpi=150, format=path.suffix[1:] or "png")
+    save(figure, path)
+
+
+def picture_format(path: Path) -> str:
+    """The format of a picture: the ending of its name, PNG without one.
+
+    Raises
+    ------
+    ValueError
+        If matplotlib cannot write it.
+    """
+    from matplotlib.figure import Figure
+
+    name = path.suffix[1:].lower() or "png"
+    known = Figure().canvas.get_supported_filetypes()
+    if name not in known:
+        raise ValueError(f"there is no format {name!r}; there are {', '.join(known)}")
+    return name
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure, all of it or nothing.
+
+    Raises
+    ------
+    ValueError
+        If matplotlib cannot write this format.
+    OSError
+        If the file cannot be written.
+    """
+    # Drawing takes long, and may be interrupted: not with half a file there.
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=150, format=picture_format(path))
+    path.write_bytes(drawn.getvalue())
 
 
 def heading(name: str) -> str:

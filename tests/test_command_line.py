@@ -41,6 +41,15 @@ def test_as_a_module_alone_it_prints_help():
         assert command in result.stdout
 
 
+def test_a_reader_that_stops_is_no_traceback():
+    command = [sys.executable, "-m", "fastact", "info"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
 def test_importing_fastact_imports_neither_matplotlib_nor_argparse():
     # What NumPy imports by itself does not count.
     code = (
@@ -206,6 +215,9 @@ def test_bench_draws(tmp_path):
     ("arguments", "hint"),
     [
         (["--output", "missing/a.png"], "there is no folder missing"),
+        (["--output", "."], "it is a folder"),
+        (["--json", "."], "it is a folder"),
+        (["--output", "a.png", "--json", "../{here}/a.png"], "cannot be both"),
         (["--json", "missing/a.json"], "there is no folder missing"),
         (["--output", "a.png"], 'pip install "fastact[plot]"'),
     ],
@@ -214,11 +226,89 @@ def test_bench_says_what_is_missing_before_it_measures(
     arguments, hint, capsys, monkeypatch, tmp_path
 ):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert _bench(*arguments) == 1
+    assert _bench(*(a.format(here=tmp_path.name) for a in arguments)) == 1
     printed = capsys.readouterr()
     assert hint in printed.err
     assert printed.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bench_knows_before_it_measures_what_matplotlib_cannot_write(capsys):
+    pytest.importorskip("matplotlib")
+    assert _bench("--output", "a.xyz") == 1
+    printed = capsys.readouterr()
+    assert "cannot write a.xyz: there is no format 'xyz'" in printed.err
+    assert "svg" in printed.err
+    assert printed.out == ""
+
+
+def test_bench_knows_before_it_measures_what_it_may_not_write(
+    capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path / "no.json")
+    (tmp_path / "no.json").touch()
+    assert _bench("--json", str(tmp_path / "no.json")) == 1
+    printed = capsys.readouterr()
+    assert "no.json: it is not permitted" in printed.err
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("command", ["plot", "bench"])
+def test_an_interrupted_picture_leaves_no_file(command, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    def interrupted(figure: Any, file: Any, **_: Any) -> None:
+        file.write(b"half") if hasattr(file, "write") else file.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Figure, "savefig", interrupted)
+    arguments = {
+        "plot": ["plot", "relu", "--output", "a.png"],
+        "bench": ["bench", "--functions=relu", "--sizes=10", "--seconds=0.001",
+                  "--backends=c", "--output", "a.png"],
+    }  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        main(arguments[command])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bench_with_a_numba_that_cannot_be_imported_says_what_to_do(
+    capsys, monkeypatch
+):
+    """As one that is there, but refuses this NumPy."""
+    pytest.importorskip("numba")
+    monkeypatch.setitem(sys.modules, "fastact.numba", None)
+    monkeypatch.delattr(fa, "numba", raising=False)
+    assert _bench("--functions", "relu", "--sizes", "10") == 1
+    printed = capsys.readouterr()
+    assert "--backends numpy,c" in printed.err
+    assert printed.out == ""
+
+
+def test_bench_goes_on_after_what_cannot_be_measured(capsys, tmp_path):
+    arguments = ["--functions", "maxout,relu", "--sizes", "1", "--json", "a.json"]
+    assert _bench(*arguments, "--backends", "c", "--direction", "forward") == 1
+    printed = capsys.readouterr()
+    assert "| relu" in printed.out
+    assert "maxout on 1 elements of float32 cannot be measured" in printed.err
+    assert "1 is no multiple of 2" in printed.err
+    (found,) = json.loads((tmp_path / "a.json").read_text())["results"]
+    assert found["function"] == "relu"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["bench", "--sizes", str(10**14), "--functions", "relu", "--backends", "c"],
+        ["accuracy", "relu", "--dtype", "float64", "--points", str(10**14)],
+    ],
+)
+def test_more_memory_than_there_is_is_an_error_without_a_traceback(arguments, capsys):
+    if arguments[0] == "accuracy":
+        pytest.importorskip("mpmath")
+    assert main(arguments) == 1
+    assert "Unable to allocate" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -244,7 +334,8 @@ def test_bench_refuses_what_it_cannot_measure(arguments, hint, capsys):
 
 def test_bench_does_not_time_a_wrong_result(capsys, monkeypatch):
     monkeypatch.setattr(fa, "silu", lambda x, **_: 1.01 * x)
-    assert _bench("--functions", "silu", "--sizes", "10", "--backends", "c") == 1
+    arguments = ["--functions", "silu", "--direction", "forward", "--sizes", "10"]
+    assert _bench(*arguments, "--backends", "c") == 1
     printed = capsys.readouterr()
     assert "silu on 10 elements of float32 cannot be measured" in printed.err
     assert "the result is wrong" in printed.err
@@ -282,6 +373,15 @@ def test_accuracy_is_within_the_bounds(name, dtype, capsys):
     assert set(found) == {"forward", "derivative"}
     for bound, largest, *_ in found.values():
         assert 0 <= float(largest) <= float(bound)
+
+
+def test_accuracy_says_what_it_measures(capsys):
+    pytest.importorskip("mpmath")
+    pytest.importorskip("numba")
+    for backend, what in (("c", f"C, {_core.instruction_set}"), ("numba", "Numba")):
+        with fa.backend(backend):
+            assert main(["accuracy", "relu", "--points", "5"]) == 0
+        assert f"relu, float32, {what}: errors at" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("steps", "largest", "status"), [(1, 1, 0), (2, 3, 1)])
@@ -324,7 +424,9 @@ sys.exit(main(["accuracy", "gelu"]))
     ("arguments", "hint"),
     [
         (["gleu"], "did you mean 'gelu'"),
-        (["softmax"], "softmax"),
+        (["softmax"], "'softmax' among 'elementwise'; it is among 'rows'"),
+        (["swiglu"], "'swiglu' among 'elementwise'; it is among 'gates'"),
+        (["expit_backward"], "it is a member of 'sigmoid'"),
         (["gelu", "--points", "none"], "a whole number from 1"),
         (["gelu", "--dtype", "float32,float64"], "one dtype at a time"),
         (["gelu", "--dtype", "int8"], "dtypes are"),
@@ -369,7 +471,11 @@ def _off(name: str, when: Callable[..., bool]) -> Callable[..., Any]:
 
     def function(*arrays: Any, **keywords: Any) -> Any:
         found = right(*arrays, **keywords)
-        return found + found.dtype.type(0.5) if when(*arrays) else found
+        if not when(*arrays):
+            return found
+        if isinstance(found, tuple):
+            return tuple(result + result.dtype.type(0.5) for result in found)
+        return found + found.dtype.type(0.5)
 
     return function
 
@@ -382,7 +488,9 @@ def _in_turns() -> Callable[..., bool]:
 FAULTS: dict[Callable[[], Any], tuple[str, Callable[..., bool]]] = {
     check.values_and_gradients: ("gelu", lambda x: True),
     check.derivatives: ("silu_derivative", lambda x: True),
+    check.gradients_by_other_ways: ("tanh_backward_from_output", lambda *_: True),
     check.narrow_types: ("mish", lambda x: x.dtype == np.float32),
+    check.whole_families: ("swiglu_backward", lambda *a: a[0].dtype == np.float16),
     check.special_values: ("tanh", lambda x: np.isinf(x).any()),
     check.instruction_sets: ("erf", _in_turns()),
     check.threads: ("sigmoid", lambda x: fa.get_num_threads() > 1),
@@ -403,6 +511,49 @@ def test_check_finds_what_is_wrong(one, monkeypatch, capsys):
     assert printed.startswith("FAILED")
     assert f"- {name}" in printed
     assert "1 of 1 checks FAILED" in printed
+
+
+@pytest.mark.parametrize(
+    ("kernel", "other", "type_"),
+    [
+        ("elu", "celu_derivative", "f"),
+        ("threshold", "scaled_tanh", "d"),
+        ("elu_default", "selu", "e"),
+        ("elu_backward", "elu_backward_from_output", "d"),
+        ("geglu_backward", "swiglu_backward", "e"),
+        ("gelu_with_derivative", "silu_with_derivative", "f"),
+        ("tanh_backward_from_output", "sigmoid_backward_from_output", "e"),
+        ("softcap_backward_from_output", "swish_backward", "f"),
+        ("swish_parameter_backward", "softplus_parameter_backward", "d"),
+        ("swish_parameter_backward", "softplus_parameter_backward", "e"),
+    ],
+)
+def test_check_notices_every_kind_of_kernel(kernel, other, type_, capsys):
+    """Another kernel's code in its place, with arguments of the same number."""
+    record = fa.lib.fa_kernels[_core.kernel_index[kernel, type_]]
+    right = record.c
+    record.c = fa.lib.fa_kernels[_core.kernel_index[other, type_]].c
+    try:
+        ways = [check.gradients_by_other_ways, check.whole_families]
+        assert not check.run([check.values_and_gradients, *ways])
+    finally:
+        record.c = right
+    assert f"- {kernel.removesuffix('_default')}" in capsys.readouterr().out
+
+
+def test_check_is_about_c_whatever_the_backend(capsys):
+    """Numba would compile every kernel, which takes minutes."""
+    pytest.importorskip("numba")
+    seen = []
+
+    def ask() -> Any:
+        seen.append(fa.get_backend())
+        yield from ()
+
+    with fa.backend("numba"):
+        assert check.run([ask])
+        assert fa.get_backend() == "numba"
+    assert seen == ["c"]
 
 
 def test_check_reports_an_error_as_a_failure(monkeypatch, capsys):
@@ -440,3 +591,12 @@ def test_the_bar_is_for_terminals_and_goes_away(terminal, capsys, monkeypatch):
     assert "0/2" in lines[1]
     assert "1/2" in lines[2]
     assert lines[-1] == ""
+
+
+def test_the_bar_stays_on_one_line_of_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    with progress(1) as step:
+        step("softmax_cross_entropy backward, 1,000,000 elements of float32")
+    line = max(capsys.readouterr().err.split("\r\x1b[K"), key=len)
+    assert 30 < len(line) < 40

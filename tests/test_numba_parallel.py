@@ -82,6 +82,17 @@ def with_derivative(x):
     return fa.tanh_with_derivative(x)
 
 
+def unpacked(dy, x):
+    y, slope = fa.tanh_with_derivative(x)
+    dgate, dvalue = fa.swiglu_backward(dy, y, slope)
+    return dgate * dvalue + y
+
+
+def unpacked_later(dy, x):
+    pair = fa.tanh_with_derivative(x)
+    return pair[1] * dy + pair[0], pair[:1] + pair[1:]
+
+
 def two_dimensions(dy, x):
     x = np.reshape(x[:999], (37, 27))
     dy = np.reshape(dy[:999], (37, 27))
@@ -99,6 +110,7 @@ def two_dimensions(dy, x):
         from_output,
         gate_with_gradients,
         with_derivative,
+        unpacked,
         two_dimensions,
     ],
 )
@@ -107,6 +119,26 @@ def test_several_calls_are_one_loop_with_the_same_bits(function: Any) -> None:
     compiled = parallel(function)
     assert_same_bits(compiled(*arrays), function(*arrays))
     assert loops(compiled) == 1
+
+
+def test_a_pair_that_is_kept_is_a_pair() -> None:
+    (y, pair), expected = parallel(unpacked_later)(DY, X), unpacked_later(DY, X)
+    assert_same_bits((y, *pair), (expected[0], *expected[1]))
+
+
+def test_pairs_in_branches_and_loops_stay_what_they_are() -> None:
+    @parallel
+    def compiled(x, count):
+        y, slope = fa.tanh_with_derivative(x)
+        for i in range(count):
+            before = slope
+            y, slope = fa.tanh_with_derivative(y + before)
+            if i == 1:
+                y, slope = slope, y
+        return y, slope
+
+    expected = compiled.py_func(X, 4)
+    assert_same_bits(compiled(X, 4), expected)
 
 
 def test_the_functions_of_fastact_numba_are_joined_too() -> None:

@@ -29,8 +29,15 @@ HERE = Path(__file__).parent
 BATCH, INPUTS, OUTPUTS = 64, 30, 50
 
 
-def kernel_address(name):
-    """The address of a kernel of `fa.lib`, such as "fa_gelu_f32"; it never changes."""
+def kernel_address(name, arrays):
+    """The address of a kernel of `fa.lib`, such as "fa_gelu_f32"; it never changes.
+
+    `arrays`: how many it will be called with, inputs and outputs.
+    """
+    # C cannot know whether a function takes the arguments that it is called with.
+    given = len(fa.ffi.typeof(getattr(fa.lib, name)).args)
+    if given != 1 + arrays:
+        raise ValueError(f"{name} takes {given - 1} arrays, this layer passes {arrays}")
     return int(fa.ffi.cast("uintptr_t", fa.ffi.addressof(fa.lib, name)))
 
 
@@ -89,8 +96,9 @@ def train_step(layer, activation, x, w, b, dy):
     before = np.empty((len(x), w.shape[1]), np.float32)
     y, dw, db = np.empty_like(before), np.empty_like(w), np.empty_like(b)
     gradient = dy.copy()
-    layer.forward(kernel_address(f"fa_{activation}_f32"), x, w, b, before, y)
-    backward = kernel_address(f"fa_{activation}_backward_f32")
+    forward = kernel_address(f"fa_{activation}_f32", arrays=2)
+    backward = kernel_address(f"fa_{activation}_backward_f32", arrays=3)
+    layer.forward(forward, x, w, b, before, y)
     layer.backward(backward, x, before, gradient, dw, db)
     return y, dw, db
 
@@ -116,12 +124,17 @@ def main():
     parser.add_argument("activation", help="without parameters: gelu, silu, tanh, ...")
     parser.add_argument("--cython", action="store_true", help="Cython in place of C")
     options = parser.parse_args()
+    if options.cython and importlib.util.find_spec("Cython") is None:
+        parser.error("--cython needs Cython: pip install cython")
     if not hasattr(fa.lib, f"fa_{options.activation}_f32"):
         parser.error(f"fa.lib has no kernel fa_{options.activation}_f32")
     arrays = problem(np.random.default_rng(0))
     with tempfile.TemporaryDirectory() as folder:
         layer = (CythonLayer if options.cython else CLayer)(Path(folder))
-        found = train_step(layer, options.activation, *arrays)
+        try:
+            found = train_step(layer, options.activation, *arrays)
+        except ValueError as error:
+            parser.error(f"{error}; choose an activation without parameters")
         expected = in_numpy(options.activation, *arrays)
     for name, ours, numpys in zip(("y", "dw", "db"), found, expected, strict=True):
         difference = float(np.abs(ours - numpys).max())

@@ -104,8 +104,9 @@ def report(name: str, dtype: str, rows: list[dict[str, Any]]) -> str:
             for row in rows
         ),
     ]
+    kernels = f"C, {_core.instruction_set}" if fa.get_backend() == "c" else "Numba"
     return (
-        f"{name}, {dtype}, {_core.instruction_set}: errors at {rows[0]['points']:,} "
+        f"{name}, {dtype}, {kernels}: errors at {rows[0]['points']:,} "
         f"arguments, against mpmath\n\n{aligned(lines)}\n"
         "A ULP is the distance of neighbouring numbers at the exact result; a correctly\n"
         "rounded result is within half of one.\n"

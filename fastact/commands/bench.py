@@ -17,7 +17,7 @@ import numpy as np
 
 import fastact as fa
 
-from .. import _core
+from .. import _core, plotting
 from ..formulas.kernels import ENTRIES
 from . import cases
 from .cases import NUMPY, SMALL, Case, Implementation
@@ -27,7 +27,7 @@ FUNCTIONS = ("relu", "sigmoid", "tanh", "gelu", "silu", "softmax")
 SIZES = (100, 100_000)
 BACKENDS = ("numpy", "c", "numba")
 NO_MATPLOTLIB = 'pictures need matplotlib: pip install "fastact[plot]"'
-PANELS_ABREAST = 3  # of a picture
+PANELS_ABREAST = 4  # of a picture, at most
 LEAST_ROUNDS = 5
 SECONDS = 0.1  # for each implementation of a case
 COLOURS = {"numpy": "#8a8f98", "c": "#1559a6", "numba": "#f08a3c"}
@@ -222,7 +222,8 @@ def write_picture(
     except ModuleNotFoundError as error:
         raise ImportError(NO_MATPLOTLIB) from error
     kinds = _kinds(rows)
-    columns = min(len(kinds), PANELS_ABREAST)
+    # A line for each dtype, so that what stands above each other has one size.
+    columns = min(len({size for _, size in kinds}), PANELS_ABREAST)
     lines = -(-len(kinds) // columns)
     height = 1.1 + 0.3 * max(map(len, kinds.values()))
     figure = Figure(
@@ -242,7 +243,10 @@ def write_picture(
         axes.set_yticks(range(len(some)), [row.label for row in some])
         axes.set_ylim(len(some) - 0.4, -0.6)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        low, high = axes.get_xlim()
+        crowded = high / low > 50  # labels at 2 and 5 would run into each other
+        subs = (1,) if crowded else (1, 2, 5)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.set_xlabel("billion elements per second", color="#555b66")
@@ -260,7 +264,7 @@ def write_picture(
         frameon=False,
     )
     figure.supxlabel(caption, color="#777d88", fontsize=8)
-    figure.savefig(path, dpi=150, format=path.suffix[1:] or "png")
+    plotting.save(figure, path)
 
 
 def as_json(rows: Sequence[Row], caption: str) -> str:
@@ -288,13 +292,15 @@ def run(
     sizes: Iterable[int],
     backends: Sequence[str],
     seconds: float,
-) -> list[Row]:
+) -> tuple[list[Row], list[str]]:
     """Measure everything, behind a progress bar.
 
-    Raises
-    ------
-    ValueError
-        As `measure`.
+    Returns
+    -------
+    rows : list of Row
+        What has been measured.
+    problems : list of str
+        What could not be measured, and why.
     """
     rows = [
         Row(function, direction, dtype, size, size)
@@ -303,13 +309,15 @@ def run(
         for function in functions
         for direction in directions
     ]
+    measured, problems = [], []
     with progress(len(rows)) as step, np.errstate(all="ignore"):
         for row in rows:
             array = f"{row.size:,} elements of {row.dtype}"
             step(f"{row.label}, {array}")
             try:
                 measure(row, backends, seconds)
-            except ValueError as error:
-                message = f"{row.label} on {array} cannot be measured: {error}"
-                raise ValueError(message) from error
-    return rows
+            except (ValueError, MemoryError) as error:  # the others are still wanted
+                problems.append(f"{row.label} on {array} cannot be measured: {error}")
+            else:
+                measured.append(row)
+    return measured, problems

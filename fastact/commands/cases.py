@@ -128,7 +128,13 @@ class Case:
         entry = ENTRIES.get(self.function)
         facts = ROW_FUNCTIONS.get(self.function)
         rows, row = (*self.shape, 0)[:2]
-        extra: tuple[Any, ...] = (POOL_SIZE,) if facts and facts.pools else ()
+        extra: tuple[Any, ...] = ()
+        if facts and facts.pools:
+            if row % POOL_SIZE:
+                raise ValueError(
+                    f"{row} is no multiple of {POOL_SIZE}, the group's size"
+                )
+            extra = (POOL_SIZE,)
         shapes = [self.shape] * (len(entry.arrays) if entry else 1)
         gradient = self.shape
         if self.function == LOSS:

@@ -20,7 +20,13 @@ import fastact as fa
 
 from .. import _core, plain
 from ..formulas.entry import CATALOGUE, Activation, Entry
-from ..formulas.kernels import ENTRIES, members
+from ..formulas.kernels import (
+    BACKWARD,
+    BACKWARD_FROM_OUTPUT,
+    ENTRIES,
+    PARAMETER_BACKWARD,
+    members,
+)
 from ..formulas.rows import ROW_FUNCTIONS
 from .cases import POOL_SIZE, WITHOUT_DEFAULT
 from .text import progress
@@ -203,6 +209,66 @@ def derivatives() -> Problems:
                 yield f"{name}{member} returns another slope than {name}_with_derivative"
 
 
+def gradients_by_other_ways() -> Problems:
+    """Gradients of parameters are slopes, and those from outputs are as from inputs."""
+    step = 1e-5
+    for name, entry in CATALOGUE.items():
+        arrays = _arguments(entry, FEW)
+        # Kinks move with the parameters.
+        x = arrays["x"][~_near_a_kink(entry, arrays, 3 * step)]
+        dy = np.cos(np.arange(len(x)))
+        forward, values = getattr(fa, name), list(_values(entry).values())
+        y = forward(x, *_parameters(entry))
+        expected = [getattr(fa, name + BACKWARD)(dy, x, *_parameters(entry))]
+        for member in members(entry):
+            function = getattr(fa, name + member)
+            if member == BACKWARD_FROM_OUTPUT:
+                found = [function(dy, y, *_parameters(entry))]
+            elif member == PARAMETER_BACKWARD:
+                found = list(function(dy, x, *values))
+                for i, value in enumerate(values):
+                    low, high = value - step, value + step
+                    rise = forward(x, *values[:i], high, *values[i + 1 :])
+                    rise -= forward(x, *values[:i], low, *values[i + 1 :])
+                    expected.append(np.sum(dy * rise) / (high - low))
+            else:
+                continue
+            for a, b in zip(found, expected, strict=False):
+                wrong = _differ(a, b, 1e-5, 1e-5)
+                if wrong:
+                    yield f"{name}{member}: {wrong}"
+
+
+def whole_families() -> Problems:
+    """All functions are float64's in all types, parameters numbers or arrays."""
+    for name, entry in ENTRIES.items():
+        arrays = _arguments(entry, FEW)
+        for dtype in _core.DTYPES.values():
+            x = [a.astype(dtype) for a in arrays.values()]
+            y = list(_results(getattr(fa, name), *x, *_parameters(entry)))
+            dy = [np.cos(np.arange(FEW)).astype(dtype)] * len(y)
+            # as the kernel gets them
+            precision = np.float64 if dtype == np.float64 else np.float32
+            values = [np.full(FEW, v, precision) for v in _values(entry).values()]
+            eps = float(np.nextafter(dtype.type(1), dtype.type(2))) - 1
+            for member in members(entry):
+                function = getattr(fa, name + member)
+                given = y if member == BACKWARD_FROM_OUTPUT else x
+                if member.startswith(BACKWARD) or member == PARAMETER_BACKWARD:
+                    given = dy + given
+                wide = [np.asarray(a, np.float64) for a in (*given, *values)]
+                exact = _results(function, *wide)
+                forms = [values]
+                if entry.has_defaults and member != PARAMETER_BACKWARD:
+                    forms.append([])  # kernels of their own
+                for parameters in forms:
+                    found = _results(function, *given, *parameters)
+                    for a, b in zip(found, exact, strict=True):
+                        wrong = _differ(a, b, 4 * eps, 4 * eps)
+                        if wrong:
+                            yield f"{name}{member}, {dtype}: {wrong}"
+
+
 def special_values() -> Problems:
     """NaN gives NaN, and infinity the limit; no function warns."""
     for name, entry in CATALOGUE.items():
@@ -344,7 +410,9 @@ def numba_kernels() -> Problems:
 CHECKS: tuple[Callable[[], Problems], ...] = (
     values_and_gradients,
     derivatives,
+    gradients_by_other_ways,
     narrow_types,
+    whole_families,
     special_values,
     instruction_sets,
     threads,
@@ -381,7 +449,8 @@ def run(checks: Sequence[Callable[[], Problems]] = CHECKS) -> bool:
             problems: list[str] = []
             if not skipped:
                 try:
-                    with np.errstate(all="raise"):
+                    # C, whatever FASTACT_BACKEND says: Numba would compile everything.
+                    with fa.backend("c"), np.errstate(all="raise"):
                         problems = list(check())
                 except Exception as error:
                     problems = [f"{type(error).__name__}: {error}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +58,9 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
         passed = time.monotonic() - start
         line = f"[{filled:.<{WIDTH}}] {begun}/{total}  {passed:.0f} s  {what}"
         # back to the start of the line, which is then cleared
-        print(f"\r\x1b[K{line:.79}", end="", file=sys.stderr, flush=True)
+        # a line that is wrapped could not be cleared
+        fits = line[: shutil.get_terminal_size().columns - 1]
+        print(f"\r\x1b[K{fits}", end="", file=sys.stderr, flush=True)
         begun += 1
 
     try:

@@ -73,8 +73,16 @@ def test_the_kernel_gives_the_bits_of_the_ufunc(example: Any, layer: Any) -> Non
     x, w, b, _ = example.problem(np.random.default_rng(4))
     before = np.empty((len(x), w.shape[1]), np.float32)
     y = np.empty_like(before)
-    layer.forward(example.kernel_address("fa_mish_f32"), x, w, b, before, y)
+    layer.forward(example.kernel_address("fa_mish_f32", 2), x, w, b, before, y)
     assert y.tobytes() == fa.mish(before).tobytes()
+
+
+@pytest.mark.parametrize("name", ["elu", "hardshrink", "swiglu"])
+def test_a_kernel_with_other_arguments_is_refused(example: Any, name: str) -> None:
+    arrays = example.problem(np.random.default_rng(5))
+    # Before anything is called: there is no layer.
+    with pytest.raises(ValueError, match=f"fa_{name}_f32 takes 3 arrays"):
+        example.train_step(None, name, *arrays)
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
