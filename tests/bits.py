@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from catalogue import (
+from calls import (
     BFLOAT16,
     CALLS,
     ENTRIES,

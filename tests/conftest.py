@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from catalogue import CALLS, ENTRIES, PARAMETRIC, Call
+from calls import CALLS, ENTRIES, PARAMETRIC, Call
 
 import fastact as fa
 from fastact import _core

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import (
+from calls import (
     ACTIVATIONS,
     BACKWARD_FROM_OUTPUT,
     BFLOAT16,

@@ -13,7 +13,7 @@ from typing import Any
 import bits
 import numpy as np
 import pytest
-from catalogue import CALLS
+from calls import CALLS
 from conftest import NUMBA_SAMPLE
 
 import fastact as fa

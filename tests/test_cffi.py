@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import Call, assert_same_bits
+from calls import Call, assert_same_bits
 
 import fastact as fa
 from fastact.formulas.kernels import kernels

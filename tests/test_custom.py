@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import ACTIVATIONS, assert_same_bits
+from calls import ACTIVATIONS, assert_same_bits
 from mpmath import mp
 from test_numba import WITHOUT_NUMBA
 

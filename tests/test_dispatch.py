@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import DTYPES, Call, assert_same_bits
+from calls import DTYPES, Call, assert_same_bits
 
 import fastact as fa
 from fastact import _core

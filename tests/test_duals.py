@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from catalogue import ACTIVATIONS, CATALOGUE, other_values
+from calls import ACTIVATIONS, CATALOGUE, other_values
 from mpmath import mp
 
 import fastact as fa

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import ACTIVATIONS, other_values
+from calls import ACTIVATIONS, other_values
 from mpmath import mp
 
 import fastact as fa

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import BACKWARD, DTYPES, Call, assert_same_bits, other_values
+from calls import BACKWARD, DTYPES, Call, assert_same_bits, other_values
 from numpy.testing import assert_allclose
 
 import fastact as fa

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import CALLS, DTYPES, Call, assert_same_bits
+from calls import CALLS, DTYPES, Call, assert_same_bits
 from conftest import NUMBA_SAMPLE
 
 import fastact as fa

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import assert_same_bits
+from calls import assert_same_bits
 
 import fastact as fa
 from fastact import _core

@@ -11,7 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from catalogue import ENTRIES, members
+from calls import ENTRIES, members
 
 import fastact as fa
 
@@ -97,7 +97,7 @@ stubs = (root / "fastact" / "__init__.pyi").read_text()
 assert "serpentine_backward" in stubs and "witch_backward" in stubs
 
 sys.path[:0] = [str(root / "tests"), str(root / "bench")]
-from catalogue import CALLS
+from calls import CALLS
 from implementations import cases
 from fastact.checking.reference import REFERENCES
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import (
+from calls import (
     BACKWARD,
     BACKWARD_FROM_OUTPUT,
     BFLOAT16,

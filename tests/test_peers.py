@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import BACKWARD, CATALOGUE, DERIVATIVE, FORWARD, Call, other_values
+from calls import BACKWARD, CATALOGUE, DERIVATIVE, FORWARD, Call, other_values
 from peers import ELEMENTWISE, GATES, PACKED, PARAMETRIC, ROWS, SYSTEMS, system
 
 import fastact as fa

@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-from catalogue import ENTRIES
+from calls import ENTRIES
 
 import fastact as fa
 

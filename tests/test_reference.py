@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import CATALOGUE, DTYPES
+from calls import CATALOGUE, DTYPES
 from mpmath import mp
 
 from fastact.checking import reference

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import ACTIVATIONS, CATALOGUE, other_values
+from calls import ACTIVATIONS, CATALOGUE, other_values
 
 import fastact as fa
 from accuracy.checker import DIRECTIONS, Direction, names, reference

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import DTYPES, assert_same_bits
+from calls import DTYPES, assert_same_bits
 from mpmath import mp
 
 import fastact as fa

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import CALLS, DTYPES, Call, assert_same_bits, each
+from calls import CALLS, DTYPES, Call, assert_same_bits, each
 
 import fastact as fa
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import DTYPES, assert_same_bits
+from calls import DTYPES, assert_same_bits
 
 import fastact as fa
 from fastact.checking.truth import finfo

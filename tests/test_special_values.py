@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import (
+from calls import (
     ACTIVATIONS,
     BACKWARD,
     BACKWARD_FROM_OUTPUT,

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import CALLS, DTYPES, assert_same_bits
+from calls import CALLS, DTYPES, assert_same_bits
 
 import fastact as fa
 

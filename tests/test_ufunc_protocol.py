@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import (
+from calls import (
     BACKWARD_FROM_OUTPUT,
     CALLS,
     DTYPES,

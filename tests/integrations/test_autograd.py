@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import ACTIVATIONS, BFLOAT16, CATALOGUE, other_values
+from calls import ACTIVATIONS, BFLOAT16, CATALOGUE, other_values
 
 import fastact as fa
 

@@ -19,11 +19,7 @@ from mpmath import mp
 
 ROOT = Path(__file__).parents[2]
 
-# thinc needs the package catalogue, and a module of these tests has the same name.
-with pytest.MonkeyPatch.context() as patch:
-    patch.delitem(sys.modules, "catalogue", raising=False)
-    patch.setattr(sys, "path", [p for p in sys.path if Path(p) != ROOT / "tests"])
-    api = pytest.importorskip("thinc.api", reason="thinc is not installed")
+api = pytest.importorskip("thinc.api", reason="thinc is not installed")
 
 from fastact.integrations.thinc import FastactOps  # noqa: E402
 
