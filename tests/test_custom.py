@@ -29,17 +29,9 @@ pytest.importorskip("fastact.custom", exc_type=ImportError)
 from fastact.custom import forms, primitives, terms  # noqa: E402
 from fastact.custom.reading import read_expression  # noqa: E402
 
-pytestmark = pytest.mark.numba
+pytestmark = [pytest.mark.numba, pytest.mark.usefixtures("kernels_are_kept")]
 
 SLOPE = 0.5  # a number from outside
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _kept_from_run_to_run(pytestconfig: pytest.Config) -> Iterator[None]:
-    assert pytestconfig.cache is not None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FASTACT_CACHE_DIR", str(pytestconfig.cache.mkdir("custom")))
-        yield
 
 
 @fa.activation
