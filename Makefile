@@ -58,7 +58,7 @@ test-arm: build/arm/driver
 # The adapters of fastact/integrations against the real packages, in an environment of their
 # own; fastact runs from here.
 test-integrations: $(VENV)/built $(INTEGRATIONS)/installed
-	$(INTEGRATIONS)/bin/python -m pytest -n auto tests/integrations
+	$(INTEGRATIONS)/bin/python -m pytest -n auto tests/integrations tests/test_doctests.py
 
 $(INTEGRATIONS)/installed: pyproject.toml
 	$(PYTHON) -m venv $(INTEGRATIONS)

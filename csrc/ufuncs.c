@@ -347,7 +347,7 @@ function_repr(PyObject *object)
     PyObject *module = PyObject_GetAttrString(object, "__module__");
     PyObject *name = PyObject_GetAttrString(object, "__name__"), *text = NULL;
     if (module != NULL && name != NULL)
-        text = PyUnicode_FromFormat("<function %U.%U>", module, name);
+        text = PyUnicode_FromFormat("<function %S.%S>", module, name);
     Py_XDECREF(module);
     Py_XDECREF(name);
     return text;

@@ -28,7 +28,6 @@ extensions = [
     "numpydoc",
     "gallery",
     "links",
-    "awaited",
 ]
 exclude_patterns = ["results"]
 default_role = "autolink"

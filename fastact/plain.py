@@ -1,7 +1,7 @@
 """The plain NumPy expression for each activation: what the benchmark compares with.
 
-`plain.NAME(x, *params)` and `plain.NAME_backward(dy, x, *params)` evaluate the one-liner
-that a careful user would write. They stand in the catalogue beside the formulas.
+``plain.NAME(x, *params)`` and ``plain.NAME_backward(dy, x, *params)`` evaluate the
+one-liner that a careful user would write. They stand in the catalogue beside the formulas.
 """
 
 from __future__ import annotations

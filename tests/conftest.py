@@ -71,6 +71,15 @@ def cache(pytestconfig: pytest.Config) -> Path:
     return pytestconfig.cache.mkdir("truth")
 
 
+@pytest.fixture(scope="module")
+def kernels_are_kept(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Keep kernels of custom activations from run to run, and not with the user's own."""
+    assert pytestconfig.cache is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASTACT_CACHE_DIR", str(pytestconfig.cache.mkdir("custom")))
+        yield
+
+
 @pytest.fixture(params=_core.available_instruction_sets())
 def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run on this instruction set, and go back to the best one."""

@@ -9,7 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,9 @@ pytest.importorskip("fastact.custom", exc_type=ImportError)
 from fastact.custom import forms, primitives, terms  # noqa: E402
 from fastact.custom.reading import read_expression  # noqa: E402
 
-pytestmark = pytest.mark.numba
+pytestmark = [pytest.mark.numba, pytest.mark.usefixtures("kernels_are_kept")]
 
 SLOPE = 0.5  # a number from outside
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _kept_from_run_to_run(pytestconfig: pytest.Config) -> Iterator[None]:
-    assert pytestconfig.cache is not None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FASTACT_CACHE_DIR", str(pytestconfig.cache.mkdir("custom")))
-        yield
 
 
 @fa.activation
@@ -842,6 +834,24 @@ def test_check_shows_where_digits_are_lost() -> None:
         assert max(abs(region.low), abs(region.high)) < 2
     report = fa.check(cancels, points=200)
     assert "Digits are lost" in str(report)
+
+
+def test_a_function_without_a_module_can_be_shown() -> None:
+    @fa.activation
+    def shifted(x, a=1.0):
+        return x + a
+
+    shifted.__module__ = None
+    assert repr(shifted).startswith("<function None.")
+
+
+def test_check_knows_what_is_finite_through_a_power_that_is_not() -> None:
+    @fa.activation
+    def leaky_softplus(x):
+        return 0.1 * x + np.log(1 + np.exp(x))
+
+    report = fa.check(leaky_softplus, points=60)
+    assert max(a.ulp for a in report.accuracies) < 4
 
 
 def test_check_finds_a_wrong_derivative() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import pkgutil
 import re
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 import fastact as fa
+from fastact import integrations, lookup, plotting
+from fastact.__main__ import PROGRAM, make_parser
 from fastact.formulas.entry import CATALOGUE
 
 pytest.importorskip("matplotlib", reason="the gallery's pages come with pictures")
@@ -30,7 +33,7 @@ def _import(name: str) -> ModuleType:
 
 
 gallery, formula, links = map(_import, ("gallery", "formula", "links"))
-awaited, pictures = map(_import, ("awaited", "pictures"))
+pictures = _import("pictures")
 NAMES = [name for names in gallery.sections().values() for name in names]
 
 
@@ -41,14 +44,49 @@ def test_every_function_has_a_page_and_only_one() -> None:
     assert sorted(NAMES) == list(fa.names())
 
 
-def test_every_public_name_is_documented() -> None:
-    pages = [*DOCS.glob("reference/*.md"), *DOCS.glob("guides/*.md")]
-    text = "".join(page.read_text() for page in pages)
-    documented = {
-        *re.findall(r"(?:fastact|fa)\.(\w+)", text),
-        *(function for name in NAMES for function in gallery.family(name)),
-    }
-    assert not {*fa.__all__} - documented
+def _documented() -> set[str]:
+    """What the pages have an entry for, and so the index of names."""
+    pages = [
+        page.read_text()
+        for page in DOCS.glob("*/*.md")
+        if page.parent.name != "gallery"
+    ]
+    pages += map(gallery.page, NAMES)
+    entry = re.compile(r"^\.\. (?:auto\w+|py:\w+):: (fastact[\w.]*)$", re.MULTILINE)
+    return {name for page in pages for name in entry.findall(page)}
+
+
+def test_every_public_name_is_in_the_index() -> None:
+    public = {*fa.__all__, *lookup.SUBMODULES, *lookup.CUSTOM}
+    assert {f"fastact.{name}" for name in public} - _documented() == set()
+
+
+def test_every_adapter_is_in_the_index() -> None:
+    modules = pkgutil.iter_modules(integrations.__path__, f"{integrations.__name__}.")
+    adapters = {module.name for module in modules}
+    assert adapters
+    assert adapters - _documented() == set()
+
+
+def test_what_is_in_the_index_exists() -> None:
+    """A wrong name would fail `make docs`, too, which needs Sphinx."""
+    for name in _documented():
+        if not name.startswith((f"{integrations.__name__}.", "fastact.threadpool")):
+            assert pkgutil.resolve_name(name) is not None
+
+
+def test_every_command_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    page = (DOCS / "command-line.md").read_text()
+    (commands,) = (
+        action.choices for action in make_parser()._actions if action.choices
+    )
+    headings = re.findall("^## (.*)$", page, re.MULTILINE)
+    assert headings == list(commands)
+    for command in commands:
+        assert f"$ {PROGRAM} {command}" in page
+    assert make_parser().format_help() in page
+    assert plotting.text_picture("gelu") in page
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -229,17 +267,6 @@ def test_links_of_the_readme_lead_to_pages() -> None:
     assert found == "[a](accuracy.md#x) [b](contributing.md) c [d](#e)"
     up = links.resolved("[r](../README.md#layout)", links.PurePosixPath("docs"))
     assert up == "[r](readme.md#layout)"
-
-
-def test_references_wait_for_what_cannot_be_imported() -> None:
-    def written(name: str, form: str = "reference") -> str:
-        return str(awaited._MARK.sub(awaited._directive, f"<!-- {form}: {name} -->"))
-
-    assert ".. automodule:: fastact.init\n   :members:" in written("fastact.init")
-    assert ".. automodule:: fastact.init\n```" in written("fastact.init", "docstring")
-    assert ".. autofunction:: fastact.get\n" in written("fastact.get")
-    assert "cannot be imported" in written("fastact.integrations.nothing")
-    assert "cannot be imported" in written("fastact.nothing_of_this_name")
 
 
 def test_pages_are_reached() -> None:

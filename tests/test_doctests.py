@@ -6,6 +6,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -29,6 +30,8 @@ MODULES = [fa.__name__] + [
 ]
 # What docstrings take for granted: as in NumPy's, the imports; and something to call with.
 GLOBALS = {"fa": fa, "np": np, "x": np.linspace(-2, 2, 5), "dy": np.ones(5)}
+pytestmark = pytest.mark.usefixtures("kernels_are_kept")
+
 _BLOCK = re.compile(r"^( *)```python\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _NEEDS = re.compile(r"<!-- needs: (\S+) -->")
 
@@ -56,12 +59,18 @@ def examples(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
-def test_examples_of_a_page(page: Path) -> None:
+def test_examples_of_a_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # thinc needs the package catalogue, and a module of these tests has the same name.
+    monkeypatch.delitem(sys.modules, "catalogue", raising=False)
+    monkeypatch.setattr(
+        sys, "path", [p for p in sys.path if Path(p) != DOCS.parent / "tests"]
+    )
     for needed in _NEEDS.findall(page.read_text()):
         pytest.importorskip(needed, reason=f"the page is about {needed}")
     text = examples(page)
     assert ">>>" in text, "examples stand in blocks that begin with ```python"
-    test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
+    names = {"__name__": "__main__"}
+    test = doctest.DocTestParser().get_doctest(text, names, page.name, str(page), 0)
     run([test])
 
 

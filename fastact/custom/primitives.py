@@ -49,8 +49,11 @@ from .terms import (
     times,
 )
 
-# e^x of a larger size is infinite, or zero, in any dtype; mpmath would take for ever.
-_LARGEST_EXPONENT = 10**6
+# The power of any float is within mpmath's reach, and may be a number again: log(1 + e^x).
+# That of a power is not.
+_LARGEST_EXPONENT = 2**1100
+# From here on tanh and erf are 1 to as many bits as are ever computed.
+_SATURATED = 10**6
 
 
 def _exp(mp: Any, x: Any) -> Any:
@@ -64,7 +67,7 @@ def _expm1(mp: Any, x: Any) -> Any:
 
 
 def _tanh(mp: Any, x: Any) -> Any:
-    return mp.sign(x) if abs(x) > _LARGEST_EXPONENT else mp.tanh(x)
+    return mp.sign(x) if abs(x) > _SATURATED else mp.tanh(x)
 
 
 def _log(mp: Any, x: Any) -> Any:
@@ -89,7 +92,7 @@ def _real(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _erf(mp: Any, x: Any) -> Any:
-    return mp.sign(x) if abs(x) > _LARGEST_EXPONENT else mp.erf(x)
+    return mp.sign(x) if abs(x) > _SATURATED else mp.erf(x)
 
 
 def _erfc(mp: Any, x: Any) -> Any:

@@ -57,6 +57,9 @@ from sklearn.utils.validation import validate_data  # noqa: E402
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
 _PARAMETERS = """
+    Other parameters, the attributes and the methods are those of
+    `sklearn.neural_network.{name}`.
+
     Parameters
     ----------
     activation : str or callable, default "relu"
@@ -65,9 +68,6 @@ _PARAMETERS = """
         function of fastact, what `fastact.get` returns (an activation with parameters),
         or an object of your own like these: called as ``f(x, out=None)``, with a
         ``f.backward(dy, x, out=None)``. Parameters of an activation are not learnt.
-
-    The others, the attributes and the methods are those of
-    `sklearn.neural_network.{name}`.
 
     Raises
     ------
