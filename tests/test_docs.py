@@ -261,6 +261,13 @@ def test_stored_speeds_are_shown_in_full() -> None:
         assert f"{rate:.2f}" in shown
 
 
+def test_stored_speeds_lead_to_pages() -> None:
+    linked = re.findall(r"gallery/(\w+)\.md", gallery.speed_table())
+    assert linked
+    assert {*linked} <= {*NAMES}
+    assert "Not in the stored run" not in gallery.page("crelu")
+
+
 def test_links_of_the_readme_lead_to_pages() -> None:
     text = "[a](docs/accuracy.md#x) [b](CONTRIBUTING.md) [c](LICENSE) [d](#e)"
     found = links.resolved(text, links.PurePosixPath("."))

@@ -270,12 +270,18 @@ def _speeds() -> dict[str, Any]:
     return found
 
 
+def _page(measured: str) -> str:
+    """The page of what the benchmark calls a function, with parameters perhaps."""
+    name = measured.partition("(")[0]
+    return "crelu" if name == "crelu_parts" else name
+
+
 def _speed(name: str) -> str:
     """Beside plain NumPy, where the benchmark was run."""
     measured = _speeds()
     rows = []
     for row in measured["rows"]:
-        if row["function"].partition("(")[0] != name or row["elements"] != ELEMENTS:
+        if _page(row["function"]) != name or row["elements"] != ELEMENTS:
             continue
         rates = [
             row["elements"] / row["seconds"][which] / 1e9
@@ -478,7 +484,7 @@ def speed_table() -> str:
         rates = {which: row["elements"] / s / 1e9 for which, s in seconds.items()}
         shown = (f"{rates[w]:.2f}" if w in rates else "-" for w in _IMPLEMENTATIONS)
         gain = _gain(rates["c-1"] / rates["numpy"])
-        link = f"[{name}](gallery/{name.partition('(')[0]}.md)"
+        link = f"[{name}](gallery/{_page(name)}.md)"
         direction = "" if row["direction"] == "forward" else f" {row['direction']}"
         rows.append((link + direction, *shown, gain))
     header = ("", "NumPy", "C, one thread", "C, all", "Numba, all", "gain, one thread")
