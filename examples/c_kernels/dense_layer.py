@@ -54,7 +54,7 @@ class CLayer:
     def __init__(self, folder):
         library = folder / "dense_layer.so"
         compile_shared(HERE / "dense_layer.c", library, "-Wall", "-Wextra", "-Werror")
-        self.library = ctypes.CDLL(library)
+        self.functions = ctypes.CDLL(library)
 
     def forward(self, activation, x, w, b, before, y):
         """y = activation(x w + b), of which `before` keeps x w + b."""
@@ -67,7 +67,7 @@ class CLayer:
     def _call(self, name, activation, shape, x, *arrays):
         sizes = map(ctypes.c_size_t, (len(x), *shape))
         pointers = [ctypes.c_void_p(array.ctypes.data) for array in (x, *arrays)]
-        getattr(self.library, name)(ctypes.c_void_p(activation), *sizes, *pointers)
+        getattr(self.functions, name)(ctypes.c_void_p(activation), *sizes, *pointers)
 
 
 class CythonLayer:
