@@ -1,6 +1,6 @@
-/* Makes np.ufunc objects from the addresses of loops, and callables that choose between two of them. A plain extension
-   module, because what a cffi call does has neither the GIL nor Python objects; it links no kernel and knows nothing of
-   them. */
+/* Makes np.ufunc objects from the addresses of loops, and callables that choose between two of them; calls the loops of
+   generalised ones without NumPy. A plain extension module, because what a cffi call does has neither the GIL nor Python
+   objects; it links no kernel and knows nothing of them. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <structmember.h>
@@ -138,6 +138,94 @@ add_bfloat16_loop(PyObject *module, PyObject *args)
                                                         data_address) < 0)
         return NULL;
     Py_RETURN_NONE;
+}
+
+/* The loop of a ufunc whose first operand has this type; the ufuncs here have no two of them. */
+static Py_ssize_t
+loop_index(const PyUFuncObject *ufunc, int type)
+{
+    for (Py_ssize_t i = 0; i < ufunc->ntypes; i++)
+        if (ufunc->types[i * ufunc->nargs] == type)
+            return i;
+    return -1;
+}
+
+/* Whether an operand is a plain array without gaps, of the type and shape of another. */
+static int
+lies_like(PyObject *object, PyArrayObject *other)
+{
+    PyArrayObject *array = (PyArrayObject *)object;
+    return PyArray_CheckExact(object) && PyArray_TYPE(array) == PyArray_TYPE(other) && PyArray_ISCARRAY_RO(array) &&
+           PyArray_SAMESHAPE(array, other);
+}
+
+/* Whether they share some memory, but not all of it: loops work in place. */
+static int
+overlaps(PyArrayObject *a, PyArrayObject *b)
+{
+    const char *first = PyArray_BYTES(a), *second = PyArray_BYTES(b);
+    return first != second && first < second + PyArray_NBYTES(b) && second < first + PyArray_NBYTES(a);
+}
+
+PyDoc_STRVAR(call_rows_doc,
+             "call_rows(ufunc, array, ..., axis, out)\n\n"
+             "Call the loop of a generalised ufunc whose operands all have one core axis, and return the result; return\n"
+             "NotImplemented unless all operands are plain arrays of one type and shape, without gaps, and the axis is\n"
+             "the first or the last.");
+
+/* Of few elements NumPy's way to the loop of a generalised ufunc takes longer than all else. */
+static PyObject *
+call_rows(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    enum { MOST_OPERANDS = 3 };
+    const Py_ssize_t inputs = count - 3;
+    if (inputs < 1 || inputs >= MOST_OPERANDS || Py_TYPE(args[0]) != &PyUFunc_Type) {
+        PyErr_SetString(PyExc_TypeError, "call_rows takes a ufunc, its arrays, an axis and out");
+        return NULL;
+    }
+    const PyUFuncObject *ufunc = (PyUFuncObject *)args[0];
+    PyObject *const *arrays = args + 1, *axis_given = args[count - 2], *out = args[count - 1];
+    PyArrayObject *x = (PyArrayObject *)arrays[0];
+    if (!PyLong_CheckExact(axis_given) || !PyArray_CheckExact(arrays[0]) || PyArray_NDIM(x) == 0 || PyArray_SIZE(x) == 0)
+        Py_RETURN_NOTIMPLEMENTED;
+    const Py_ssize_t loop = loop_index(ufunc, PyArray_TYPE(x));
+    int too_large;
+    const long given = PyLong_AsLongAndOverflow(axis_given, &too_large), last = PyArray_NDIM(x) - 1;
+    const long axis = given < 0 ? given + last + 1 : given;
+    if (loop < 0 || too_large || (axis != 0 && axis != last))
+        Py_RETURN_NOTIMPLEMENTED;
+    for (Py_ssize_t i = 0; i < inputs; i++)
+        if (!lies_like(arrays[i], x))
+            Py_RETURN_NOTIMPLEMENTED;
+    if (out == Py_None) {
+        out = PyArray_NewLikeArray(x, NPY_CORDER, NULL, 0);
+        if (out == NULL)
+            return NULL;
+    } else {
+        if (!lies_like(out, x) || !PyArray_ISWRITEABLE((PyArrayObject *)out))
+            Py_RETURN_NOTIMPLEMENTED;
+        for (Py_ssize_t i = 0; i < inputs; i++)
+            if (overlaps((PyArrayObject *)arrays[i], (PyArrayObject *)out))
+                Py_RETURN_NOTIMPLEMENTED;
+        Py_INCREF(out);
+    }
+
+    const npy_intp n = PyArray_DIM(x, (int)axis), rows = PyArray_SIZE(x) / n, size = PyArray_ITEMSIZE(x);
+    const npy_intp core_step = axis == last ? size : rows * size, outer_step = axis == last ? n * size : size;
+    const npy_intp dimensions[2] = {rows, n};
+    npy_intp steps[2 * MOST_OPERANDS]; /* from row to row of all operands, then along the rows */
+    char *data[MOST_OPERANDS];
+    for (Py_ssize_t i = 0; i <= inputs; i++) {
+        data[i] = PyArray_BYTES((PyArrayObject *)(i < inputs ? arrays[i] : out));
+        steps[i] = outer_step;
+        steps[inputs + 1 + i] = core_step;
+    }
+    NPY_BEGIN_THREADS_DEF;
+    NPY_BEGIN_THREADS_THRESHOLDED(rows * n);
+    ufunc->functions[loop](data, dimensions, steps, ufunc->data[loop]);
+    NPY_END_THREADS;
+    return out;
 }
 
 static PyObject *compiler; /* called with the address of an fa_kernel */
@@ -410,6 +498,7 @@ static PyMethodDef methods[] = {
     {"make_ufunc", make_ufunc, METH_VARARGS, make_ufunc_doc},
     {"set_bfloat16", set_bfloat16, METH_O, set_bfloat16_doc},
     {"add_bfloat16_loop", add_bfloat16_loop, METH_VARARGS, add_bfloat16_loop_doc},
+    {"call_rows", _PyCFunction_CAST(call_rows), METH_FASTCALL, call_rows_doc},
     {"set_compiler", set_compiler, METH_O, set_compiler_doc},
     {NULL, NULL, 0, NULL},
 };

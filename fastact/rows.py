@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from . import _core, ufuncs
+from ._ufuncs import call_rows
 from .formulas.kernels import BACKWARD_FROM_OUTPUT, FORWARD
 from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS, RowFunction
 from .parameters import as_floating, as_parameter
@@ -221,18 +222,18 @@ def _docstring(name: str, member: str) -> str:
     )
 
 
-# A call that does not mention the scale has this very object; -1 is one in CPython.
+# A call that does not mention the scale has this very object.
 _NO_SCALE = 1.0
-_LAST_AXIS = -1
 _Array = np.ndarray
 
 
 def _elementwise_function(name: str, member: str) -> Any:
     """A function whose result has the input's shape.
 
-    The most frequent calls, which leave nothing to be prepared, take no detour: of few
-    elements it would cost as much as all else. Others' arrays do: pandas would call a
-    ufunc of one frame without keywords block by block, along the wrong axis.
+    The most frequent calls, which leave nothing to be prepared, go straight to the loop:
+    of few elements a detour would cost as much as all else. Others' arrays take it:
+    pandas would call a ufunc of one frame without keywords block by block, along the
+    wrong axis.
     """
 
     def one(
@@ -245,10 +246,9 @@ def _elementwise_function(name: str, member: str) -> Any:
         out: Any = None,
     ) -> Any:
         if where is None and scale is _NO_SCALE and type(x) is _Array:
-            if axis is _LAST_AXIS:
-                return ufuncs.get(name)(x, out=out)
-            if out is not None and type(axis) is int:
-                return ufuncs.get(name)(x, out=out, axis=axis)
+            y = call_rows(ufuncs.get(name), x, axis, out)
+            if y is not NotImplemented:
+                return y
         return _apply(name, member, (x,), axis, where, scale, out)
 
     def two(
@@ -262,10 +262,9 @@ def _elementwise_function(name: str, member: str) -> Any:
         out: Any = None,
     ) -> Any:
         if where is None and scale is _NO_SCALE and type(dy) is type(x) is _Array:
-            if axis is _LAST_AXIS:
-                return ufuncs.get(name + member)(dy, x, out=out)
-            if out is not None and type(axis) is int:
-                return ufuncs.get(name + member)(dy, x, out=out, axis=axis)
+            dx = call_rows(ufuncs.get(name + member), dy, x, axis, out)
+            if dx is not NotImplemented:
+                return dx
         return _apply(name, member, (dy, x), axis, where, scale, out)
 
     return one if member == FORWARD else two

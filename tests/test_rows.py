@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calls import DTYPES, assert_same_bits
+from calls import DTYPES, NUMPY_DTYPES, assert_same_bits
 from mpmath import mp
 
 import fastact as fa
@@ -533,3 +533,104 @@ def test_many_rows_reduced_stay_within_their_results() -> None:
     assert np.all(beyond == 7)
     assert_same_bits(y[:half], fa.logsumexp(rows[:half]))
     assert_same_bits(y[half:], fa.logsumexp(rows[half:]))
+
+
+SHAPE_KEEPING = sorted(
+    name + member
+    for name, facts in FACTS.items()
+    if not facts.reduces
+    for member in facts.members
+)
+
+
+def _layouts(x: Any) -> dict[str, Any]:
+    """Arrays with the elements of x that lie in memory in other ways."""
+    gapped = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+    gapped[..., ::2] = x
+    raw = np.zeros(x.nbytes + 1, np.uint8)[1:]
+    unaligned = raw.view(x.dtype).reshape(x.shape)
+    unaligned[...] = x
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    return {
+        "plain": x.copy(),
+        "columns first": np.asfortranarray(x),
+        "backwards": x[::-1].copy()[::-1],
+        "gaps": gapped[..., ::2],
+        "unaligned": unaligned,
+        "swapped": x.astype(x.dtype.newbyteorder()),
+        "read-only": read_only,
+    }
+
+
+@pytest.mark.parametrize("full_name", SHAPE_KEEPING)
+def test_calls_without_numpy_have_the_results_of_the_ufuncs(full_name: str) -> None:
+    rng = np.random.default_rng(20)
+    ufunc = getattr(fa.ufuncs, full_name)
+    function = getattr(fa, full_name)
+    for dtype in DTYPES:
+        for shape in [
+            (7,),
+            (1,),
+            (3, 5),
+            (5, 1),
+            (1, 5),
+            (2, 3, 4),
+            (0,),
+            (0, 3),
+            (3, 0),
+        ]:
+            x, other = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+            for axis in range(-len(shape), len(shape)):
+                for layout, array in _layouts(x).items():
+                    if layout == "swapped" and dtype not in NUMPY_DTYPES:
+                        continue  # ml_dtypes has none
+                    given = (other, array)[2 - ufunc.nin :]
+                    expected = ufunc(*given, axis=axis)
+                    assert_same_bits(function(*given, axis), expected)
+                    for out in _layouts(np.full_like(x, 9)).values():
+                        if not out.flags.writeable:
+                            with pytest.raises(ValueError, match="read-only"):
+                                function(*given, axis, out=out)
+                            continue
+                        assert function(*given, axis, out=out) is out
+                        assert_same_bits(out.astype(dtype), expected)
+
+
+@pytest.mark.parametrize("full_name", SHAPE_KEEPING)
+def test_out_may_overlap_what_is_read(full_name: str) -> None:
+    ufunc, function = getattr(fa.ufuncs, full_name), getattr(fa, full_name)
+    rng = np.random.default_rng(21)
+    for shift in (-7, -1, 0, 1, 7, 40):
+        for axis in (0, 1):
+            for overlapped in range(ufunc.nin):
+                memory = rng.standard_normal(200).astype(np.float32)
+                given = list(rng.standard_normal((2, 8, 5)).astype(np.float32))
+                given = given[: ufunc.nin]
+                given[overlapped] = memory[50:90].reshape(8, 5)
+                expected = ufunc(*given, axis=axis)
+                out = memory[50 + shift : 90 + shift].reshape(8, 5)
+                assert_same_bits(function(*given, axis, out=out), expected)
+
+
+@pytest.mark.parametrize("full_name", SHAPE_KEEPING)
+def test_what_the_ufunc_refuses_or_casts(full_name: str) -> None:
+    ufunc, function = getattr(fa.ufuncs, full_name), getattr(fa, full_name)
+    x = np.linspace(-2, 2, 12, dtype=np.float32).reshape(3, 4)
+    given = (x[::-1].copy(), x)[2 - ufunc.nin :]
+    for axis in (2, -3, 10**30, -(10**30)):
+        with pytest.raises((np.exceptions.AxisError, OverflowError)):
+            function(*given, axis)
+    for wrong in (np.empty((4, 3), np.float32), np.empty(12, np.float32)):
+        with pytest.raises(ValueError, match="mismatch|non-broadcastable"):
+            function(*given, out=wrong)
+    with pytest.raises(TypeError, match="cast"):
+        function(*given, out=np.empty((3, 4), np.int64))
+    with pytest.raises(TypeError):
+        function(*given, out=[0.0])
+    wide = np.empty((3, 4))
+    assert function(*given, out=wide) is wide
+    assert_same_bits(wide.astype(np.float32), ufunc(*given))
+    narrow = np.empty((3, 4), np.float32)
+    assert function(*given, out=(narrow,)) is narrow
+    assert_same_bits(narrow, ufunc(*given))
