@@ -216,15 +216,15 @@ ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitc
         for (size_t k = 0; k < step * width; k++) {
             const ROW(lane) sum = ROW(get)(sums, first_lane + k);
             ROW(put)(sums, first_lane + k,
-                     ROW(plus_four)(sum, term(as[k], bs[k]), term(as[k + p], bs[k + q]),
-                                    term(as[k + 2 * p], bs[k + 2 * q]), term(as[k + 3 * p], bs[k + 3 * q])));
+                     ROW(plus)(sum, (term(as[k], bs[k]) + term(as[k + p], bs[k + q])) +
+                                        (term(as[k + 2 * p], bs[k + 2 * q]) + term(as[k + 3 * p], bs[k + 3 * q]))));
             if (other_term == NULL)
                 continue;
             const ROW(lane) other = ROW(get)(others, first_lane + k);
             ROW(put)(others, first_lane + k,
-                     ROW(plus_four)(other, other_term(as[k], bs[k]), other_term(as[k + p], bs[k + q]),
-                                    other_term(as[k + 2 * p], bs[k + 2 * q]),
-                                    other_term(as[k + 3 * p], bs[k + 3 * q])));
+                     ROW(plus)(other, (other_term(as[k], bs[k]) + other_term(as[k + p], bs[k + q])) +
+                                          (other_term(as[k + 2 * p], bs[k + 2 * q]) +
+                                           other_term(as[k + 3 * p], bs[k + 3 * q]))));
         }
     }
     for (; i < n; i += step) {

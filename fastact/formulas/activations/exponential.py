@@ -52,17 +52,23 @@ def expm1_below_zero(x: Value) -> Pair:
     return expm1(reduce_exp(clamp_low(clamp_high(x, 0.0), lowest_exponent())))
 
 
+def lowest_lifted_exponent() -> float:
+    """Where e^x is too small to be lifted. A factor of 2e11 (4e21) does not reach it."""
+    return float(by_dtype(-130.0, -795.0))
+
+
 def exp_below_zero(x: Value, factor: Real, x_low: Value | None = None) -> Value:
     """factor * e^(x + x_low) for x <= 0."""
     factor = real(factor)
-    exponent = clamp_low(x, lowest_exponent())
     if factor.constant is not None:
+        exponent = clamp_low(x, lowest_exponent())
         return exp_within_ulp(exponent, x_low, factor=factor, shift=lift()) * lower()
     # A large factor is lowered first, or the product would overflow; and it must not
     # bring back what has been clamped.
+    exponent = clamp_low(x, lowest_lifted_exponent())
     first, last = lowered_by(factor)
     lifted = exp_within_ulp(exponent, x_low, factor=factor * first, shift=lift())
-    return where(x < lowest_exponent(), 0.0, lifted * last)
+    return where(x <= lowest_lifted_exponent(), 0.0, lifted * last)
 
 
 def lowered_by(factor: Value) -> tuple[Value, Value]:
@@ -175,8 +181,7 @@ def ratio(
     """
     quotient = x / divisor
     if lowest is None:
-        # As low as e^x may be lifted: a large factor must not bring back what is clamped.
-        lowest = float(by_dtype(-130.0, -795.0))
+        lowest = lowest_lifted_exponent()
     clamped = clamp_low(quotient, lowest)
     if real(divisor).constant == 1:
         return clamped, None
@@ -244,10 +249,9 @@ def pelu(x: Value, a: Real = 1.0, b: Real = 1.0) -> Value:
 
 @pelu.derivative
 def pelu_derivative(x: Value, a: Real, b: Real) -> Value:
-    lifted = exp_within_ulp(*ratio(x, b), shift=lift())
     slope = real(a) / b
-    first, last = lowered_by(slope)
-    return where(x > 0, slope, slope * first * lifted * last)
+    z, z_low = ratio(x, b)
+    return where(x > 0, slope, exp_below_zero(z, slope, z_low))
 
 
 @pelu.derivative_from_output
