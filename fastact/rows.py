@@ -230,7 +230,7 @@ def _docstring(name: str, member: str) -> str:
         shape=shape,
         errors=", ".join(errors) + ".",
         notes=_notes(facts, member),
-        source=textwrap.fill(facts.source, 80),
+        source=textwrap.fill(facts.source, 80, break_on_hyphens=False),
     )
 
 

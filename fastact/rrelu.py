@@ -49,7 +49,7 @@ def rrelu(
 
     Notes
     -----
-    f(x) = x for x > 0, else slope x; there is a slope for each element.
+    f(x) = x for x > 0, else slope x; every element has its own slope.
 
     Kinks: at 0 the derivative is the slope.
 

@@ -89,18 +89,36 @@ def test_every_command_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plotting.text_picture("gelu") in page
 
 
+FIELDS = {
+    "Parameters",
+    "Special values",
+    "Kinks",
+    "Accuracy",
+    "Speed",
+    "Elsewhere",
+    "Source",
+    "Reference",
+}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_has_its_facts(name: str) -> None:
     page = gallery.page(name)
     headings = re.findall(r"^##? (.*)$", page, re.MULTILINE)
     assert headings[0] == name
-    assert {"Accuracy", "Speed", "Elsewhere", "Reference"} <= {*headings}
+    assert {*headings} >= FIELDS
+    for field in FIELDS:
+        _, below = page.split(f"## {field}\n\n", 1)
+        assert below.split("\n## ")[0].strip(), field
+    assert '<div class="formula">' in page
+    assert f"{{figure}} {name}.svg\n" in page
     assert f".. autofunction:: fastact.{name}\n" in page
+    assert "not measured" not in page
+    assert "Not in the stored run" not in page
     if name in CATALOGUE:
         entry = CATALOGUE[name]
-        assert "Special values" in headings
-        assert ("Parameters" in headings) == bool(entry.parameters)
-        assert "not measured" not in page
+        assert ("## Parameters\n\nNone." in page) != bool(entry.parameters)
+        assert ("## Kinks\n\nNone" in page) != bool(entry.kinks)
         assert f"| float32 | {entry.bound:g} | " in page
         for words in (*entry.aliases, entry.plain, entry.notes):
             assert words in page
@@ -116,6 +134,11 @@ def test_a_page_has_its_facts(name: str) -> None:
         ("hardshrink", "| 0.5, a kink: `lambd` | 0 | 0 |"),
         ("logit", "| 1 | &infin; | &infin; |"),
         ("tanh", "| NaN | NaN | NaN |"),
+        ("softmax", "| &infin;, 0 | 1, 0 |"),
+        ("softmax_cross_entropy", "| &minus;&infin;, 0 | &infin; |"),
+        ("reglu", "| 1 | 1 | 1 | 1 |"),
+        ("crelu", "| &minus;&infin; | 0 | &infin; |"),
+        ("maxout", "| &minus;&infin;, 0 | 0 |"),
     ],
 )
 def test_special_values(name: str, row: str) -> None:

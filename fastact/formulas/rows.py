@@ -156,7 +156,7 @@ ROW_FUNCTIONS = {
     "hardmax": RowFunction(
         summary="Hardmax along one axis",
         formula="1 for the first maximum of scale x, else 0",
-        gradient="0 everywhere, for the function is constant where it is continuous; a "
+        gradient="0 everywhere, for the function is constant where it is continuous; "
         "NaN in x makes no difference",
         excluded=_ZEROS,
         notes="Exact. NaN in a row makes the whole row NaN. An empty row gives an empty "
