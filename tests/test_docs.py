@@ -17,6 +17,7 @@ import pytest
 import fastact as fa
 from fastact import integrations, lookup, plotting
 from fastact.__main__ import PROGRAM, make_parser
+from fastact.commands import check
 from fastact.formulas.entry import CATALOGUE
 
 pytest.importorskip("matplotlib", reason="the gallery's pages come with pictures")
@@ -87,6 +88,8 @@ def test_every_command_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         assert f"$ {PROGRAM} {command}" in page
     assert make_parser().format_help() in page
     assert plotting.text_picture("gelu") in page
+    for function in check.CHECKS:
+        assert f"\nok      {(function.__doc__ or '').rstrip('.')}\n" in page
 
 
 FIELDS = {

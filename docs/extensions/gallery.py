@@ -26,6 +26,7 @@ import fastact as fa
 from accuracy import peer_functions, results, sweep, table
 from accuracy.differences import TABLE as DIFFERENCES
 from fastact import families, plotting
+from fastact.commands.cases import RUNS_ON
 from fastact.formulas.entry import CATALOGUE, FUSED, Activation
 from fastact.formulas.kernels import DERIVATIVE, ENTRIES
 from fastact.formulas.rows import ROW_FUNCTIONS
@@ -43,10 +44,10 @@ _PREFIXES = {
     "special.": "scipy.special.",
     "ops.": "NumpyOps.",
 }
-# What does the work of a function that the benchmark does not measure, and what is added.
-_MEASURED_AS = {
-    "rrelu": ("prelu", "With the mean slope, as in evaluation, it is"),
-    "gumbel_softmax": ("softmax", "Beside drawing and adding the noise it is"),
+# What else than the function on which they run takes time.
+_BESIDE = {
+    "rrelu": "With the mean slope, as in evaluation, it is",
+    "gumbel_softmax": "Beside drawing and adding the noise it is",
 }
 # What a function of a row takes beside it in the table of special values.
 _FURTHER_ARGUMENTS = {
@@ -372,7 +373,8 @@ def _page(measured: str) -> str:
 def _speed(name: str) -> str:
     """Beside plain NumPy, where the benchmark was run."""
     measured = _speeds()
-    source, remark = _MEASURED_AS.get(name, (name, ""))
+    remark = _BESIDE.get(name, "")
+    source = RUNS_ON[name] if remark else name
     rows = []
     for row in measured["rows"]:
         if _page(row["function"]) != source or row["elements"] != ELEMENTS:
