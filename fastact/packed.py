@@ -274,7 +274,7 @@ def crelu(x: Any, axis: int = -1, *, out: Any = None) -> Any:
     -----
     f(x) = (max(x, 0), max(-x, 0)).
 
-    Kinks: f'(0) = 0 in both halves.
+    Kinks: in both halves f'(0) = 0.
 
     Exact. NaN gives NaN in both halves. float16, bfloat16, float32 and float64 stay what
     they are; integers and booleans promote as in `numpy.tanh`.
