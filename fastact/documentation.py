@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import textwrap
 
@@ -35,6 +36,7 @@ _SHAPE = "the arguments' broadcast shape"
 _ORDINALS = ("first", "second")
 
 
+@functools.cache  # a family says many things more than once
 def _wrapped(text: str, indent: str = "") -> str:
     """Paragraphs in lines that `help` shows whole; those that have lines keep them."""
     return "\n\n".join(
@@ -62,11 +64,11 @@ def _result(entry: Entry, name: str) -> str:
         dtype = "dtype" if len(entry.arrays) == 1 else "common dtype"
         of = " and ".join(entry.arrays)
         return f"{which}{arrays}, in {_SHAPE} and the {dtype} of {of}."
-    x, *others = entry.arrays
+    x = entry.arrays[0] if entry.arrays else ""
     if name == "derivative":
         return f"f'({x}), in {_SHAPE} and the dtype of {x}."
     of = name[1:]
-    if of == x and not others:
+    if entry.arrays == (of,):
         return (
             f"Gradient with respect to {x}: dy times the derivative, and 0 where the "
             f"derivative is 0, whatever dy. In {_SHAPE}."
@@ -142,6 +144,8 @@ def docstring(entry: Entry, member: str) -> str:
     """numpydoc text for one member of an activation's family."""
     kernel = Kernel(entry, member, with_defaults=False)
     parameters = {p.name: p for p in entry.parameters}
+    # none, where all arrays of a custom activation are summed
+    first = entry.arrays[0] if entry.arrays else "dy"
     lines = [_wrapped(_lead(entry, member)), "", "Parameters", "----------"]
     for name in kernel.inputs:
         kind = "array_like"
@@ -150,14 +154,14 @@ def docstring(entry: Entry, member: str) -> str:
             kind += "" if default is None else f", default {default:g}"
             must = (f" {r}." for r in kernel.requirements if r.name == name)
             text = (
-                f"Parameter: a number, or an array that broadcasts against "
-                f"{entry.arrays[0]}. It never changes the dtype.{''.join(must)}"
+                f"Parameter: a number, or an array that broadcasts against {first}. "
+                f"It never changes the dtype.{''.join(must)}"
             )
         elif name in entry.arrays:
             text = _ARRAYS.get(name, _INPUT)
         else:
             text = _ARRAYS.get(name, f"Gradient with respect to {name[1:]}.")
-        like = "y" if member == BACKWARD_FROM_OUTPUT else entry.arrays[0]
+        like = "y" if member == BACKWARD_FROM_OUTPUT else first
         lines += [f"{name} : {kind}", _wrapped(text.format(like=like), "    ")]
     if member == PARAMETER_BACKWARD:
         lines += ["out : tuple of ndarray or None, optional"]
