@@ -154,8 +154,12 @@ def without_jumps(y: Curve) -> Curve:
     """A curve with gaps where it jumps, lest a line be drawn that is not there."""
     with np.errstate(invalid="ignore"):  # inf - inf, at the ends of logit
         rise = np.abs(np.diff(y, append=y[-1:]))
-    around = np.maximum(np.roll(rise, 1), np.roll(rise, -1))
-    return np.where((rise > 0.05) & (rise > 10 * around), np.nan, y)
+    before, after = np.roll(rise, 1), np.roll(rise, -1)
+    jump = (rise > 0.05) & (rise > 10 * np.maximum(before, after))
+    # a value of its own at a kink: two jumps, from and to what it belongs to neither of
+    both = np.minimum(before, rise)
+    alone = (both > 0.05) & (both > 10 * np.maximum(np.roll(rise, 2), after))
+    return np.where(jump | alone, np.nan, y)
 
 
 def text_picture(name: str, columns: int = 80) -> str:

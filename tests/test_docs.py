@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fastact as fa
@@ -178,6 +179,17 @@ def test_slopes_in_pictures_are_those_of_the_curves() -> None:
         near = abs(slopes - derivative[1:-1]) < 0.01 * (1 + abs(derivative[1:-1]))
         # but at kinks and jumps, and where logit goes to infinity
         assert near.mean() > 0.98, name
+
+
+def test_jumps_are_not_drawn_as_slopes() -> None:
+    """Nor is the value of xielu's derivative at 0, which neither side has."""
+    for name, entry in CATALOGUE.items():
+        kinks = pictures.kinks(entry)
+        x = pictures.abscissas(name)
+        near = np.min([abs(x - kink) for kink in kinks] or [x + np.inf], axis=0) < 0.05
+        for curve in pictures.curves(name, x)[0]:
+            steps = np.abs(np.diff(plotting.without_jumps(curve)))
+            assert not np.nanmax(steps[near[:-1]], initial=0.0) > 0.1, name
 
 
 # ---------------------------------------------------------------------------- formulas

@@ -284,7 +284,7 @@ def _kinks(name: str) -> str:
         for x, value in kinks.items()
     ]
     return (
-        f"{text}Here the slopes on the left and on the right differ. What is returned:\n\n"
+        f"{text}Where pieces meet, so that the slope may jump. What is returned there:\n\n"
         f"{_table(('where', 'derivative there'), rows)}\n"
     )
 
