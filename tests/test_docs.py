@@ -299,6 +299,13 @@ def test_stored_speeds_are_shown_in_full() -> None:
         assert f"{rate:.2f}" in shown
 
 
+def test_all_that_was_compared_leads_to_pages() -> None:
+    shown = gallery.comparison_table()
+    linked = re.findall(r"^\| \[(\w+)\]\(gallery/\1\.md\) \| ", shown, re.MULTILINE)
+    assert {*linked} <= {*NAMES}
+    assert len(linked) == len(gallery.COMPARISON.read_text().splitlines()) - 2
+
+
 def test_stored_speeds_lead_to_pages() -> None:
     linked = re.findall(r"gallery/(\w+)\.md", gallery.speed_table())
     assert linked

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # the tests read these facts without Sphinx
 
 DOCS = Path(__file__).parents[1]
 SPEED = DOCS / "results" / "speed.json"
+COMPARISON = DOCS / "results" / "compare_all.md"
 ELSEWHERE = DOCS / "elsewhere.json"
 # What those expressions of accuracy/peer_functions.py abbreviate.
 _PREFIXES = {
@@ -592,12 +593,20 @@ def functions_table() -> str:
     return row.sub(r"| [`\1`](../gallery/\1.md) ", readme_table.tables())
 
 
+def comparison_table() -> str:
+    """The stored run of examples/compare_all.py, with links to the functions' pages."""
+    names = "|".join(CATALOGUE)
+    row = re.compile(rf"^\| ({names}) ", re.MULTILINE)
+    return row.sub(r"| [\1](gallery/\1.md) ", COMPARISON.read_text())
+
+
 _IMPLEMENTATIONS = ("numpy", "c-1", "c-all", "numba-all")
 # What pages ask for by a comment of its own: <!-- generated: NAME -->
 TABLES = {
     "elsewhere": elsewhere_table,
     "speed": speed_table,
     "functions": functions_table,
+    "comparison": comparison_table,
 }
 
 
