@@ -67,8 +67,9 @@ $(INTEGRATIONS)/installed: pyproject.toml
 	touch $@
 
 # The documentation, into build/docs/html; once its environment is there, without network.
+# All pages are read anew: they depend on results and on the catalogue, not on their text alone.
 docs: $(VENV)/built $(DOCS)/installed
-	$(DOCS)/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs build/docs/html
+	$(DOCS)/bin/python -m sphinx --fresh-env --fail-on-warning --keep-going --nitpicky --quiet docs build/docs/html
 
 $(DOCS)/installed: pyproject.toml
 	$(PYTHON) -m venv $(DOCS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ ROOT = DOCS.parent
 for folder in (ROOT / "tools", DOCS / "extensions", ROOT):
     sys.path.insert(0, str(folder))
 
+import numpy as np  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
 
 import fastact  # noqa: E402
@@ -57,7 +59,7 @@ def escape_bars(
     lines[:] = [line if "``" in line else line.replace("|", r"\|") for line in lines]
 
 
-def name_classes(
+def name_arguments(
     app: Sphinx,
     what: str,
     name: str,
@@ -66,7 +68,9 @@ def name_classes(
     signature: str | None,
     returns: str | None,
 ) -> tuple[str | None, str | None]:
-    """Let a default that is a class be its name, not its repr."""
+    """Show a ufunc's arguments by name, and a default that is a class by its own."""
+    if isinstance(thing, np.ufunc):  # whose docstring begins with (x1, x2, ...)
+        signature = str(inspect.signature(thing))
     if signature is not None:
         signature = re.sub(r"<class 'numpy\.(\w+)'>", r"np.\1", signature)
     return signature, returns
@@ -83,5 +87,5 @@ def skip_inherited(
 def setup(app: Sphinx) -> None:
     """What Sphinx calls."""
     app.connect("autodoc-skip-member", skip_inherited)
-    app.connect("autodoc-process-signature", name_classes)
+    app.connect("autodoc-process-signature", name_arguments, priority=100)
     app.connect("autodoc-process-docstring", escape_bars)

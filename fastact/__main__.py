@@ -5,19 +5,24 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import plotting
+from . import __version__, plotting
 from .commands import accuracy, bench, cases, check
 from .commands.text import progress
 from .config import get_num_threads, num_threads, show_config
 from .formulas.entry import CATALOGUE
-from .lookup import canonical_name
+from .lookup import canonical_name, canonical_names
 
 PROGRAM = "python -m fastact"
-NAMES = "Names: " + ", ".join(CATALOGUE) + "."
+NAMES = (
+    f"Names: {', '.join(sorted(CATALOGUE))}; and the names that other systems have for "
+    "them, such as hard_silu."
+)
 
 
 def activation_name(text: str) -> str:
@@ -25,6 +30,12 @@ def activation_name(text: str) -> str:
     try:
         return canonical_name(text, "elementwise")
     except ValueError as error:
+        if text in canonical_names():
+            raise argparse.ArgumentTypeError(
+                f"{text} takes more than one number for a result, and this command is for "
+                "functions of one number (--help lists them); bench measures "
+                f"{text}, too"
+            ) from None
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
@@ -75,7 +86,10 @@ def make_parser() -> argparse.ArgumentParser:
         "installed package; they change nothing.",
         epilog=f"For more on one of them: {PROGRAM} COMMAND --help",
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    parser.add_argument("--version", action="version", version=f"fastact {__version__}")
+    commands = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND"
+    )
 
     def add(
         name: str, help: str, description: str, *examples: str, more: str = ""
@@ -244,6 +258,10 @@ def make_parser() -> argparse.ArgumentParser:
 class _Help(argparse.HelpFormatter):
     """Fills paragraphs, and leaves lines that are indented as they are."""
 
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        # not within gelu-silu.png
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         parts = text.split("\n\n")
         return "\n\n".join(
@@ -291,9 +309,19 @@ def _unwritable(picture: Path | None, text: Path | None) -> str | None:
 def plot_names(names: list[str], output: Path | None, terminal: bool) -> str | None:
     """Draw; returns what went wrong, if anything."""
     if terminal:
-        print("\n\n".join(map(plotting.text_picture, names)))
+        columns = shutil.get_terminal_size().columns
+        try:
+            print("\n\n".join(plotting.text_picture(n, columns) for n in names))
+        except UnicodeEncodeError:
+            return (
+                f"the encoding {sys.stdout.encoding} has no Braille dots: set "
+                "PYTHONIOENCODING=utf-8, or leave --terminal out"
+            )
         return None
     path = output or Path("-".join(names) + ".png")
+    if problem := _unwritable(path, None):
+        without = problem is bench.NO_MATPLOTLIB
+        return problem + ("; --terminal does without" if without else "")
     with progress(1) as step:  # importing matplotlib takes most of the time
         step(f"drawing {', '.join(names)}")
         return _write(lambda path: plotting.write_picture(names, path), path)

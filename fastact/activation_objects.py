@@ -216,7 +216,13 @@ class Activation:
         return dx
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Copies of the parameters, by name."""
+        """Copies of the parameters, by name.
+
+        Returns
+        -------
+        state : dict of str to ndarray
+            For `load_state_dict`, of this object or of another one.
+        """
         return {name: np.array(value) for name, value in self.parameters.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

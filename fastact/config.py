@@ -63,10 +63,26 @@ def num_threads(n: int) -> Iterator[None]:
     n : int
         At least 1.
 
+    Yields
+    ------
+    None
+
     Raises
     ------
     ValueError
         If n is below 1.
+    TypeError
+        If n is not an integer.
+
+    Notes
+    -----
+    A setting of the process, as that of `set_num_threads`: other Python threads have it,
+    too, while the body runs.
+
+    Examples
+    --------
+    >>> with fa.num_threads(1):
+    ...     y = fa.gelu(x)
     """
     before = get_num_threads()
     set_num_threads(n)
@@ -126,12 +142,26 @@ def backend(name: str) -> Iterator[None]:
     name : {"c", "numba"}
         As for `set_backend`.
 
+    Yields
+    ------
+    None
+
     Raises
     ------
     ValueError
         If there is no such backend.
     ImportError
         If Numba is not installed.
+
+    Notes
+    -----
+    A setting of the process, as that of `set_backend`: other Python threads have it,
+    too, while the body runs.
+
+    Examples
+    --------
+    >>> with fa.backend("c"):
+    ...     y = fa.gelu(x)
     """
     before = get_backend()
     set_backend(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import textwrap
 
 from .formulas.entry import (
     BOUND_OF_16_BITS,
@@ -15,25 +17,78 @@ from .formulas.kernels import (
     BACKWARD,
     BACKWARD_FROM_OUTPUT,
     DERIVATIVE,
+    ENTRIES,
     FORWARD,
     PARAMETER_BACKWARD,
     WITH_DERIVATIVE,
     Kernel,
 )
 
+WIDTH = 88  # of a docstring's lines
 _ARRAYS = {
-    "x": "Input.",
-    "y": "Output of the activation.",
-    "dy": "Gradient with respect to the output.",
-    "gate": "What is activated.",
-    "value": "What the activated gate multiplies.",
+    "y": "Output of the activation, of any shape.",
+    "dy": "Gradient with respect to the output; broadcasts against {like}.",
+    "gate": "What is activated: floating-point, integers or booleans, of any shape.",
+    "value": "What the activated gate multiplies; broadcasts against gate.",
 }
-_RESULTS = {
-    "y": "The activation of x.",
-    "derivative": "Its derivative at x.",
-    "dx": "Gradient with respect to x: dy times the derivative, and 0 where the "
-    "derivative is 0, whatever dy.",
-}
+_INPUT = "Input: floating-point, integers or booleans, of any shape."
+_SHAPE = "the arguments' broadcast shape"
+_ORDINALS = ("first", "second")
+
+
+@functools.cache  # a family says many things more than once
+def _wrapped(text: str, indent: str = "") -> str:
+    """Paragraphs in lines that `help` shows whole; those that have lines keep them."""
+    return "\n\n".join(
+        part
+        if "\n" in part
+        else textwrap.fill(
+            part,
+            WIDTH,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for part in text.split("\n\n")
+    )
+
+
+def _result(entry: Entry, name: str) -> str:
+    """What is said of one of the results."""
+    if name in entry.results:
+        arrays = f"f({', '.join(entry.arrays)})"
+        which = ""
+        if len(entry.results) > 1:
+            which = f"The {_ORDINALS[entry.results.index(name)]} result of "
+        dtype = "dtype" if len(entry.arrays) == 1 else "common dtype"
+        of = " and ".join(entry.arrays)
+        return f"{which}{arrays}, in {_SHAPE} and the {dtype} of {of}."
+    x = entry.arrays[0] if entry.arrays else ""
+    if name == "derivative":
+        return f"f'({x}), in {_SHAPE} and the dtype of {x}."
+    of = name[1:]
+    if entry.arrays == (of,):
+        return (
+            f"Gradient with respect to {x}: dy times the derivative, and 0 where the "
+            f"derivative is 0, whatever dy. In {_SHAPE}."
+        )
+    if of in {p.name for p in entry.parameters}:
+        return f"Gradient with respect to {of}, summed to its shape, in float32 or float64."
+    return f"Gradient with respect to {of}, in {_SHAPE}."
+
+
+def _kinks(entry: Entry) -> str:
+    """Where f' jumps, and what is returned there."""
+    if entry.kinks:
+        kinks = (
+            f"{value} at {x}" if " = " in x else f"f'({x}) = {value}"
+            for x, value in entry.kinks.items()
+        )
+        return f"At kinks: {', '.join(kinks)}."
+    if ENTRIES.get(entry.name) is entry:  # of others nobody knows
+        return "No kinks: the derivative is continuous."
+    return ""
 
 
 def _lead(entry: Entry, member: str) -> str:
@@ -89,60 +144,54 @@ def docstring(entry: Entry, member: str) -> str:
     """numpydoc text for one member of an activation's family."""
     kernel = Kernel(entry, member, with_defaults=False)
     parameters = {p.name: p for p in entry.parameters}
-    lines = [_lead(entry, member), "", "Parameters", "----------"]
+    # none, where all arrays of a custom activation are summed
+    first = entry.arrays[0] if entry.arrays else "dy"
+    lines = [_wrapped(_lead(entry, member)), "", "Parameters", "----------"]
     for name in kernel.inputs:
-        if name not in parameters:
-            text = _ARRAYS.get(name) or (
-                "Input."
-                if name in entry.arrays
-                else f"Gradient with respect to {name[1:]}."
-            )
-            lines += [f"{name} : array_like", f"    {text}"]
-        else:
+        kind = "array_like"
+        if name in parameters:
             default = parameters[name].default
-            text = "" if default is None else f", default {default:g}"
-            must = "; ".join(str(r) for r in kernel.requirements if r.name == name)
-            lines += [
-                f"{name} : array_like{text}",
-                "    Parameter; broadcasts against x and never changes the dtype."
-                + (f" {must}." if must else ""),
-            ]
+            kind += "" if default is None else f", default {default:g}"
+            must = (f" {r}." for r in kernel.requirements if r.name == name)
+            text = (
+                f"Parameter: a number, or an array that broadcasts against {first}. "
+                f"It never changes the dtype.{''.join(must)}"
+            )
+        elif name in entry.arrays:
+            text = _ARRAYS.get(name, _INPUT)
+        else:
+            text = _ARRAYS.get(name, f"Gradient with respect to {name[1:]}.")
+        like = "y" if member == BACKWARD_FROM_OUTPUT else first
+        lines += [f"{name} : {kind}", _wrapped(text.format(like=like), "    ")]
     if member == PARAMETER_BACKWARD:
-        lines += ["out : tuple of ndarray or None, optional", "    Where to store."]
+        lines += ["out : tuple of ndarray or None, optional"]
+        lines += ["    Where to store the results."]
     else:
         lines += [
-            "out, where, dtype, casting, order, subok",
+            "out, where, dtype, casting, order, subok : optional",
             "    As for every `numpy.ufunc`.",
         ]
     lines += ["", "Returns", "-------"]
     for name in kernel.outputs:
-        text = _RESULTS.get(name) or (
-            f"Gradient with respect to {name[1:]}"
-            + (
-                ", summed to its shape, in float32 or float64."
-                if name[1:] in parameters
-                else "."
-            )
-        )
-        lines += [f"{name} : ndarray", f"    {text}"]
+        text = _result(entry, name)
+        lines += [f"{name} : ndarray or scalar", _wrapped(text, "    ")]
     lines += ["", "Raises", "------", "TypeError"]
     lines += ["    For complex numbers, objects and strings."]
+    refused = "If shapes do not broadcast"
     if kernel.requirements:
-        lines += ["ValueError"]
-        lines += [f"    Unless {r}." for r in kernel.requirements]
+        allowed = ", ".join(map(str, kernel.requirements))
+        refused += f", or a parameter is not allowed: {allowed}"
+    lines += ["ValueError", _wrapped(f"{refused}.", "    ")]
     variables = ", ".join(entry.arrays)
-    lines += ["", "Notes", "-----", f"f({variables}) = {entry.formula}.", ""]
-    if entry.kinks and member != "":
-        kinks = ", ".join(f"f'({x}) = {value}" for x, value in entry.kinks.items())
-        lines += [f"At kinks: {kinks}.", ""]
-    lines += [_bound(entry, member)]
-    lines += [
-        "float16, bfloat16, float32 and float64 stay what they are; integers and booleans "
-        "promote as in `numpy.tanh`. NaN gives NaN"
-        + ("." if entry.errors else ", infinities the limit.")
+    limits = "" if entry.errors else ", infinities the limit"
+    notes = [
+        f"f({variables}) = {entry.formula}.",
+        _kinks(entry),
+        _bound(entry, member),
+        "float16, bfloat16, float32 and float64 stay what they are; integers and "
+        f"booleans promote as in `numpy.tanh`. NaN gives NaN{limits}.",
+        entry.notes,
+        f"Source: {entry.source}." if entry.source else "",
     ]
-    if entry.notes:
-        lines += ["", entry.notes]
-    if entry.source:
-        lines += ["", f"Source: {entry.source}."]
+    lines += ["", "Notes", "-----", "\n\n".join(_wrapped(n) for n in notes if n)]
     return "\n".join(lines) + "\n"

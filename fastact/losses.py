@@ -197,10 +197,13 @@ def softmax_cross_entropy(
 
     Notes
     -----
-    loss = -sum(p log(softmax(logits))), p = (1 - label_smoothing) q + label_smoothing / C,
-    q the probabilities or 1 for the label and 0 elsewhere. Where p is 0, an infinite
-    logarithm counts 0. One +inf among the logits gives the limit (softmax one-hot);
-    several, or nothing but -inf, NaN.
+    f(logits, targets) = -sum(p log(softmax(logits))); p = (1 - label_smoothing) q +
+    label_smoothing / C, q the probabilities, or 1 for the label and 0 elsewhere.
+
+    No kinks: the derivative is continuous.
+
+    Where p is 0, an infinite logarithm counts 0. One +inf among the logits gives the limit
+    (softmax one-hot); several, or nothing but -inf, NaN.
 
     Each row's loss is within 4 ULP where p is not negative: the logarithm is log1p of the
     sum of all weights but the largest. Means and sums are accumulated in float64 with a
@@ -275,7 +278,7 @@ def softmax_cross_entropy_backward(
     Notes
     -----
     dlogits = dy (sum(p) softmax(logits) - p), divided by the number of rows that count if
-    the loss was their mean; p as for `softmax_cross_entropy`.
+    the loss was their mean: no kinks; p and dtypes as for `softmax_cross_entropy`.
 
     Of a label without smoothing, each element is within 4 ULP, also where the label has
     nearly all the weight. Otherwise the error is bounded beside the row's largest

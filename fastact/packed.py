@@ -252,7 +252,7 @@ def crelu(x: Any, axis: int = -1, *, out: Any = None) -> Any:
     Parameters
     ----------
     x : array_like
-        Input.
+        Input: floating-point, integers or booleans, with at least one axis.
     axis : int, default -1
         The axis along which the two are joined. (Chainer's default is 1.)
     out : ndarray, optional
@@ -272,7 +272,12 @@ def crelu(x: Any, axis: int = -1, *, out: Any = None) -> Any:
 
     Notes
     -----
-    Exact. f'(0) = 0 in both halves. NaN gives NaN in both.
+    f(x) = (max(x, 0), max(-x, 0)).
+
+    Kinks: in both halves f'(0) = 0.
+
+    Exact. NaN gives NaN in both halves. float16, bfloat16, float32 and float64 stay what
+    they are; integers and booleans promote as in `numpy.tanh`.
 
     Source: Shang et al. 2016, arXiv:1603.05201.
     """
@@ -314,7 +319,9 @@ def crelu_backward(dy: Any, x: Any, axis: int = -1, *, out: Any = None) -> Any:
 
     Notes
     -----
-    Exact.
+    Kinks: dx = 0 at x = 0.
+
+    Exact; dtypes as for `crelu`.
 
     Source: Shang et al. 2016, arXiv:1603.05201.
     """
@@ -353,8 +360,11 @@ TypeError
 
 Notes
 -----
-f(gate, value) = {formula}; see `fastact.{name}` for kinks and error bound. No array is
-allocated but the result.{notes}
+f(gate, value) = {formula}.
+
+Kinks and error bound are those of `fastact.{name}`. float16, bfloat16, float32 and float64
+stay what they are; integers and booleans promote as in `numpy.tanh`. No array is allocated
+but the result.{notes}
 
 Source: {source}.
 """

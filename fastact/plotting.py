@@ -143,40 +143,49 @@ def save(figure: Any, path: Path) -> None:
     path.write_bytes(drawn.getvalue())
 
 
-def heading(name: str) -> str:
-    """The activation with its formula, in lines of at most 79 characters."""
+def heading(name: str, width: int = 79) -> str:
+    """The activation with its formula, in lines of at most so many characters."""
     formula = CATALOGUE[name].formula
     itself = formula.startswith(f"{name}(")  # tanh(x) says it all
-    return textwrap.fill(label(name) if itself else f"{label(name)}: {formula}", 79)
+    return textwrap.fill(label(name) if itself else f"{label(name)}: {formula}", width)
 
 
 def without_jumps(y: Curve) -> Curve:
     """A curve with gaps where it jumps, lest a line be drawn that is not there."""
     with np.errstate(invalid="ignore"):  # inf - inf, at the ends of logit
         rise = np.abs(np.diff(y, append=y[-1:]))
-    around = np.maximum(np.roll(rise, 1), np.roll(rise, -1))
-    return np.where((rise > 0.05) & (rise > 10 * around), np.nan, y)
+    before, after = np.roll(rise, 1), np.roll(rise, -1)
+    jump = (rise > 0.05) & (rise > 10 * np.maximum(before, after))
+    # a value of its own at a kink: two jumps, from and to what it belongs to neither of
+    both = np.minimum(before, rise)
+    alone = (both > 0.05) & (both > 10 * np.maximum(np.roll(rise, 2), after))
+    return np.where(jump | alone, np.nan, y)
 
 
-def text_picture(name: str) -> str:
-    """Draw an activation and its derivative with characters, within 80 columns.
+def text_picture(name: str, columns: int = 80) -> str:
+    """Draw an activation and its derivative with characters.
 
     Parameters
     ----------
     name : str
         Name of the catalogue.
+    columns : int, default 80
+        How many there are: the derivative stands beside the function, or below it if
+        there are fewer than 80.
 
     Returns
     -------
     text : str
         Heading and picture, lines separated by newlines.
     """
-    panels = zip(
-        text_panel("f(x)", curves(name)[0]),
-        text_panel("f'(x)", curves(name)[1]),
-        strict=True,
-    )
-    return "\n".join([heading(name), *(f"{a}  {b}".rstrip() for a, b in panels)])
+    y, derivative = curves(name)
+    left, right = text_panel("f(x)", y), text_panel("f'(x)", derivative)
+    if columns < 80:
+        lines = [*left, *right]
+    else:
+        lines = [f"{a}  {b}" for a, b in zip(left, right, strict=True)]
+    head = heading(name, min(columns, 80) - 1)
+    return "\n".join([head, *(line.rstrip() for line in lines)])
 
 
 def text_panel(title: str, y: Curve) -> list[str]:

@@ -30,7 +30,9 @@ out : ndarray, optional
 Returns
 -------
 {result} : ndarray
-    Array of {shape}. float16, bfloat16, float32 and float64 stay so.
+    Array of {shape}.
+    float16, bfloat16, float32 and float64 stay so; integers and booleans promote as in
+    `numpy.tanh`.
 
 Raises
 ------
@@ -50,9 +52,10 @@ _NORMWISE = """The error is bounded beside the row's largest y (|dy| + sum(|dy| 
 beside each element, where the difference may cancel."""
 
 _ARRAYS = {
-    "x": "x : array_like\n    Input.",
+    "x": "x : array_like\n    Input: floating-point, integers or booleans, of at least one "
+    "axis.",
     "y": "y : array_like\n    Output of the function.",
-    "dy": "dy : array_like\n    Gradient with respect to the output.",
+    "dy": "dy : array_like\n    Gradient with respect to the output, of its shape.",
 }
 _AXIS = """axis : int, default -1
     The axis along which the function works."""
@@ -177,16 +180,24 @@ def _apply(
     return masked(*arrays, mask, factor, axes=axes, **keywords)
 
 
-def _gradient_notes(facts: RowFunction) -> str:
-    notes = facts.notes if facts.pools else _NORMWISE
-    return textwrap.fill(f"dx = {facts.gradient}.", 80) + f"\n\n{notes}"
+def _notes(facts: RowFunction, member: str) -> str:
+    formula = f"f(x) = {facts.formula}"
+    if member != FORWARD:
+        formula = f"dx = {facts.gradient}"
+    kinks = "No kinks: the derivative is continuous"
+    if facts.kinks:
+        kinks = f"Kinks: {facts.kinks}"
+    errors = facts.notes if member == FORWARD or facts.pools else _NORMWISE
+    return "\n\n".join(
+        [textwrap.fill(f"{formula}.", 80), textwrap.fill(f"{kinks}.", 80), errors]
+    )
 
 
 def _docstring(name: str, member: str) -> str:
     facts = ROW_FUNCTIONS[name]
     origin = " from its output y" if member == BACKWARD_FROM_OUTPUT else ""
     parameters = _AXIS
-    errors = ["If axis is None or a tuple"]
+    errors = ["If axis is None or a tuple, or there is no such axis"]
     if facts.pools:
         parameters = _POOL_SIZE + parameters
         errors += ["or pool_size does not divide the axis"]
@@ -207,9 +218,11 @@ def _docstring(name: str, member: str) -> str:
         errors += ["or scale an array"]
     shape = "the input's shape"
     if facts.reduces and member == FORWARD:
-        shape = "the maxima" if facts.pools else "the input's shape without the axis"
+        shape += " without the axis"
+        if facts.pools:
+            shape = "the input's shape, the axis divided by pool_size"
     return _DOCSTRING.format(
-        lead=facts.summary
+        lead=textwrap.fill(f"{facts.summary}: {facts.formula}.", 88)
         if member == FORWARD
         else f"Gradient of {name} with respect to its input{origin}.",
         arrays="\n".join(_ARRAYS[array] for array in ROW_INPUTS[member]),
@@ -217,8 +230,8 @@ def _docstring(name: str, member: str) -> str:
         result="y" if member == FORWARD else "dx",
         shape=shape,
         errors=", ".join(errors) + ".",
-        notes=facts.notes if member == FORWARD else _gradient_notes(facts),
-        source=textwrap.fill(facts.source, 80),
+        notes=_notes(facts, member),
+        source=textwrap.fill(facts.source, 80, break_on_hyphens=False),
     )
 
 
@@ -449,6 +462,10 @@ def gumbel_softmax(
 
     Notes
     -----
+    f(x) = softmax((x + noise) / tau); with hard, 1 for the largest and 0 for the others.
+
+    No kinks: the derivative, which is that of the soft sample, is continuous.
+
     Errors and special values are those of `softmax` and `hardmax` at x + noise.
 
     Source: E. Jang, S. Gu and B. Poole, Categorical reparameterization with
@@ -510,8 +527,8 @@ def gumbel_softmax_backward(
 
     Notes
     -----
-    y (dy - sum(dy y)) / tau, y = softmax((x + noise) / tau); its error is bounded as
-    that of `softmax_backward`.
+    dx = y (dy - sum(dy y)) / tau, y = softmax((x + noise) / tau): no kinks. Its error is
+    bounded as that of `softmax_backward`.
 
     Source: E. Jang, S. Gu and B. Poole, Categorical reparameterization with
     Gumbel-softmax, 2017, arXiv:1611.01144.

@@ -49,7 +49,12 @@ def rrelu(
 
     Notes
     -----
-    At most 1 ULP from the exact result. NaN gives NaN.
+    f(x) = x for x > 0, else slope x; every element has its own slope.
+
+    Kinks: at 0 the derivative is the slope.
+
+    At most 1 ULP from the exact result. NaN gives NaN. float16, bfloat16, float32 and
+    float64 stay what they are; integers and booleans promote as in `numpy.tanh`.
 
     Source: Xu et al. 2015, arXiv:1505.00853.
     """
@@ -95,7 +100,8 @@ def rrelu_backward(
     Returns
     -------
     dx : ndarray
-        dy where x > 0, else the slope times dy; at x = 0 the slope counts.
+        dy where x > 0, else the slope times dy; of x's shape and dtype: float16, bfloat16,
+        float32 or float64.
 
     Raises
     ------
@@ -106,7 +112,8 @@ def rrelu_backward(
 
     Notes
     -----
-    At most 1 ULP from the exact result. NaN in x gives NaN.
+    At a kink, x = 0, the derivative is the slope. At most 1 ULP from the exact result;
+    NaN in x gives NaN.
 
     Source: Xu et al. 2015, arXiv:1505.00853.
     """

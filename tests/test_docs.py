@@ -12,11 +12,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fastact as fa
 from fastact import integrations, lookup, plotting
 from fastact.__main__ import PROGRAM, make_parser
+from fastact.commands import check
 from fastact.formulas.entry import CATALOGUE
 
 pytest.importorskip("matplotlib", reason="the gallery's pages come with pictures")
@@ -87,6 +89,20 @@ def test_every_command_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         assert f"$ {PROGRAM} {command}" in page
     assert make_parser().format_help() in page
     assert plotting.text_picture("gelu") in page
+    for function in check.CHECKS:
+        assert f"\nok      {(function.__doc__ or '').rstrip('.')}\n" in page
+
+
+FIELDS = {
+    "Parameters",
+    "Special values",
+    "Kinks",
+    "Accuracy",
+    "Speed",
+    "Elsewhere",
+    "Source",
+    "Reference",
+}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,13 +110,19 @@ def test_a_page_has_its_facts(name: str) -> None:
     page = gallery.page(name)
     headings = re.findall(r"^##? (.*)$", page, re.MULTILINE)
     assert headings[0] == name
-    assert {"Accuracy", "Speed", "Elsewhere", "Reference"} <= {*headings}
+    assert {*headings} >= FIELDS
+    for field in FIELDS:
+        _, below = page.split(f"## {field}\n\n", 1)
+        assert below.split("\n## ")[0].strip(), field
+    assert '<div class="formula">' in page
+    assert f"{{figure}} {name}.svg\n" in page
     assert f".. autofunction:: fastact.{name}\n" in page
+    assert "not measured" not in page
+    assert "Not in the stored run" not in page
     if name in CATALOGUE:
         entry = CATALOGUE[name]
-        assert "Special values" in headings
-        assert ("Parameters" in headings) == bool(entry.parameters)
-        assert "not measured" not in page
+        assert ("## Parameters\n\nNone." in page) != bool(entry.parameters)
+        assert ("## Kinks\n\nNone" in page) != bool(entry.kinks)
         assert f"| float32 | {entry.bound:g} | " in page
         for words in (*entry.aliases, entry.plain, entry.notes):
             assert words in page
@@ -116,6 +138,11 @@ def test_a_page_has_its_facts(name: str) -> None:
         ("hardshrink", "| 0.5, a kink: `lambd` | 0 | 0 |"),
         ("logit", "| 1 | &infin; | &infin; |"),
         ("tanh", "| NaN | NaN | NaN |"),
+        ("softmax", "| &infin;, 0 | 1, 0 |"),
+        ("softmax_cross_entropy", "| &minus;&infin;, 0 | &infin; |"),
+        ("reglu", "| 1 | 1 | 1 | 1 |"),
+        ("crelu", "| &minus;&infin; | 0 | &infin; |"),
+        ("maxout", "| &minus;&infin;, 0 | 0 |"),
     ],
 )
 def test_special_values(name: str, row: str) -> None:
@@ -152,6 +179,17 @@ def test_slopes_in_pictures_are_those_of_the_curves() -> None:
         near = abs(slopes - derivative[1:-1]) < 0.01 * (1 + abs(derivative[1:-1]))
         # but at kinks and jumps, and where logit goes to infinity
         assert near.mean() > 0.98, name
+
+
+def test_jumps_are_not_drawn_as_slopes() -> None:
+    """Nor is the value of xielu's derivative at 0, which neither side has."""
+    for name, entry in CATALOGUE.items():
+        kinks = pictures.kinks(entry)
+        x = pictures.abscissas(name)
+        near = np.min([abs(x - kink) for kink in kinks] or [x + np.inf], axis=0) < 0.05
+        for curve in pictures.curves(name, x)[0]:
+            steps = np.abs(np.diff(plotting.without_jumps(curve)))
+            assert not np.nanmax(steps[near[:-1]], initial=0.0) > 0.1, name
 
 
 # ---------------------------------------------------------------------------- formulas
@@ -259,6 +297,13 @@ def test_stored_speeds_are_shown_in_full() -> None:
         rate = row["elements"] / row["seconds"]["c-1"] / 1e9
         assert math.isfinite(rate)
         assert f"{rate:.2f}" in shown
+
+
+def test_all_that_was_compared_leads_to_pages() -> None:
+    shown = gallery.comparison_table()
+    linked = re.findall(r"^\| \[(\w+)\]\(gallery/\1\.md\) \| ", shown, re.MULTILINE)
+    assert {*linked} <= {*NAMES}
+    assert len(linked) == len(gallery.COMPARISON.read_text().splitlines()) - 2
 
 
 def test_stored_speeds_lead_to_pages() -> None:

@@ -74,6 +74,35 @@ def test_examples_of_a_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> None
     run([test])
 
 
+README = DOCS.parent / "README.md"
+BLOCKS = [block[2] for block in _BLOCK.finditer(README.read_text())]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
+def test_examples_of_the_readme(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each block can be run by itself, after the two imports that they have in common."""
+    monkeypatch.delitem(sys.modules, "catalogue", raising=False)
+    needs = {"fa.activation": "numba", 'fa.backend("numba")': "numba"}
+    needed = re.findall(r"^(?:import|from) (\w+)", block, re.MULTILINE)
+    needed += re.findall(r"fastact\.integrations\.(\w+)", block)
+    needed += [package for text, package in needs.items() if text in block]
+    for name in needed:
+        pytest.importorskip(name, reason=f"the example is about {name}")
+    file = tmp_path / "example.py"  # formulas are read from files
+    file.write_text(block)
+    try:
+        with fa.num_threads(fa.get_num_threads()):
+            exec(compile(block, file, "exec"), {"np": np, "fa": fa})
+        if "share_threads_with_blas" in block:
+            fa.experimental.share_threads_with_blas(False)
+    except RuntimeError as error:
+        if "BLAS" not in str(error):
+            raise
+        pytest.skip(str(error))
+
+
 def _of_module(module: ModuleType) -> list[doctest.DocTest]:
     """The examples of what it defines, functions made at run time included."""
     found = doctest.DocTestFinder().find(module, globs=dict(GLOBALS))

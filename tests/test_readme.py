@@ -28,6 +28,13 @@ def test_tables_of_functions_are_those_of_the_catalogue() -> None:
     assert tool.with_tables(text) == text, "run python tools/readme_table.py"
 
 
+def test_as_many_functions_as_it_says() -> None:
+    first = (ROOT / "README.md").read_text().split("\n\n")[1]
+    listed, _, more = first.partition(": ")[2].partition(" and ")
+    number = more.removesuffix(" more.")
+    assert len(listed.split(", ")) + int(number) == len(fa.names())
+
+
 def test_every_function_is_in_a_table_or_in_the_text() -> None:
     text = (ROOT / "README.md").read_text()
     names = {entry.name for entry in ENTRIES} | set(fa.names())

@@ -16,13 +16,13 @@ README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- functions: begin -->\n", "<!-- functions: end -->\n"
 
 MODULES = {
-    "piecewise": "Of lines and parabolas",
+    "piecewise": "Piecewise linear and quadratic",
     "sigmoidal": "Sigmoidal",
-    "normal": "Of the normal distribution",
-    "exponential": "Exponential below zero",
-    "softplus": "Of logarithms",
+    "normal": "Normal distribution",
+    "exponential": "Exponentials",
+    "softplus": "Logarithms",
     "self_gated": "x times a sigmoid",
-    "smooth": "Of square roots and hyperbolic functions",
+    "smooth": "Square roots and hyperbolic functions",
     "periodic": "Periodic",
 }
 
@@ -91,10 +91,10 @@ def gate_table() -> str:
 def row_table() -> str:
     """Functions along an axis."""
     rows = [
-        (f"`{name}`", facts.summary, "yes" if facts.from_output else "no")
+        (f"`{name}`", facts.formula, "yes" if facts.from_output else "no")
         for name, facts in ROW_FUNCTIONS.items()
     ]
-    return _table(("Along an axis", "", "Gradient from output"), rows)
+    return _table(("Along an axis", "Formula", "Gradient from output"), rows)
 
 
 def tables() -> str:

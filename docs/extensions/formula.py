@@ -10,7 +10,18 @@ from collections.abc import Collection
 from html import escape
 
 # As HTML calls them, too.
-_GREEK = {"alpha", "beta", "gamma", "lambda", "theta", "mu", "sigma", "pi", "Phi"}
+_GREEK = {
+    "alpha",
+    "beta",
+    "gamma",
+    "lambda",
+    "theta",
+    "mu",
+    "sigma",
+    "tau",
+    "pi",
+    "Phi",
+}
 _SIGNS = {">=": "&ge;", "<=": "&le;", "-": "&minus;"}
 _TOKEN = re.compile(
     r"""(?P<number>\d[\d.]*(?:e-?\d+)?)

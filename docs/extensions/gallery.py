@@ -26,7 +26,8 @@ import fastact as fa
 from accuracy import peer_functions, results, sweep, table
 from accuracy.differences import TABLE as DIFFERENCES
 from fastact import families, plotting
-from fastact.formulas.entry import CATALOGUE, Activation, Entry
+from fastact.commands.cases import RUNS_ON
+from fastact.formulas.entry import CATALOGUE, FUSED, Activation
 from fastact.formulas.kernels import DERIVATIVE, ENTRIES
 from fastact.formulas.rows import ROW_FUNCTIONS
 from fastact.lookup import KINDS
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # the tests read these facts without Sphinx
 
 DOCS = Path(__file__).parents[1]
 SPEED = DOCS / "results" / "speed.json"
+COMPARISON = DOCS / "results" / "compare_all.md"
 ELSEWHERE = DOCS / "elsewhere.json"
 # What those expressions of accuracy/peer_functions.py abbreviate.
 _PREFIXES = {
@@ -43,8 +45,18 @@ _PREFIXES = {
     "special.": "scipy.special.",
     "ops.": "NumpyOps.",
 }
-# The entry whose facts are those of a function that is none itself.
-_ENTRY_OF = {"crelu": "crelu_parts", "rrelu": "prelu"}
+# What else than the function on which they run takes time.
+_BESIDE = {
+    "rrelu": "With the mean slope, as in evaluation, it is",
+    "gumbel_softmax": "Beside drawing and adding the noise it is",
+}
+# What a function of a row takes beside it in the table of special values.
+_FURTHER_ARGUMENTS = {
+    "maxout": ("Of a group of two.", 2),
+    "softmax_cross_entropy": ("The logits; the label is that of the first one.", 0),
+}
+# Arguments that are no parameters.
+_ARRAYS = {"x", "logits", "targets", "out"}
 # How many elements the table of speeds is for.
 ELEMENTS = 100_000
 
@@ -86,7 +98,12 @@ def _number(value: float) -> str:
 
 
 def _gain(ratio: float) -> str:
-    return f"{ratio:.1f} &times;" if ratio < 9.95 else f"{ratio:.0f} &times;"
+    digits = 2 if ratio < 0.995 else 1 if ratio < 9.95 else 0
+    return f"{ratio:.{digits}f} &times;"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _code(words: Iterable[str]) -> str:
@@ -96,28 +113,34 @@ def _code(words: Iterable[str]) -> str:
 # --------------------------------------------------------------------- parts of one page
 
 
-def _entry(name: str) -> Entry | None:
-    return ENTRIES.get(_ENTRY_OF.get(name, name))
-
-
 def _summary(name: str) -> str:
     """The first sentence of the docstring, or what the catalogue says."""
     if name in ENTRIES:
-        return ENTRIES[name].summary
+        return ENTRIES[name].summary.splitlines()[0]
+    if name in ROW_FUNCTIONS:
+        return f"{ROW_FUNCTIONS[name].summary}."
     documented = inspect.getdoc(getattr(fa, name)) or ""
     return documented.split("\n\n")[0].replace("\n", " ")
 
 
 def _formula(name: str) -> str:
+    if name in ENTRIES:
+        entry = ENTRIES[name]
+        variables = {*entry.arrays, *(p.name for p in entry.parameters)}
+        left, right = f"f({', '.join(entry.arrays)})", entry.formula
+    else:
+        said = re.match(r"(f\(.*?\)) = (.*)\.$", _paragraphs(name)[0])
+        assert said is not None, name
+        left, right = said.groups()
+        variables = {*_ARRAYS, *(own for own, _, _ in _documented_parameters(name))}
+        variables |= {"slope"}
+    html = formula.block(left, right, variables) + "\n"
     if name in ROW_FUNCTIONS:
-        gradient = formula.inline(ROW_FUNCTIONS[name].gradient, {"dy"})
-        return f'<div class="formula-aside">Gradient: <i>dx</i> = {gradient}.</div>\n'
-    if name not in ENTRIES:
-        return ""
-    entry = ENTRIES[name]
-    variables = {*entry.arrays, *(p.name for p in entry.parameters)}
-    left = f"f({', '.join(entry.arrays)})"
-    return formula.block(left, entry.formula, variables) + "\n"
+        gradient = formula.inline(ROW_FUNCTIONS[name].gradient, {"dy", "scale"})
+        html += (
+            f'\n<div class="formula-aside">Gradient: <i>dx</i> = {gradient}.</div>\n'
+        )
+    return html
 
 
 def _picture(name: str) -> str:
@@ -139,9 +162,16 @@ def _names(name: str) -> str:
 
 
 def _parameters(name: str) -> str:
-    entry = ENTRIES.get(name)
-    if entry is None or not entry.parameters:
-        return ""
+    title = "## Parameters\n\n"
+    if name not in ENTRIES:
+        rows = [
+            (f"`{own}`", kind, meaning)
+            for own, kind, meaning in _documented_parameters(name)
+        ]
+        return f"{title}{_table(('parameter', 'type', 'meaning'), rows)}\n"
+    entry = ENTRIES[name]
+    if not entry.parameters:
+        return f"{title}None.\n\n"
     learnt = entry.parameter_formulas if isinstance(entry, Activation) else {}
     rows = [
         (
@@ -154,14 +184,29 @@ def _parameters(name: str) -> str:
         for p in entry.parameters
     ]
     header = ("parameter", "default", "range", "gradient by it")
-    return f"## Parameters\n\n{_table(header, rows)}\n"
+    return f"{title}{_table(header, rows)}\n"
+
+
+def _documented_parameters(name: str) -> list[tuple[str, str, str]]:
+    """Names, types and meanings of a docstring's parameters, without the arrays."""
+    parts = re.split(
+        r"^(\S[^:\n]*) : (.*)$",
+        _section(getattr(fa, name), "Parameters"),
+        flags=re.MULTILINE,
+    )[1:]
+    names, kinds, meanings = parts[::3], parts[1::3], parts[2::3]
+    return [
+        (own, kind, " ".join(meaning.split()))
+        for own, kind, meaning in zip(names, kinds, meanings, strict=True)
+        if own not in _ARRAYS
+    ]
 
 
 def _special_values(name: str) -> str:
-    """f and f' at the ends, at zero, at one, and at the kinks; computed as you read it."""
+    """f and f' at the ends, at zero, at one, and at the kinks, as computed here and now."""
     entry = CATALOGUE.get(name)
     if entry is None:
-        return _special_values_in_words(name) + _kinks_of_gates(name)
+        return _special_values_of_others(name)
     values = tuple(pictures.values(entry).values())
     kinks = pictures.kinks(entry)
     ends = [-math.inf, math.inf, math.nan]
@@ -180,28 +225,69 @@ def _special_values(name: str) -> str:
     text = "## Special values\n\n"
     if entry.parameters:
         text += f"Of {_code([plotting.label(name)])}.\n\n"
-    text += _table(("x", "f(x)", "f'(x)"), rows, numbers=True)
-    if entry.kinks:
-        text += (
-            "\nAt a kink the slopes on the left and on the right may differ; the table "
-            "has what is returned.\n"
+    return text + _table(("x", "f(x)", "f'(x)"), rows, numbers=True) + "\n"
+
+
+def _special_values_of_others(name: str) -> str:
+    """Results at the ends and at zero, and what the docstring says of them."""
+    text = "## Special values\n\n"
+    ends = [-math.inf, 0.0, 1.0, math.inf, math.nan]
+    function: Any = getattr(fa, name)
+    if name == "gumbel_softmax":  # which would draw noise
+        function = functools.partial(function, noise=0.0)
+        text += "Without noise.\n\n"
+    pairs = [(0.0, 0.0), (1.0, 0.0), *((end, 0.0) for end in (ends[0], *ends[3:]))]
+    pairs += [(end, end) for end in (math.inf, -math.inf)]
+    rows: list[tuple[Any, ...]] = []
+    if name in FUSED:
+        header = ["gate", "result", "gradient by gate", "by value"]
+        text += "For a value of 1 and an incoming gradient of 1.\n\n"
+        for x in ends:
+            gradients = function.backward(1.0, x, 1.0)
+            rows.append((x, function(x, 1.0), *gradients))
+    elif name == "rrelu":
+        header = ["x", "f(x)", "f'(x)"]
+        text += "With the mean slope.\n\n"
+        rows = [(x, function(x), fa.rrelu_backward(1.0, x)) for x in ends]
+    elif name == "crelu":
+        header = ["x", "max(x, 0)", "max(-x, 0)"]
+        rows = [(x, *function([x])) for x in ends]
+    else:
+        header = ["row", "result"]
+        remark, *further = _FURTHER_ARGUMENTS.get(name, ("",))
+        text += f"{remark}\n\n" if remark else ""
+        rows = [(pair, function(np.array(pair), *further)) for pair in pairs]
+    cells = [[", ".join(map(_number, np.ravel(c))) for c in row] for row in rows]
+    text += _table(header, cells, numbers=True)
+    said = [
+        part
+        for part in _paragraphs(name)
+        if re.search(r"\binf|NaN", part)
+        and part not in _notes(name, *_OF_ACCURACY, "Source: ")
+    ]
+    return "\n\n".join([text, *said, ""]) if name not in FUSED else text + "\n"
+
+
+def _kinks(name: str) -> str:
+    """Where the derivative jumps, and what it is there."""
+    text = "## Kinks\n\n"
+    if name not in ENTRIES:
+        (said,) = (
+            part for part in _paragraphs(name) if re.match("Kinks|No kinks", part)
         )
-    return text + "\n"
-
-
-def _special_values_in_words(name: str) -> str:
-    """What the docstring says of rows, in so far as it is no matter of accuracy."""
-    elsewhere = _notes(name, *_OF_ACCURACY)
-    said = [part for part in _notes(name, "inf", "NaN") if part not in elsewhere]
-    return f"## Special values\n\n{' '.join(said)}\n\n" if said else ""
-
-
-def _kinks_of_gates(name: str) -> str:
-    entry = _entry(name)
-    if name == "rrelu" or entry is None or not entry.kinks:
-        return ""
-    rows = [(_code([x]), _code([value])) for x, value in entry.kinks.items()]
-    return f"## Kinks\n\n{_table(('where', 'derivative there'), rows)}\n"
+        said = re.sub("^No kinks", "None", said.removeprefix("Kinks: "))
+        return f"{text}{_sentence(said)}\n\n"
+    kinks = ENTRIES[name].kinks
+    if not kinks:
+        return f"{text}None: the derivative is continuous.\n\n"
+    rows = [
+        (_code([x if " = " in x else f"x = {x}"]), _code([value]))
+        for x, value in kinks.items()
+    ]
+    return (
+        f"{text}Where pieces meet, so that the slope may jump. What is returned there:\n\n"
+        f"{_table(('where', 'derivative there'), rows)}\n"
+    )
 
 
 def _accuracy(name: str) -> str:
@@ -219,7 +305,11 @@ def _accuracy(name: str) -> str:
             cells.append(_largest(row))
         rows.append(cells)
     header = ("", "bound of f", "largest error", "bound of f'", "largest error")
-    text = "## Accuracy\n\nIn ULP, at the default parameters.\n\n"
+    text = "## Accuracy\n\n"
+    text += "In ULP, the distance between neighbouring numbers of the dtype"
+    if CATALOGUE[name].parameters:
+        text += f"; of {_code([plotting.label(name)])}"
+    text += ".\n\n"
     text += _table(header, rows, numbers=True) + "\n"
     limit = CATALOGUE[name].accurate_up_to
     if limit < math.inf:
@@ -238,10 +328,15 @@ def _largest(row: dict[str, Any] | None) -> str:
     return f"{math.ceil(row['maximum'] * 1000) / 1000:.3f}"
 
 
+def _paragraphs(name: str) -> list[str]:
+    """The docstring's notes, each paragraph on a line."""
+    notes = _section(getattr(fa, name), "Notes").split("\n\n")
+    return [" ".join(part.split()) for part in notes]
+
+
 def _notes(name: str, *words: str) -> list[str]:
     """The paragraphs of the docstring's notes that have one of these words."""
-    notes = _section(getattr(fa, name), "Notes").split("\n\n")
-    return [part for part in notes if any(word in part for word in words)]
+    return [part for part in _paragraphs(name) if any(word in part for word in words)]
 
 
 _OF_ACCURACY = ("ULP", "Exact.", "Errors")
@@ -279,27 +374,30 @@ def _page(measured: str) -> str:
 def _speed(name: str) -> str:
     """Beside plain NumPy, where the benchmark was run."""
     measured = _speeds()
+    remark = _BESIDE.get(name, "")
+    source = RUNS_ON[name] if remark else name
     rows = []
     for row in measured["rows"]:
-        if _page(row["function"]) != name or row["elements"] != ELEMENTS:
+        if _page(row["function"]) != source or row["elements"] != ELEMENTS:
             continue
         rates = [
             row["elements"] / row["seconds"][which] / 1e9
             for which in ("numpy", "c-1", "c-all")
         ]
-        gains = (
-            f"{rates[1] / rates[0]:.2g} &times;",
-            f"{rates[2] / rates[0]:.2g} &times;",
-        )
+        gains = (_gain(rates[1] / rates[0]), _gain(rates[2] / rates[0]))
         cells = (row["direction"], *(f"{rate:.2f}" for rate in rates), *gains)
         rows.append(cells)
     text = "## Speed\n\n"
-    if name in ENTRIES:
-        text += f"Plain NumPy is `{ENTRIES[name].plain}`.\n\n"
+    if remark:
+        text += f"{remark} as fast as [{source}]({source}.md).\n\n"
+    if source in ENTRIES:
+        text += f"Plain NumPy is `{ENTRIES[source].plain}`.\n\n"
+    elif source != "crelu":
+        text += f"Plain NumPy is `fastact.plain.{source}`.\n\n"
     if not rows:
         return text + (
-            "Not in the stored run of the benchmark: `pytest bench/ --functions "
-            f"{name}` measures it.\n\n"
+            "Not in the stored run of the benchmark: `python -m fastact bench "
+            f"--functions {source}` measures it.\n\n"
         )
     header = (
         "",
@@ -377,12 +475,9 @@ def _origin(name: str) -> str:
     if name in ENTRIES:
         notes, source = ENTRIES[name].notes, ENTRIES[name].source
     else:
-        notes, _, source = _section(getattr(fa, name), "Notes").rpartition("Source: ")
-        notes = ""
-    text = f"{notes}\n\n" if notes else ""
-    if source:
-        text += f"Source: {_linked(source.removesuffix('.'))}.\n\n"
-    return f"## Notes\n\n{text}" if text else ""
+        notes, source = "", _paragraphs(name)[-1].removeprefix("Source: ")
+    text = f"## Notes\n\n{notes}\n\n" if notes else ""
+    return f"{text}## Source\n\n{_sentence(_linked(source.removesuffix('.')))}.\n\n"
 
 
 def _linked(source: str) -> str:
@@ -420,6 +515,7 @@ def page(name: str) -> str:
             _names(name),
             _parameters(name),
             _special_values(name),
+            _kinks(name),
             _accuracy(name),
             _speed(name),
             _elsewhere(name),
@@ -491,12 +587,26 @@ def speed_table() -> str:
     return f"{measured['heading']}.\n\n{_table(header, rows, numbers=True)}"
 
 
+def functions_table() -> str:
+    """The README's tables of functions, with links to their pages."""
+    row = re.compile(r"^\| `(\w+)` ", re.MULTILINE)
+    return row.sub(r"| [`\1`](../gallery/\1.md) ", readme_table.tables())
+
+
+def comparison_table() -> str:
+    """The stored run of examples/compare_all.py, with links to the functions' pages."""
+    names = "|".join(CATALOGUE)
+    row = re.compile(rf"^\| ({names}) ", re.MULTILINE)
+    return row.sub(r"| [\1](gallery/\1.md) ", COMPARISON.read_text())
+
+
 _IMPLEMENTATIONS = ("numpy", "c-1", "c-all", "numba-all")
 # What pages ask for by a comment of its own: <!-- generated: NAME -->
 TABLES = {
     "elsewhere": elsewhere_table,
     "speed": speed_table,
-    "functions": readme_table.tables,
+    "functions": functions_table,
+    "comparison": comparison_table,
 }
 
 

@@ -47,7 +47,10 @@ def on_source_read(app: Sphinx, docname: str, source: list[str]) -> None:
     def include(found: re.Match[str]) -> str:
         file = PurePosixPath(found[1])
         app.env.note_dependency(str(ROOT / file))
-        return resolved((ROOT / file).read_text(), file.parent)
+        text = resolved((ROOT / file).read_text(), file.parent)
+        if source[0].startswith("# "):  # one title is enough
+            text = re.sub(r"\A# .*\n", "", text)
+        return text
 
     source[0] = resolved(source[0], PurePosixPath("docs"))
     source[0] = _INCLUDE.sub(include, source[0])

@@ -156,8 +156,10 @@ def write(name: str, path: Path, *, small: bool = False) -> None:
             linestyle=dashes,
             label=label,
         )
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, LOWEST), min(high, HIGHEST))
+    visible = np.clip((y, derivative), LOWEST, HIGHEST)
+    low, high = np.nanmin(visible), np.nanmax(visible)
+    margin = 0.05 * (high - low)
+    axes.set_ylim(low - margin, high + margin)
     axes.set_xlim(x[0], x[-1])
     axes.axhline(0, color=GREY, linewidth=0.7, zorder=0)
     axes.axvline(0, color=GREY, linewidth=0.7, zorder=0)

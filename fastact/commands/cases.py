@@ -51,6 +51,8 @@ CORE = (
 )
 LOSS = "softmax_cross_entropy"
 ALL = (*ENTRIES, *ROW_FUNCTIONS, LOSS)
+# What does the work of the functions that are not measured themselves.
+RUNS_ON = {"crelu": "crelu_parts", "rrelu": "prelu", "gumbel_softmax": "softmax"}
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 DIRECTIONS = ("forward", "backward")
@@ -253,10 +255,18 @@ def parse_functions(text: str) -> tuple[str, ...]:
     if text in ("core", "all"):
         return CORE if text == "core" else ALL
     try:
-        names = tuple(canonical_name(name) for name in text.split(","))
+        names = tuple(
+            name if name in ALL else canonical_name(name)
+            for name in text.split(",")
+            if name
+        )
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if not names:
+        raise argparse.ArgumentTypeError("at least one name, such as gelu")
     for name in names:
         if name not in ALL:
-            raise argparse.ArgumentTypeError(f"{name} is not among what is measured")
+            raise argparse.ArgumentTypeError(
+                f"{name} is not measured itself; {RUNS_ON[name]}, on which it runs, is"
+            )
     return names

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-WIDTH = 30  # of the bar, in characters
+WIDTH = 30  # of the bar, in characters, at most
 
 
 def aligned(lines: Sequence[tuple[str, ...]]) -> str:
@@ -54,12 +54,14 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
 
     def step(what: str) -> None:
         nonlocal begun
-        filled = "#" * (WIDTH * begun // total)
+        columns = shutil.get_terminal_size().columns
+        width = min(WIDTH, columns // 4)
+        filled = "#" * (width * begun // total)
         passed = time.monotonic() - start
-        line = f"[{filled:.<{WIDTH}}] {begun}/{total}  {passed:.0f} s  {what}"
+        line = f"[{filled:.<{width}}] {begun}/{total}  {passed:.0f} s  {what}"
         # back to the start of the line, which is then cleared
         # a line that is wrapped could not be cleared
-        fits = line[: shutil.get_terminal_size().columns - 1]
+        fits = line[: columns - 1]
         print(f"\r\x1b[K{fits}", end="", file=sys.stderr, flush=True)
         begun += 1
 

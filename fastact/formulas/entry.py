@@ -77,7 +77,7 @@ class Entry:
     notes: str = ""
     bound: float = 2.0
     backward_bound: float = 2.0
-    # What to say of the errors, where there are no bounds
+    # What to say of the errors, where it is not the bounds
     errors: str = ""
     # Names of the input arrays and of the results.
     arrays: tuple[str, ...] = ("x",)
@@ -269,6 +269,7 @@ def fused(
     requires: Mapping[str, str] | None = None,
     packed_gate: str | None = None,
     notes: str = "",
+    errors: str = "",
 ) -> Callable[[Callable[..., Any]], Fused]:
     """Enter the decorated formula of several arrays; see `activation`.
 
@@ -291,6 +292,7 @@ def fused(
             kinks=kinks or {},
             requirements=_requirements(requires),
             notes=notes,
+            errors=errors,
             arrays=tuple(argument.name for argument in arguments[:arrays]),
             results=results,
             packed_gate=packed_gate,

@@ -32,7 +32,7 @@ class RowFunction:
 
     Parameters
     ----------
-    summary, gradient, excluded, notes
+    summary, formula, gradient, excluded, notes
         What the documentation says; of excluded elements, what the function gives them.
     source
         Where the function comes from.
@@ -42,16 +42,20 @@ class RowFunction:
         Whether the gradient can also be computed from the output.
     reduces
         Whether there is one result per row.
+    kinks
+        Where the derivative jumps, and what is returned there.
     pools
         Whether a row is a group of consecutive elements of the axis: then the function
         takes `pool_size`, but neither `where` nor `scale`.
     """
 
     summary: str
+    formula: str
     gradient: str
     excluded: str
     notes: str
     source: str
+    kinks: str = ""
     excluded_value: float = 0.0
     from_output: bool = True
     reduces: bool = False
@@ -84,7 +88,8 @@ _BRIDLE = (
 
 ROW_FUNCTIONS = {
     "softmax": RowFunction(
-        summary="Softmax along one axis: exp(scale x) / sum(exp(scale x)).",
+        summary="Softmax along one axis",
+        formula="exp(scale x) / sum(exp(scale x))",
         gradient="scale y (dy - sum(dy y)), y = softmax(scale x); 0 where y is 0, "
         "whatever dy",
         excluded=_ZEROS,
@@ -93,7 +98,8 @@ ROW_FUNCTIONS = {
         source=_BRIDLE,
     ),
     "softmin": RowFunction(
-        summary="Softmin along one axis: softmax of -scale x.",
+        summary="Softmin along one axis, the softmax of -x",
+        formula="exp(-scale x) / sum(exp(-scale x))",
         gradient="-scale y (dy - sum(dy y)), y = softmin(scale x); 0 where y is 0, "
         "whatever dy",
         excluded=_ZEROS,
@@ -103,7 +109,8 @@ ROW_FUNCTIONS = {
         source=_BRIDLE,
     ),
     "log_softmax": RowFunction(
-        summary="Logarithm of the softmax along one axis.",
+        summary="Logarithm of the softmax along one axis",
+        formula="scale x - log(sum(exp(scale x)))",
         gradient="scale (dy - softmax(scale x) sum(dy))",
         excluded="get -inf",
         notes="Uses log1p of the sum of all weights but the largest, which keeps its "
@@ -112,7 +119,8 @@ ROW_FUNCTIONS = {
         excluded_value=-INFINITY,
     ),
     "logsumexp": RowFunction(
-        summary="log(sum(exp(scale x))) along one axis, without overflow.",
+        summary="Logarithm of the sum of exponentials along one axis, without overflow",
+        formula="log(sum(exp(scale x)))",
         gradient="dy scale softmax(scale x)",
         excluded="take no part. A row with nothing included, or of length 0, gives -inf",
         notes="The error is at most 2 ULP of the result or of the largest scale x, "
@@ -124,42 +132,47 @@ ROW_FUNCTIONS = {
         reduces=True,
     ),
     "sparsemax": RowFunction(
-        summary="Sparsemax along one axis: the projection of scale x on the simplex.",
+        summary="Sparsemax along one axis, the projection on the simplex",
+        formula="max(scale x - tau, 0), tau such that the row sums to 1",
         gradient="scale (dy - the mean of dy where y > 0) where y > 0, else 0",
         excluded=_ZEROS,
-        notes="y = max(scale x - tau, 0) with tau such that y sums to 1, by Newton's "
-        "method in\ndouble precision until tau stands still; within 2 ULP of 1, the "
-        "largest possible y.\nAt kinks (scale x = tau) the derivative is that of the "
-        f"excluded side.\n\n{_LIMIT}",
+        notes="tau is found by Newton's method in double precision, until it stands "
+        f"still; within 2\nULP of 1, the largest possible y.\n\n{_LIMIT}",
         source="A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax, 2016, "
         "arXiv:1602.02068",
+        kinks="where scale x = tau the derivative is that of the excluded side",
     ),
     "entmax15": RowFunction(
-        summary="1.5-entmax along one axis, between softmax and sparsemax.",
+        summary="1.5-entmax along one axis, between softmax and sparsemax",
+        formula="max(scale x / 2 - tau, 0)^2, tau such that the row sums to 1",
         gradient="scale g (dy - sum(g dy) / sum(g)), g = sqrt(y); 0 where y is 0, "
         "whatever dy",
         excluded=_ZEROS,
-        notes="y = max(scale x / 2 - tau, 0)^2 with tau such that y sums to 1, by "
-        "Newton's method\nin double precision until tau stands still; within 2 ULP of "
-        f"1, the largest possible y.\n\n{_LIMIT}",
+        notes="tau is found by Newton's method in double precision, until it stands "
+        f"still; within 2\nULP of 1, the largest possible y.\n\n{_LIMIT}",
         source="B. Peters, V. Niculae and A. F. T. Martins, Sparse sequence-to-sequence "
         "models, 2019, arXiv:1905.05702",
     ),
     "hardmax": RowFunction(
-        summary="Hardmax along one axis: 1 at the first maximum of scale x, else 0.",
-        gradient="0 everywhere, for the function is constant where it is continuous; a "
+        summary="Hardmax along one axis",
+        formula="1 for the first maximum of scale x, else 0",
+        gradient="0 everywhere, for the function is constant where it is continuous; "
         "NaN in x makes no difference",
         excluded=_ZEROS,
         notes="Exact. NaN in a row makes the whole row NaN. An empty row gives an empty "
         "row.",
         source="ONNX, operator Hardmax",
+        kinks="where another element becomes the maximum the function jumps; the "
+        "derivative is 0 there, too",
     ),
     "maxout": RowFunction(
-        summary="Maxout: the maximum of each group of consecutive elements of an axis.",
+        summary="Maxout along one axis",
+        formula="max(x) of each pool_size consecutive elements",
         gradient="dy at the first maximum of each group, 0 elsewhere",
         excluded="",
         notes="Exact. NaN in a group gives NaN, and counts as its first maximum.",
         source="I. J. Goodfellow et al., Maxout networks, 2013, arXiv:1302.4389",
+        kinks="where elements are equal, the first of them has the gradient",
         from_output=False,
         reduces=True,
         pools=True,

@@ -152,7 +152,7 @@ def selu_derivative_from_output(y: Value) -> Value:
 
 @activation(
     formula="exp(x)",
-    source="",
+    source="elementary mathematics",
     aliases=("exponential",),
     plain="np.exp(x)",
     plain_backward="dy * np.exp(x)",

@@ -164,6 +164,7 @@ def swiglu_oai_gradient(
     plain="np.maximum(x, 0), np.maximum(-x, 0)",
     plain_backward="dpositive * (x > 0) - dnegative * (x < 0)",
     notes="crelu joins the two results along an axis.",
+    errors="Exact.",
 )
 def crelu_parts(x: Value) -> tuple[Value, Value]:
     """The two halves of concatenated relu."""

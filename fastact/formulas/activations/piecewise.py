@@ -32,7 +32,7 @@ from ..language import (
 
 @activation(
     formula="x",
-    source="",
+    source="elementary mathematics",
     aliases=("linear",),
     plain="np.positive(x)",
     plain_backward="np.positive(dy)",

@@ -78,7 +78,7 @@ def softplus_by_beta(x: Value, beta: Real) -> Value:
 
 @activation(
     formula="log(1 / (1 + exp(-x)))",
-    source="",
+    source="torch.nn.functional.logsigmoid",
     aliases=("log_sigmoid", "log_expit"),
     plain="-np.logaddexp(0, -x)",
     plain_backward="dy / (1 + np.exp(x))",
