@@ -11,7 +11,7 @@ import numpy as np
 import fastact
 
 from . import lookup
-from .bound import BoundActivation
+from .bound import BoundActivation, check_flag
 from .formulas.entry import CATALOGUE, FUSED
 from .formulas.kernels import BACKWARD_FROM_OUTPUT, PARAMETER_BACKWARD, Kernel, members
 from .formulas.rows import ROW_FUNCTIONS
@@ -117,6 +117,7 @@ class Activation:
         if self._has_parameters:
             self.parameters = self._owned(self._bound.parameters)
         self.save = self._checked_save(save)
+        check_flag("reuse_buffers", reuse_buffers)
         self.reuse_buffers = bool(reuse_buffers)
         self.gradients: dict[str, np.ndarray[Any, Any]] = {}
         self._buffers: dict[str, tuple[Any, Any]] = {}
@@ -154,7 +155,7 @@ class Activation:
         expected = FUSED[self.name].arrays if self.name in FUSED else ("x",)
         if len(arrays) != len(expected):
             raise TypeError(
-                f"{self.name} takes {' and '.join(expected)}; {len(arrays)} arrays given"
+                f"{self.name} takes {' and '.join(expected)}; {len(arrays)} given"
             )
         selection = {} if where is None else {"where": where}
         if selection and self.name not in ROW_FUNCTIONS:
@@ -272,7 +273,7 @@ class Activation:
                 possible.append("output")
         elif self.name in ROW_FUNCTIONS and ROW_FUNCTIONS[self.name].from_output:
             possible.append("output")
-        if save is not None and save not in possible:
+        if save is not None and not (isinstance(save, str) and save in possible):
             raise ValueError(
                 f"save must be {', '.join(map(repr, possible))} or None for {self.name}, "
                 f"not {save!r}"

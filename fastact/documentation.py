@@ -36,6 +36,11 @@ _RESULTS = {
 }
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, for messages: "1 element", "1,000 elements"."""
+    return f"{count:,} {noun}" + "s" * (count != 1)
+
+
 def _lead(entry: Entry, member: str) -> str:
     summary = entry.summary.splitlines()[0].rstrip(".")
     return {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from . import _core, ufuncs
 from .formulas.entry import FUSED, Fused
 from .formulas.kernels import BACKWARD, FORWARD, Kernel
-from .parameters import as_parameter, as_real_array, check
+from .parameters import as_parameter, as_real_array, check, check_axis, check_number
 
 PACKED = "_packed"
 
@@ -83,7 +82,7 @@ def _run(
 def _axis_of(array: np.ndarray[Any, Any], axis: Any) -> int:
     if array.ndim == 0:
         raise ValueError("x must have at least one axis")
-    return normalize_axis_index(operator.index(axis), array.ndim)
+    return normalize_axis_index(check_axis(axis), array.ndim)
 
 
 def _half(
@@ -144,10 +143,10 @@ def _halves_of(
     ]
 
 
-def _checked_gate(gate: str) -> str:
+def check_gate(gate: Any) -> None:
+    """Raise unless it says which half is activated."""
     if gate not in ("first", "second"):
         raise ValueError(f"gate must be 'first' or 'second', not {gate!r}")
-    return gate
 
 
 def _check_even(x: np.ndarray[Any, Any], axis: int) -> None:
@@ -172,8 +171,7 @@ def _parameters(
 ) -> tuple[Kernel, list[np.ndarray[Any, Any]]]:
     """The kernel for these parameters, and what it takes."""
     for name, value in given.items():
-        if np.ndim(value) != 0:
-            raise ValueError(f"{name} must be a number, not an array")
+        check_number(name, value)
     defaults = {p.name: p.default for p in kernel.entry.parameters}
     if kernel.entry.has_defaults and given == defaults:
         return Kernel(kernel.entry, kernel.member, with_defaults=True), []
@@ -198,9 +196,9 @@ def gate_packed(
     parameters: dict[str, Any],
 ) -> Any:
     """The gate function of the two halves of x."""
-    _checked_gate(gate)
+    check_gate(gate)
     if _is_foreign(x):
-        axis = normalize_axis_index(operator.index(axis), x.ndim)
+        axis = _axis_of(x, axis)
         _check_even(x, axis)
         halves = _halves_of(x, axis, gate, interleaved)
         return function(*halves, **parameters, **({} if out is None else {"out": out}))
@@ -226,7 +224,7 @@ def gate_packed_backward(
     parameters: dict[str, Any],
 ) -> Any:
     """The gradient of x, packed as x is."""
-    _checked_gate(gate)
+    check_gate(gate)
     dy, x = _same_dtype(as_real_array("dy", dy), as_real_array("x", x))
     axis = _axis_of(x, axis)
     _check_even(x, axis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -104,6 +105,26 @@ def check_real(name: str, dtype: np.dtype[Any]) -> None:
             f"{name} must be a real number or an array of them, not {dtype}; "
             "convert it first"
         )
+
+
+def check_number(name: str, value: Any) -> None:
+    """Raise unless it is one real number."""
+    if np.ndim(value) != 0:
+        raise ValueError(f"{name} must be a number, not an array")
+    check_real(name, _dtype_of(value))
+
+
+def check_axis(axis: Any) -> int:
+    """The axis of a function along one; where the arrays lack it is not known here."""
+    if axis is None or isinstance(axis, tuple):
+        raise ValueError(
+            f"axis must be one integer, not {axis!r}; for several axes reshape them "
+            "into one first, for the whole array pass x.reshape(-1)"
+        )
+    try:
+        return operator.index(axis)
+    except TypeError:
+        raise TypeError(f"axis must be an integer, not {axis!r}") from None
 
 
 def as_parameter(name: str, value: Any, arrays: Sequence[Any]) -> Any:

@@ -15,7 +15,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from . import _core, ufuncs
 from .formulas.kernels import BACKWARD_FROM_OUTPUT, FORWARD
 from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS, RowFunction
-from .parameters import as_floating, as_parameter
+from .parameters import as_floating, as_parameter, check_axis, check_number
 
 _DOCSTRING = """{lead}
 
@@ -66,15 +66,6 @@ scale : float, default 1
 _POOL_SIZE = """pool_size : int
     How many consecutive elements form a group.
 """
-
-
-def _check_axis(axis: Any) -> int:
-    if axis is None or isinstance(axis, tuple):
-        raise ValueError(
-            f"axis must be one integer, not {axis!r}; for several axes reshape them "
-            "into one first, for the whole array pass x.reshape(-1)"
-        )
-    return operator.index(axis)
 
 
 def _without_axis(name: str, array: Any, axis: int) -> Any:
@@ -140,7 +131,7 @@ def _apply(
     out: Any,
 ) -> Any:
     """Call the ufunc that takes what is given."""
-    axis = _check_axis(axis)
+    axis = check_axis(axis)
     reduces = ROW_FUNCTIONS[function].reduces
     name = function + member
     plain = type(arrays[0]) is type(arrays[-1]) is np.ndarray
@@ -159,8 +150,7 @@ def _apply(
         else:
             keywords["axis"] = axis
         return ufuncs.get(name)(*arrays, **keywords)
-    if np.ndim(scale) != 0:
-        raise ValueError("scale must be a number, not an array")
+    check_number("scale", scale)
     arrays = as_floating(arrays, {})
     factor = as_parameter("scale", scale, arrays)
     shape = np.shape(arrays[-1])
@@ -286,7 +276,7 @@ def _reducing_function(name: str, member: str) -> Any:
     ) -> Any:
         if not keepdims:
             return _apply(name, member, (x,), axis, where, scale, out)
-        axis = _check_axis(axis)
+        axis = check_axis(axis)
         target = None if out is None else _without_axis("out", out, axis)
         y = _apply(name, member, (x,), axis, where, scale, target)
         return np.expand_dims(y, axis) if out is None else out
@@ -302,7 +292,7 @@ def _reducing_function(name: str, member: str) -> Any:
         scale: float = 1.0,
         out: Any = None,
     ) -> Any:
-        axis = _check_axis(axis)
+        axis = check_axis(axis)
         dy = _without_axis("dy", dy, axis) if keepdims else dy
         return _apply(name, member, (dy, x), axis, where, scale, out)
 
@@ -314,12 +304,25 @@ def _as_array(x: Any) -> Any:
     return x if hasattr(x, "reshape") else np.asanyarray(x)
 
 
+def check_pool_size(pool_size: Any) -> int:
+    """The length of a group; whether it divides the axis is not known here."""
+    try:
+        size = operator.index(pool_size)
+    except TypeError:
+        raise TypeError(f"pool_size must be an integer, not {pool_size!r}") from None
+    if size < 1:
+        raise ValueError(
+            f"pool_size must be a positive divisor of the axis's length, not {size}"
+        )
+    return size
+
+
 def _groups(x: Any, pool_size: Any, axis: int) -> Any:
     """A view of the array with the axis split in groups: never a copy."""
-    size = operator.index(pool_size)
+    size = check_pool_size(pool_size)
     axis = normalize_axis_index(axis, x.ndim)
     length = x.shape[axis]
-    if size < 1 or length % size:
+    if length % size:
         raise ValueError(
             f"pool_size must be a positive divisor of the axis's length {length}, "
             f"not {size}"
@@ -335,14 +338,14 @@ def _pooling_function(name: str, member: str) -> Any:
         return axis + 1 if axis >= 0 else axis
 
     def forward(x: Any, /, pool_size: int, axis: int = -1, *, out: Any = None) -> Any:
-        axis = _check_axis(axis)
+        axis = check_axis(axis)
         groups = _groups(_as_array(x), pool_size, axis)
         return _apply(name, member, (groups,), after(axis), None, 1.0, out)
 
     def backward(
         dy: Any, x: Any, /, pool_size: int, axis: int = -1, *, out: Any = None
     ) -> Any:
-        axis = _check_axis(axis)
+        axis = check_axis(axis)
         x = _as_array(x)
         arrays = dy, _groups(x, pool_size, axis)
         target = None if out is None else _groups(out, pool_size, axis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,6 +40,40 @@ def test_as_a_module_alone_it_prints_help():
     )
     for command in ("info", "plot", "bench", "accuracy", "check"):
         assert command in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("FASTACT_ISA", "avx1024", ", ".join(_core.available_instruction_sets())),
+        ("FASTACT_BACKEND", "cuda", "c, numba"),
+        ("FASTACT_NUM_THREADS", "0", "whole numbers from 1"),
+        ("FASTACT_NUM_THREADS", "two", "whole numbers from 1"),
+    ],
+)
+def test_an_impossible_setting_of_the_environment(variable, value, allowed):
+    """One line and status 2 of the command; an ImportError of everybody else."""
+    environment = os.environ | {variable: value}
+
+    def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    for command in (["-m", "fastact", "info"], ["-X", "dev", "-mfastact"]):
+        done = python(*command)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(
+            f"python -m fastact: the environment variable {variable}="
+        )
+        assert f"{value!r} is not possible; allowed" in line
+        assert line.endswith(allowed)
+    for code in ("import fastact", "import sys; sys.argv = ['-m']; import fastact"):
+        done = python("-c", code)
+        assert done.returncode == 1
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith(f"ImportError: the environment variable {variable}=")
+        assert last.endswith(allowed)
 
 
 def test_a_reader_that_stops_is_no_traceback():
@@ -291,7 +326,8 @@ def test_bench_goes_on_after_what_cannot_be_measured(capsys, tmp_path):
     assert _bench(*arguments, "--backends", "c", "--direction", "forward") == 1
     printed = capsys.readouterr()
     assert "| relu" in printed.out
-    assert "maxout on 1 elements of float32 cannot be measured" in printed.err
+    assert "1 element of float32: microseconds per call" in printed.out
+    assert "maxout on 1 element of float32 cannot be measured" in printed.err
     assert "1 is no multiple of 2" in printed.err
     (found,) = json.loads((tmp_path / "a.json").read_text())["results"]
     assert found["function"] == "relu"
