@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -12,6 +13,7 @@ import fastact
 
 from . import lookup
 from .bound import BoundActivation, check_flag
+from .foreign import is_dask
 from .formulas.entry import CATALOGUE, FUSED
 from .formulas.kernels import BACKWARD_FROM_OUTPUT, PARAMETER_BACKWARD, Kernel, members
 from .formulas.rows import ROW_FUNCTIONS
@@ -168,7 +170,7 @@ class Activation:
         else:
             y = self._run("", arrays, **selection)
             kept = (y,) if save == "output" else arrays
-        self._shape = np.shape(y)
+        self._shape = _shape_of(y)
         if save is not None:
             self._kept = save, kept, selection
         return y
@@ -200,10 +202,10 @@ class Activation:
             )
         save, kept, selection = self._kept
         dy = _with_shape(dy)
-        if dy.shape != self._shape:
+        if not _may_be_same(_shape_of(dy), self._shape):
             raise ValueError(
                 f"dy must have the shape of the last result, {self._shape}, "
-                f"not {dy.shape}"
+                f"not {_shape_of(dy)}"
             )
         if save == "output":
             return self._run("backward_from_output", (dy, *kept), **selection)
@@ -340,7 +342,17 @@ class Activation:
             arrays = (*arrays, *map(np.asarray, self.parameters.values()))
         else:
             function = getattr(self._bound, member) if member else self._bound
+            if self._has_several_results(member) and any(map(is_dask, arrays)):
+                from .integrations.dask import several_results
+
+                return several_results(function, arrays)
         return self._buffered(member, function, arrays, **keywords)
+
+    def _has_several_results(self, member: str) -> bool:
+        """Whether a member of the family returns several arrays of one shape."""
+        return member == "with_derivative" or (
+            member == "backward" and self.name in FUSED
+        )
 
     def _buffered(
         self,
@@ -400,6 +412,19 @@ class Activation:
 def _with_shape(array: Any) -> Any:
     """What is an array of any library as it is, anything else as NumPy's."""
     return array if hasattr(array, "astype") else np.asanyarray(array)
+
+
+def _shape_of(array: Any) -> tuple[int, ...]:
+    """Its shape; () of what has none, such as xarray's Dataset."""
+    return getattr(array, "shape", ())
+
+
+def _may_be_same(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether shapes are equal as far as they are known: dask may not know a length."""
+    return len(one) == len(other) and all(
+        m == n or math.isnan(m) or math.isnan(n)
+        for m, n in zip(one, other, strict=True)
+    )
 
 
 def _make(kind: type[Activation], name: str, keywords: dict[str, Any]) -> Activation:

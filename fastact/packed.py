@@ -9,12 +9,16 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+import fastact
+
 from . import _core, ufuncs
+from .foreign import along_axis, has_own_axes, is_dask, is_foreign, is_labelled
 from .formulas.entry import FUSED, Fused
 from .formulas.kernels import BACKWARD, FORWARD, Kernel
 from .parameters import as_parameter, as_real_array, check, check_axis, check_number
@@ -179,12 +183,6 @@ def _parameters(
     return kernel, [as_parameter(name, given[name], (x,)) for name in defaults]
 
 
-def _is_foreign(x: Any) -> bool:
-    """Whether an array (dask's, xarray's, a masked one) has a way of its own."""
-    plain = type(x) is np.ndarray or isinstance(x, np.generic)
-    return hasattr(x, "__array_ufunc__") and not plain
-
-
 def gate_packed(
     entry: Fused,
     function: Callable[..., Any],
@@ -197,8 +195,17 @@ def gate_packed(
 ) -> Any:
     """The gate function of the two halves of x."""
     check_gate(gate)
-    if _is_foreign(x):
+    if is_labelled(x):
+        name = entry.name + PACKED
+        how = {"gate": gate, "interleaved": interleaved, **parameters}
+        own = partial(getattr(fastact, name), **how)
+        return along_axis(name, own, (x,), axis, out, lambda n: n // 2)
+    if is_foreign(x):
         axis = _axis_of(x, axis)
+        if is_dask(x):
+            from .integrations.dask import check_known
+
+            check_known(entry.name + PACKED, "x", x, axis)
         _check_even(x, axis)
         halves = _halves_of(x, axis, gate, interleaved)
         return function(*halves, **parameters, **({} if out is None else {"out": out}))
@@ -225,6 +232,11 @@ def gate_packed_backward(
 ) -> Any:
     """The gradient of x, packed as x is."""
     check_gate(gate)
+    if has_own_axes(dy, x):
+        name = entry.name + PACKED + BACKWARD
+        how = {"gate": gate, "interleaved": interleaved, **parameters}
+        own = partial(getattr(fastact, name), **how)
+        return along_axis(name, own, (dy, x), axis, out, lambda n: n // 2)
     dy, x = _same_dtype(as_real_array("dy", dy), as_real_array("x", x))
     axis = _axis_of(x, axis)
     _check_even(x, axis)
@@ -274,6 +286,8 @@ def crelu(x: Any, axis: int = -1, *, out: Any = None) -> Any:
 
     Source: Shang et al. 2016, arXiv:1603.05201.
     """
+    if has_own_axes(x):
+        return along_axis("crelu", crelu, (x,), axis, out, lambda n: 2 * n)
     x = as_real_array("x", x)
     axis = _axis_of(x, axis)
     shape = (*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
@@ -316,6 +330,9 @@ def crelu_backward(dy: Any, x: Any, axis: int = -1, *, out: Any = None) -> Any:
 
     Source: Shang et al. 2016, arXiv:1603.05201.
     """
+    if has_own_axes(dy, x):
+        name = "crelu_backward"
+        return along_axis(name, crelu_backward, (dy, x), axis, out, lambda n: 2 * n)
     dy, x = _same_dtype(as_real_array("dy", dy), as_real_array("x", x))
     axis = _axis_of(x, axis)
     _check_shape(dy, (*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :]), x)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import operator
-import sys
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from . import _core, ufuncs
+from .foreign import along_axis, has_own_axes, is_dask
 from .formulas.kernels import BACKWARD_FROM_OUTPUT, FORWARD
 from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS, RowFunction
 from .parameters import as_floating, as_parameter, check_axis, check_number
@@ -104,12 +105,6 @@ def _result_like(x: Any, others: tuple[Any, ...], axis: int, *, reduces: bool) -
     return np.empty_like(x)
 
 
-def _is_dask(array: Any) -> bool:
-    """Whether it is a dask array; if there are any, somebody has imported dask."""
-    dask_array = sys.modules.get("dask.array")
-    return dask_array is not None and isinstance(array, dask_array.Array)
-
-
 def _check_dtypes(name: str, arrays: tuple[Any, ...]) -> None:
     """Raise for pandas' own dtypes, which hand over garbage where values are missing."""
     for array in arrays:
@@ -137,11 +132,20 @@ def _apply(
     plain = type(arrays[0]) is type(arrays[-1]) is np.ndarray
     if not plain:
         _check_dtypes(name, arrays)
-    if (where is not None or not plain) and any(map(_is_dask, (*arrays, where))):
-        from .integrations.dask import aligned
+    if (where is not None or not plain) and any(map(is_dask, (*arrays, where))):
+        from .integrations.dask import along_axis as in_chunks
 
-        arrays, where = aligned(name, ROW_INPUTS[member], arrays, axis, where, out)
-    elif plain and out is None and not (reduces and member == FORWARD):
+        return in_chunks(
+            partial(_apply_to_chunks, function, member, axis, scale, where is not None),
+            name,
+            ROW_INPUTS[member],
+            arrays,
+            axis,
+            where=where,
+            out=out,
+            leaves_out=reduces and member == FORWARD,
+        )
+    if plain and out is None and not (reduces and member == FORWARD):
         out = _result_like(arrays[-1], arrays[:-1], axis, reduces=reduces)
     keywords = {} if out is None else {"out": out}
     if where is None and type(scale) is float and scale == 1.0:
@@ -155,15 +159,22 @@ def _apply(
     factor = as_parameter("scale", scale, arrays)
     shape = np.shape(arrays[-1])
     *axes, result = _along(axis, member, reduces=reduces)
-    if where is None:  # one row for all: dask can split the others as it likes
+    if where is None:  # one row for all
         mask = np.ones(shape[normalize_axis_index(axis, len(shape))], bool)
         axes += [(-1,), (), result]
     else:
-        mask = where if _is_dask(where) else np.asarray(where, bool)
-        mask = np.broadcast_to(mask, shape)
+        mask = np.broadcast_to(np.asarray(where, bool), shape)
         axes += [(axis,), (), result]
     masked = ufuncs.get(f"{name}_masked")
     return masked(*arrays, mask, factor, axes=axes, **keywords)
+
+
+def _apply_to_chunks(
+    function: str, member: str, axis: int, scale: Any, selects: bool, *chunks: Any
+) -> Any:
+    """Call the ufunc that takes what is given, with the selection as the last array."""
+    *arrays, where = chunks if selects else (*chunks, None)
+    return _apply(function, member, tuple(arrays), axis, where, scale, None)
 
 
 def _gradient_notes(facts: RowFunction) -> str:
@@ -279,7 +290,11 @@ def _reducing_function(name: str, member: str) -> Any:
         axis = check_axis(axis)
         target = None if out is None else _without_axis("out", out, axis)
         y = _apply(name, member, (x,), axis, where, scale, target)
-        return np.expand_dims(y, axis) if out is None else out
+        if out is not None:
+            return out
+        # Not np.expand_dims, which asks dask for lengths that it may not know.
+        before = (slice(None),) * normalize_axis_index(axis, y.ndim + 1)
+        return y[(*before, np.newaxis)]
 
     def backward(
         dy: Any,
@@ -337,8 +352,18 @@ def _pooling_function(name: str, member: str) -> Any:
         """The axis of a group's elements, once the axis is split."""
         return axis + 1 if axis >= 0 else axis
 
+    def of_others(
+        function: Any, arrays: tuple[Any, ...], pool_size: int, axis: int, out: Any
+    ) -> Any:
+        function = partial(function, pool_size=pool_size)
+        return along_axis(
+            name + member, function, arrays, axis, out, lambda n: n // pool_size
+        )
+
     def forward(x: Any, /, pool_size: int, axis: int = -1, *, out: Any = None) -> Any:
         axis = check_axis(axis)
+        if has_own_axes(x):
+            return of_others(forward, (x,), pool_size, axis, out)
         groups = _groups(_as_array(x), pool_size, axis)
         return _apply(name, member, (groups,), after(axis), None, 1.0, out)
 
@@ -346,6 +371,8 @@ def _pooling_function(name: str, member: str) -> Any:
         dy: Any, x: Any, /, pool_size: int, axis: int = -1, *, out: Any = None
     ) -> Any:
         axis = check_axis(axis)
+        if has_own_axes(dy, x):
+            return of_others(backward, (dy, x), pool_size, axis, out)
         x = _as_array(x)
         arrays = dy, _groups(x, pool_size, axis)
         target = None if out is None else _groups(out, pool_size, axis)

@@ -126,7 +126,25 @@ def test_missing_values_of_pandas_own_dtypes() -> None:
     assert fa.softmax(series.astype(float)).isna().all()
 
 
-def test_reductions_are_plain_arrays() -> None:
-    found = fa.logsumexp(frame(np.float64))
+@pytest.mark.parametrize(
+    "function",
+    [
+        fa.logsumexp,
+        lambda x: fa.logsumexp(x, keepdims=True),
+        lambda x: fa.maxout(x, 3),
+        lambda x: fa.crelu(x),
+        lambda x: fa.swiglu_packed(x, axis=0),
+        lambda x: fa.swiglu_packed(x, axis=0, interleaved=True),
+    ],
+)
+def test_what_changes_the_shape_is_a_plain_array(function: Any) -> None:
+    found = function(frame(np.float64))
     assert type(found) is np.ndarray
-    np.testing.assert_array_equal(found, fa.logsumexp(VALUES))
+    np.testing.assert_array_equal(found, function(VALUES))
+
+
+def test_the_halves_of_a_series_are_not_aligned_by_their_labels() -> None:
+    series = frame(np.float64)["a"]
+    np.testing.assert_array_equal(
+        fa.swiglu_packed(series), fa.swiglu_packed(series.to_numpy())
+    )
