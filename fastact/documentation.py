@@ -38,7 +38,7 @@ _RESULTS = {
 
 def counted(count: int, noun: str) -> str:
     """A number with its noun, for messages: "1 element", "1,000 elements"."""
-    return f"{count:,} {noun}" + "s" * (count != 1)
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def _lead(entry: Entry, member: str) -> str:
