@@ -36,7 +36,7 @@ def as_floating(arrays: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any,
         arrays = tuple(float(a) if type(a) in (bool, int) else a for a in arrays)
     return tuple(
         _cast(array, np.dtype(_FLOATING.get(found.itemsize, np.float64)), casting)
-        if (found := _dtype_of(array)).kind in "biu"
+        if (found := _dtype_of(array)).kind in "biu" and not _may_miss_values(array)
         else array
         for array in arrays
     )
@@ -95,7 +95,14 @@ def _dtype_of(array: Any) -> np.dtype[Any]:
     dtype = getattr(array, "dtype", None)
     if isinstance(dtype, np.dtype):
         return dtype
+    if _may_miss_values(array):  # where values are missing it would be that of objects
+        return np.dtype(getattr(dtype, "numpy_dtype", object))
     return np.asarray(array).dtype
+
+
+def _may_miss_values(array: Any) -> bool:
+    """Whether it has one of pandas' own dtypes, which keeps missing values as such."""
+    return hasattr(getattr(array, "dtype", None), "na_value")
 
 
 def check_real(name: str, dtype: np.dtype[Any]) -> None:

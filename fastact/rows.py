@@ -108,12 +108,14 @@ def _result_like(x: Any, others: tuple[Any, ...], axis: int, *, reduces: bool) -
 def _check_dtypes(name: str, arrays: tuple[Any, ...]) -> None:
     """Raise for pandas' own dtypes, which hand over garbage where values are missing."""
     for array in arrays:
-        dtype = getattr(array, "dtype", None)
-        if hasattr(dtype, "na_value"):
-            raise TypeError(
-                f"{name} takes NumPy's dtypes, not {dtype}, whose missing values would "
-                "take part in the rows; convert with .astype(float), which makes them NaN"
-            )
+        columns = getattr(array, "dtypes", ())  # of a frame
+        for dtype in [array.dtype] if hasattr(array, "dtype") else columns:
+            if hasattr(dtype, "na_value"):
+                raise TypeError(
+                    f"{name} takes NumPy's dtypes, not {dtype}, whose missing values "
+                    "would take part in the rows; convert with .astype(float), which "
+                    "makes them NaN"
+                )
 
 
 def _apply(
