@@ -531,6 +531,7 @@ FAULTS: dict[Callable[[], Any], tuple[str, Callable[..., bool]]] = {
     check.instruction_sets: ("erf", _in_turns()),
     check.threads: ("sigmoid", lambda x: fa.get_num_threads() > 1),
     check.arrays_of_all_kinds: ("softsign", lambda x: not x.flags.c_contiguous),
+    check.packed_gates: ("glu_packed", lambda *_: True),
     check.along_an_axis: ("softmax", lambda x: x.dtype == np.float64),
     check.numba_kernels: ("gelu", lambda x: fa.get_backend() == "numba"),
 }
@@ -547,6 +548,53 @@ def test_check_finds_what_is_wrong(one, monkeypatch, capsys):
     assert printed.startswith("FAILED")
     assert f"- {name}" in printed
     assert "1 of 1 checks FAILED" in printed
+
+
+@pytest.mark.parametrize(
+    ("one", "name", "when"),
+    [
+        (
+            check.packed_gates,
+            "swiglu_packed",
+            lambda x, *how: how == (0, "first", True),
+        ),
+        (check.packed_gates, "reglu_packed_backward", lambda dy, *_: dy.itemsize == 2),
+        (check.packed_gates, "crelu", lambda x, axis: axis == 0),
+        (check.packed_gates, "crelu_backward", lambda *_: True),
+        (check.along_an_axis, "sparsemax", lambda x: x.itemsize == 2),
+        (check.along_an_axis, "softmin_backward", lambda dy, x: x.itemsize == 2),
+        (check.along_an_axis, "maxout_backward", lambda dy, x, _: len(x) == 30),
+        (check.along_an_axis, "softmax_backward_from_output", lambda *_: True),
+        (check.along_an_axis, "entmax15_backward_from_output", lambda *_: True),
+    ],
+)
+def test_check_looks_at_all_members_of_these_families(
+    one, name, when, monkeypatch, capsys
+):
+    monkeypatch.setattr(fa, name, _off(name, when))
+    assert not check.run([one])
+    assert f"- {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["softmax", "softmax_backward", "logsumexp", "log_softmax_backward_from_output"],
+)
+@pytest.mark.parametrize("dtype", ["e", "d"])
+def test_check_notices_a_selection_that_is_ignored(
+    function, dtype, monkeypatch, capsys
+):
+    right = getattr(fa, function)
+
+    def ignoring(*arrays: Any, where: Any = None, **keywords: Any) -> Any:
+        if arrays[-1].dtype.char != dtype:
+            keywords["where"] = where
+        return right(*arrays, **keywords)
+
+    monkeypatch.setattr(fa, function, ignoring)
+    assert not check.run([check.along_an_axis])
+    printed = capsys.readouterr().out
+    assert f"- {function}, {np.dtype(dtype)}, some elements along axis" in printed
 
 
 @pytest.mark.parametrize(
