@@ -14,8 +14,9 @@ from .parameters import check_axis
 
 def _is_of(array: Any, module: str, kind: str) -> bool:
     """Whether it is a library's; if there are any, somebody has imported the library."""
-    found = sys.modules.get(module)
-    return found is not None and isinstance(array, getattr(found, kind))
+    # Another thread may be importing it, and not have come to the class yet.
+    found = getattr(sys.modules.get(module), kind, None)
+    return found is not None and isinstance(array, found)
 
 
 def is_dask(array: Any) -> bool:
