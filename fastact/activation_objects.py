@@ -13,7 +13,7 @@ import fastact
 
 from . import lookup
 from .bound import BoundActivation, check_flag
-from .foreign import is_dask
+from .foreign import is_lazy, two_results
 from .formulas.entry import CATALOGUE, FUSED
 from .formulas.kernels import BACKWARD_FROM_OUTPUT, PARAMETER_BACKWARD, Kernel, members
 from .formulas.rows import ROW_FUNCTIONS
@@ -342,14 +342,12 @@ class Activation:
             arrays = (*arrays, *map(np.asarray, self.parameters.values()))
         else:
             function = getattr(self._bound, member) if member else self._bound
-            if self._has_several_results(member) and any(map(is_dask, arrays)):
-                from .integrations.dask import several_results
-
-                return several_results(function, arrays)
+            if self._has_two_results(member) and any(map(is_lazy, arrays)):
+                return two_results(function, arrays)
         return self._buffered(member, function, arrays, **keywords)
 
-    def _has_several_results(self, member: str) -> bool:
-        """Whether a member of the family returns several arrays of one shape."""
+    def _has_two_results(self, member: str) -> bool:
+        """Whether a member of the family returns two arrays of one shape."""
         return member == "with_derivative" or (
             member == "backward" and self.name in FUSED
         )

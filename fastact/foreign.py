@@ -29,6 +29,24 @@ def is_labelled(array: Any) -> bool:
     return _is_of(array, "xarray", "DataArray") or _is_of(array, "xarray", "Dataset")
 
 
+def is_lazy(array: Any) -> bool:
+    """Whether it is a dask array, or one of xarray's that has one."""
+    labelled = _is_of(array, "xarray", "DataArray")
+    return is_dask(array) or (labelled and array.chunks is not None)
+
+
+def two_results(function: Callable[..., Any], arrays: tuple[Any, ...]) -> Any:
+    """Call an elementwise function that has two results on lazy arrays."""
+    from .integrations.dask import several_results
+
+    function = partial(several_results, function)
+    if not any(map(is_labelled, arrays)):
+        return function(arrays)
+    from .integrations import xarray
+
+    return xarray.two_results(function, arrays)
+
+
 def is_foreign(array: Any) -> bool:
     """Whether an array (dask's, a masked one) has a way of its own through ufuncs.
 

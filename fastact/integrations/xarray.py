@@ -69,3 +69,26 @@ def keep_labels(
     if len(arrays) > 1 and labelled is arrays[-1]:
         return labelled.copy(data=found.data)
     return found
+
+
+def two_results(function: Callable[..., Any], arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """Call an elementwise function that has two results on xarray's arrays.
+
+    Parameters
+    ----------
+    function : callable
+        It takes a tuple of arrays of NumPy or dask.
+    arrays : sequence of array_like
+
+    Returns
+    -------
+    results : tuple of xarray.DataArray
+    """
+    found: tuple[Any, ...] = xarray.apply_ufunc(
+        lambda *given: function(given),
+        *arrays,
+        output_core_dims=[[], []],
+        dask="allowed",
+        keep_attrs=True,
+    )
+    return found

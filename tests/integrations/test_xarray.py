@@ -230,6 +230,37 @@ def test_chunks_stay_lazy(
         xr.testing.assert_identical(data_set["logits"].compute(), expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("gelu", {}),
+        ("elu", {"save": "derivative"}),
+        ("elu", {"save": "output", "alpha": 0.5}),
+        ("swiglu", {}),
+        ("swiglu_packed", {"axis": 0}),
+        ("maxout", {"pool_size": 3}),
+    ],
+)
+def test_activation_objects_stay_lazy(
+    name: str, settings: dict[str, Any], labelled: Any, dask: Any
+) -> None:
+    act = fa.Activation(name, **settings)
+    count = 2 if name == "swiglu" else 1
+    y = act(*[labelled] * count)
+    expected = act.backward(y)
+    lazy = labelled.chunk(row=-1 if name == "swiglu_packed" else 4)
+    with dask.config.set(scheduler=_refuse):
+        lazy_y = act(*[lazy] * count)
+        found = act.backward(lazy_y)
+    with dask.config.set(scheduler="synchronous"):
+        xr.testing.assert_identical(lazy_y.compute(), y)
+        if count == 1:
+            found, expected = (found,), (expected,)
+        for one, other in zip(found, expected, strict=True):
+            assert one.chunks is not None
+            xr.testing.assert_identical(one.compute(), other)
+
+
 @pytest.mark.parametrize("mode", ["parallelized", "allowed"])
 def test_softmax_of_chunks(mode: str, labelled: Any, dask: Any) -> None:
     options = {"dask": mode, **ALONG_CLASS}
