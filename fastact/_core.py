@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -39,13 +40,16 @@ _row_loops: dict[tuple[str, str], Any] = {}
 _other_loops: list[Any] = []
 
 
-def _read(variable: str, allowed: Sequence[str]) -> str | None:
-    value = os.environ.get(variable)
-    if value is not None and value not in allowed:
-        raise ImportError(
-            f"{variable}={value!r} is not possible here; allowed: {', '.join(allowed)}"
-        )
-    return value
+def refuse_setting(variable: str, value: str, reason: str) -> NoReturn:
+    """Say that a variable of the environment cannot have its value, and end the import."""
+    message = f"the environment variable {variable}={value!r} is not possible; {reason}"
+    # `python -m fastact` imports the package before its own code can catch anything.
+    # Until then Python has "-m" in the place of the program's name.
+    module = sys.orig_argv[-len(sys.argv)] if sys.argv[:1] == ["-m"] else ""
+    if module.removeprefix("-m") == "fastact":
+        print(f"python -m fastact: {message}", file=sys.stderr)
+        sys.exit(2)
+    raise ImportError(message)
 
 
 def available_instruction_sets() -> tuple[str, ...]:
@@ -58,7 +62,9 @@ def available_instruction_sets() -> tuple[str, ...]:
 
 def _select_instruction_set() -> str:
     available = available_instruction_sets()
-    chosen = _read("FASTACT_ISA", available) or available[0]
+    chosen = os.environ.get("FASTACT_ISA", available[0])
+    if chosen not in available:
+        refuse_setting("FASTACT_ISA", chosen, f"allowed here: {', '.join(available)}")
     if lib.fa_select_isa(chosen.encode()) != 0:
         raise ImportError(f"cannot use the instruction set {chosen}")
     return chosen
@@ -67,13 +73,12 @@ def _select_instruction_set() -> str:
 def _default_threads() -> int:
     for variable in ("FASTACT_NUM_THREADS", "OMP_NUM_THREADS"):
         # OMP_NUM_THREADS may be a list, one number for each level of nesting
-        text = os.environ.get(variable, "").split(",")[0].strip()
+        value = os.environ.get(variable, "")
+        text = value.split(",")[0].strip()
         if text.isascii() and text.isdigit() and int(text) > 0:
             return min(int(text), 2**31 - 1)
         if text and variable == "FASTACT_NUM_THREADS":
-            raise ImportError(
-                f"{variable}={text!r} is not a positive number of threads"
-            )
+            refuse_setting(variable, value, "allowed: whole numbers from 1")
     return int(lib.fa_available_cpus())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -11,7 +12,8 @@ import numpy as np
 import fastact
 
 from . import lookup
-from .bound import BoundActivation
+from .bound import BoundActivation, check_flag
+from .foreign import is_lazy, two_results
 from .formulas.entry import CATALOGUE, FUSED
 from .formulas.kernels import BACKWARD_FROM_OUTPUT, PARAMETER_BACKWARD, Kernel, members
 from .formulas.rows import ROW_FUNCTIONS
@@ -117,6 +119,7 @@ class Activation:
         if self._has_parameters:
             self.parameters = self._owned(self._bound.parameters)
         self.save = self._checked_save(save)
+        check_flag("reuse_buffers", reuse_buffers)
         self.reuse_buffers = bool(reuse_buffers)
         self.gradients: dict[str, np.ndarray[Any, Any]] = {}
         self._buffers: dict[str, tuple[Any, Any]] = {}
@@ -154,7 +157,7 @@ class Activation:
         expected = FUSED[self.name].arrays if self.name in FUSED else ("x",)
         if len(arrays) != len(expected):
             raise TypeError(
-                f"{self.name} takes {' and '.join(expected)}; {len(arrays)} arrays given"
+                f"{self.name} takes {' and '.join(expected)}; {len(arrays)} given"
             )
         selection = {} if where is None else {"where": where}
         if selection and self.name not in ROW_FUNCTIONS:
@@ -167,7 +170,7 @@ class Activation:
         else:
             y = self._run("", arrays, **selection)
             kept = (y,) if save == "output" else arrays
-        self._shape = np.shape(y)
+        self._shape = _shape_of(y)
         if save is not None:
             self._kept = save, kept, selection
         return y
@@ -199,10 +202,10 @@ class Activation:
             )
         save, kept, selection = self._kept
         dy = _with_shape(dy)
-        if dy.shape != self._shape:
+        if not _may_be_same(_shape_of(dy), self._shape):
             raise ValueError(
                 f"dy must have the shape of the last result, {self._shape}, "
-                f"not {dy.shape}"
+                f"not {_shape_of(dy)}"
             )
         if save == "output":
             return self._run("backward_from_output", (dy, *kept), **selection)
@@ -278,7 +281,7 @@ class Activation:
                 possible.append("output")
         elif self.name in ROW_FUNCTIONS and ROW_FUNCTIONS[self.name].from_output:
             possible.append("output")
-        if save is not None and save not in possible:
+        if save is not None and not (isinstance(save, str) and save in possible):
             raise ValueError(
                 f"save must be {', '.join(map(repr, possible))} or None for {self.name}, "
                 f"not {save!r}"
@@ -345,7 +348,15 @@ class Activation:
             arrays = (*arrays, *map(np.asarray, self.parameters.values()))
         else:
             function = getattr(self._bound, member) if member else self._bound
+            if self._has_two_results(member) and any(map(is_lazy, arrays)):
+                return two_results(function, arrays)
         return self._buffered(member, function, arrays, **keywords)
+
+    def _has_two_results(self, member: str) -> bool:
+        """Whether a member of the family returns two arrays of one shape."""
+        return member == "with_derivative" or (
+            member == "backward" and self.name in FUSED
+        )
 
     def _buffered(
         self,
@@ -405,6 +416,19 @@ class Activation:
 def _with_shape(array: Any) -> Any:
     """What is an array of any library as it is, anything else as NumPy's."""
     return array if hasattr(array, "astype") else np.asanyarray(array)
+
+
+def _shape_of(array: Any) -> tuple[int, ...]:
+    """Its shape; () of what has none, such as xarray's Dataset."""
+    return getattr(array, "shape", ())
+
+
+def _may_be_same(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether shapes are equal as far as they are known: dask may not know a length."""
+    return len(one) == len(other) and all(
+        m == n or math.isnan(m) or math.isnan(n)
+        for m, n in zip(one, other, strict=True)
+    )
 
 
 def _make(kind: type[Activation], name: str, keywords: dict[str, Any]) -> Activation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -11,12 +12,36 @@ import numpy as np
 import fastact
 
 from .formulas.kernels import ENTRIES, FAMILY, FORWARD, Kernel
-from .parameters import check, check_real
+from .packed import PACKED, check_gate
+from .parameters import check, check_axis, check_number, check_real
+from .rows import check_pool_size
 
 _MISSING = inspect.Parameter.empty
 # Keywords of row functions that belong to one call, not to the function.
 _OF_A_CALL = ("out", "where")
 _ARRAYS = ("x", "logits", "targets")
+# What is asked for as a parameter, and is none.
+_ADVICE = {
+    "dtype": "; the result has the dtype of x: convert x",
+    "where": "; pass it in the call",
+}
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise unless it is True or False: other objects are true by mistake."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+
+
+# Keywords of the functions that are not elementwise.
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "axis": check_axis,
+    "gate": check_gate,
+    "interleaved": functools.partial(check_flag, "interleaved"),
+    "keepdims": functools.partial(check_flag, "keepdims"),
+    "pool_size": check_pool_size,
+    "scale": functools.partial(check_number, "scale"),
+}
 
 
 class BoundActivation:
@@ -50,7 +75,7 @@ class BoundActivation:
         If there is no such parameter, one without default is missing, or a value is not
         a real number.
     ValueError
-        If the activation does not allow a parameter's value.
+        If the activation does not allow a parameter's value, such as ``axis=None``.
     """
 
     name: str
@@ -70,6 +95,7 @@ class BoundActivation:
                 allowed = ", ".join(defaults) or "it has none"
                 raise TypeError(
                     f"{name} has no parameter {given!r}; allowed: {allowed}"
+                    f"{_ADVICE.get(given, '')}"
                 )
         values = defaults | dict(parameters)
         for parameter, value in values.items():
@@ -77,8 +103,12 @@ class BoundActivation:
                 raise TypeError(f"{name} needs the parameter {parameter}")
             if elementwise:
                 values[parameter] = _constant(parameter, value)
+            elif parameter in _CHECKS:
+                _CHECKS[parameter](value)
         if elementwise:
             check(Kernel(ENTRIES[name], FORWARD, with_defaults=False), values)
+        elif name.endswith(PACKED):
+            _check_packed(name.removesuffix(PACKED), values)
         function = getattr(fastact, name)
         family = {FORWARD: function}
         for member in (m.removeprefix("_") for m in FAMILY if m != FORWARD):
@@ -150,9 +180,19 @@ def _defaults(name: str) -> dict[str, Any]:
     }
 
 
+def _check_packed(name: str, values: Mapping[str, Any]) -> None:
+    """Raise for parameters of a gate that its packed form does not allow."""
+    for parameter in ENTRIES[name].parameters:
+        check_number(parameter.name, values[parameter.name])
+    check(Kernel(ENTRIES[name], FORWARD, with_defaults=False), values)
+
+
 def _constant(name: str, value: Any) -> Any:
     """A parameter that nobody else can change: a float, or a read-only copy."""
-    array = np.array(value)
+    try:
+        array = np.array(value)
+    except ValueError as error:  # lists of several lengths
+        raise ValueError(f"{name} cannot be an array: {error}") from None
     check_real(name, array.dtype)
     if array.ndim == 0:
         return float(array)

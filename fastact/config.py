@@ -178,10 +178,11 @@ def backend_from_environment() -> None:
         return
     if name not in BACKENDS:
         allowed = ", ".join(BACKENDS)
-        raise ImportError(
-            f"FASTACT_BACKEND={name!r} is not possible; allowed: {allowed}"
-        )
-    set_backend(name)
+        _core.refuse_setting("FASTACT_BACKEND", name, f"allowed: {allowed}")
+    try:
+        set_backend(name)
+    except ImportError as error:  # there is no Numba, or it refuses this NumPy
+        _core.refuse_setting("FASTACT_BACKEND", name, str(error))
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:

@@ -91,6 +91,11 @@ def _kinks(entry: Entry) -> str:
     return ""
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, for messages: "1 element", "1,000 elements"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def _lead(entry: Entry, member: str) -> str:
     summary = entry.summary.splitlines()[0].rstrip(".")
     return {

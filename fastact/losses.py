@@ -15,8 +15,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from . import _core
 from ._kernels import ffi, lib
-from .parameters import as_native, as_real_array
-from .rows import _check_axis
+from .parameters import as_native, as_real_array, check_axis
 
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -89,7 +88,7 @@ class _Call:
         label_smoothing: Any,
         reduction: str,
     ) -> None:
-        axis = _check_axis(axis)
+        axis = check_axis(axis)
         self.logits = as_real_array("logits", logits)
         self.shape: tuple[int, ...] = self.logits.shape
         self.axis = normalize_axis_index(axis, len(self.shape))

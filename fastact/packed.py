@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+import fastact
+
 from . import _core, ufuncs
+from .foreign import along_axis, has_own_axes, is_dask, is_foreign, is_labelled
 from .formulas.entry import FUSED, Fused
 from .formulas.kernels import BACKWARD, FORWARD, Kernel
-from .parameters import as_parameter, as_real_array, check
+from .parameters import as_parameter, as_real_array, check, check_axis, check_number
 
 PACKED = "_packed"
 
@@ -83,7 +86,7 @@ def _run(
 def _axis_of(array: np.ndarray[Any, Any], axis: Any) -> int:
     if array.ndim == 0:
         raise ValueError("x must have at least one axis")
-    return normalize_axis_index(operator.index(axis), array.ndim)
+    return normalize_axis_index(check_axis(axis), array.ndim)
 
 
 def _half(
@@ -144,10 +147,10 @@ def _halves_of(
     ]
 
 
-def _checked_gate(gate: str) -> str:
+def check_gate(gate: Any) -> None:
+    """Raise unless it says which half is activated."""
     if gate not in ("first", "second"):
         raise ValueError(f"gate must be 'first' or 'second', not {gate!r}")
-    return gate
 
 
 def _check_even(x: np.ndarray[Any, Any], axis: int) -> None:
@@ -172,19 +175,12 @@ def _parameters(
 ) -> tuple[Kernel, list[np.ndarray[Any, Any]]]:
     """The kernel for these parameters, and what it takes."""
     for name, value in given.items():
-        if np.ndim(value) != 0:
-            raise ValueError(f"{name} must be a number, not an array")
+        check_number(name, value)
     defaults = {p.name: p.default for p in kernel.entry.parameters}
     if kernel.entry.has_defaults and given == defaults:
         return Kernel(kernel.entry, kernel.member, with_defaults=True), []
     check(kernel, given)
     return kernel, [as_parameter(name, given[name], (x,)) for name in defaults]
-
-
-def _is_foreign(x: Any) -> bool:
-    """Whether an array (dask's, xarray's, a masked one) has a way of its own."""
-    plain = type(x) is np.ndarray or isinstance(x, np.generic)
-    return hasattr(x, "__array_ufunc__") and not plain
 
 
 def gate_packed(
@@ -198,9 +194,18 @@ def gate_packed(
     parameters: dict[str, Any],
 ) -> Any:
     """The gate function of the two halves of x."""
-    _checked_gate(gate)
-    if _is_foreign(x):
-        axis = normalize_axis_index(operator.index(axis), x.ndim)
+    check_gate(gate)
+    if is_labelled(x):
+        name = entry.name + PACKED
+        how = {"gate": gate, "interleaved": interleaved, **parameters}
+        own = partial(getattr(fastact, name), **how)
+        return along_axis(name, own, (x,), axis, out, lambda n: n // 2)
+    if is_foreign(x):
+        axis = _axis_of(x, axis)
+        if is_dask(x):
+            from .integrations.dask import check_known
+
+            check_known(entry.name + PACKED, "x", x, axis)
         _check_even(x, axis)
         halves = _halves_of(x, axis, gate, interleaved)
         return function(*halves, **parameters, **({} if out is None else {"out": out}))
@@ -226,7 +231,12 @@ def gate_packed_backward(
     parameters: dict[str, Any],
 ) -> Any:
     """The gradient of x, packed as x is."""
-    _checked_gate(gate)
+    check_gate(gate)
+    if has_own_axes(dy, x):
+        name = entry.name + PACKED + BACKWARD
+        how = {"gate": gate, "interleaved": interleaved, **parameters}
+        own = partial(getattr(fastact, name), **how)
+        return along_axis(name, own, (dy, x), axis, out, lambda n: n // 2)
     dy, x = _same_dtype(as_real_array("dy", dy), as_real_array("x", x))
     axis = _axis_of(x, axis)
     _check_even(x, axis)
@@ -281,6 +291,8 @@ def crelu(x: Any, axis: int = -1, *, out: Any = None) -> Any:
 
     Source: Shang et al. 2016, arXiv:1603.05201.
     """
+    if has_own_axes(x):
+        return along_axis("crelu", crelu, (x,), axis, out, lambda n: 2 * n)
     x = as_real_array("x", x)
     axis = _axis_of(x, axis)
     shape = (*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
@@ -325,6 +337,9 @@ def crelu_backward(dy: Any, x: Any, axis: int = -1, *, out: Any = None) -> Any:
 
     Source: Shang et al. 2016, arXiv:1603.05201.
     """
+    if has_own_axes(dy, x):
+        name = "crelu_backward"
+        return along_axis(name, crelu_backward, (dy, x), axis, out, lambda n: 2 * n)
     dy, x = _same_dtype(as_real_array("dy", dy), as_real_array("x", x))
     axis = _axis_of(x, axis)
     _check_shape(dy, (*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :]), x)

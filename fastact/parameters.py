@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def as_floating(arrays: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any,
         arrays = tuple(float(a) if type(a) in (bool, int) else a for a in arrays)
     return tuple(
         _cast(array, np.dtype(_FLOATING.get(found.itemsize, np.float64)), casting)
-        if (found := _dtype_of(array)).kind in "biu"
+        if (found := _dtype_of(array)).kind in "biu" and not _may_miss_values(array)
         else array
         for array in arrays
     )
@@ -94,7 +95,14 @@ def _dtype_of(array: Any) -> np.dtype[Any]:
     dtype = getattr(array, "dtype", None)
     if isinstance(dtype, np.dtype):
         return dtype
+    if _may_miss_values(array):  # where values are missing it would be that of objects
+        return np.dtype(getattr(dtype, "numpy_dtype", object))
     return np.asarray(array).dtype
+
+
+def _may_miss_values(array: Any) -> bool:
+    """Whether it has one of pandas' own dtypes, which keeps missing values as such."""
+    return hasattr(getattr(array, "dtype", None), "na_value")
 
 
 def check_real(name: str, dtype: np.dtype[Any]) -> None:
@@ -104,6 +112,26 @@ def check_real(name: str, dtype: np.dtype[Any]) -> None:
             f"{name} must be a real number or an array of them, not {dtype}; "
             "convert it first"
         )
+
+
+def check_number(name: str, value: Any) -> None:
+    """Raise unless it is one real number."""
+    if np.ndim(value) != 0:
+        raise ValueError(f"{name} must be a number, not an array")
+    check_real(name, _dtype_of(value))
+
+
+def check_axis(axis: Any) -> int:
+    """The axis of a function along one; where the arrays lack it is not known here."""
+    if axis is None or isinstance(axis, tuple):
+        raise ValueError(
+            f"axis must be one integer, not {axis!r}; for several axes reshape them "
+            "into one first, for the whole array pass x.reshape(-1)"
+        )
+    try:
+        return operator.index(axis)
+    except TypeError:
+        raise TypeError(f"axis must be an integer, not {axis!r}") from None
 
 
 def as_parameter(name: str, value: Any, arrays: Sequence[Any]) -> Any:

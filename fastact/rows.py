@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import operator
-import sys
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from . import _core, ufuncs
 from ._ufuncs import call_rows
+from .foreign import along_axis, has_own_axes, is_dask
 from .formulas.kernels import BACKWARD_FROM_OUTPUT, FORWARD
 from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS, RowFunction
-from .parameters import as_floating, as_parameter
+from .parameters import as_floating, as_parameter, check_axis, check_number
 
 _DOCSTRING = """{lead}
 
@@ -72,15 +73,6 @@ _POOL_SIZE = """pool_size : int
 """
 
 
-def _check_axis(axis: Any) -> int:
-    if axis is None or isinstance(axis, tuple):
-        raise ValueError(
-            f"axis must be one integer, not {axis!r}; for several axes reshape them "
-            "into one first, for the whole array pass x.reshape(-1)"
-        )
-    return operator.index(axis)
-
-
 def _without_axis(name: str, array: Any, axis: int) -> Any:
     """An array that has the reduced axis, as keepdims wants it, without it."""
     array = _as_array(array)
@@ -117,21 +109,17 @@ def _result_like(x: Any, others: tuple[Any, ...], axis: int, *, reduces: bool) -
     return np.empty_like(x)
 
 
-def _is_dask(array: Any) -> bool:
-    """Whether it is a dask array; if there are any, somebody has imported dask."""
-    dask_array = sys.modules.get("dask.array")
-    return dask_array is not None and isinstance(array, dask_array.Array)
-
-
 def _check_dtypes(name: str, arrays: tuple[Any, ...]) -> None:
     """Raise for pandas' own dtypes, which hand over garbage where values are missing."""
     for array in arrays:
-        dtype = getattr(array, "dtype", None)
-        if hasattr(dtype, "na_value"):
-            raise TypeError(
-                f"{name} takes NumPy's dtypes, not {dtype}, whose missing values would "
-                "take part in the rows; convert with .astype(float), which makes them NaN"
-            )
+        columns = getattr(array, "dtypes", ())  # of a frame
+        for dtype in [array.dtype] if hasattr(array, "dtype") else columns:
+            if hasattr(dtype, "na_value"):
+                raise TypeError(
+                    f"{name} takes NumPy's dtypes, not {dtype}, whose missing values "
+                    "would take part in the rows; convert with .astype(float), which "
+                    "makes them NaN"
+                )
 
 
 def _apply(
@@ -144,17 +132,26 @@ def _apply(
     out: Any,
 ) -> Any:
     """Call the ufunc that takes what is given."""
-    axis = _check_axis(axis)
+    axis = check_axis(axis)
     reduces = ROW_FUNCTIONS[function].reduces
     name = function + member
     plain = type(arrays[0]) is type(arrays[-1]) is np.ndarray
     if not plain:
         _check_dtypes(name, arrays)
-    if (where is not None or not plain) and any(map(_is_dask, (*arrays, where))):
-        from .integrations.dask import aligned
+    if (where is not None or not plain) and any(map(is_dask, (*arrays, where))):
+        from .integrations.dask import along_axis as in_chunks
 
-        arrays, where = aligned(name, ROW_INPUTS[member], arrays, axis, where, out)
-    elif plain and out is None and not (reduces and member == FORWARD):
+        return in_chunks(
+            partial(_apply_to_chunks, function, member, axis, scale, where is not None),
+            name,
+            ROW_INPUTS[member],
+            arrays,
+            axis,
+            where=where,
+            out=out,
+            leaves_out=reduces and member == FORWARD,
+        )
+    if plain and out is None and not (reduces and member == FORWARD):
         out = _result_like(arrays[-1], arrays[:-1], axis, reduces=reduces)
     keywords = {} if out is None else {"out": out}
     if where is None and type(scale) is float and scale == 1.0:
@@ -163,21 +160,27 @@ def _apply(
         else:
             keywords["axis"] = axis
         return ufuncs.get(name)(*arrays, **keywords)
-    if np.ndim(scale) != 0:
-        raise ValueError("scale must be a number, not an array")
+    check_number("scale", scale)
     arrays = as_floating(arrays, {})
     factor = as_parameter("scale", scale, arrays)
     shape = np.shape(arrays[-1])
     *axes, result = _along(axis, member, reduces=reduces)
-    if where is None:  # one row for all: dask can split the others as it likes
+    if where is None:  # one row for all
         mask = np.ones(shape[normalize_axis_index(axis, len(shape))], bool)
         axes += [(-1,), (), result]
     else:
-        mask = where if _is_dask(where) else np.asarray(where, bool)
-        mask = np.broadcast_to(mask, shape)
+        mask = np.broadcast_to(np.asarray(where, bool), shape)
         axes += [(axis,), (), result]
     masked = ufuncs.get(f"{name}_masked")
     return masked(*arrays, mask, factor, axes=axes, **keywords)
+
+
+def _apply_to_chunks(
+    function: str, member: str, axis: int, scale: Any, selects: bool, *chunks: Any
+) -> Any:
+    """Call the ufunc that takes what is given, with the selection as the last array."""
+    *arrays, where = chunks if selects else (*chunks, None)
+    return _apply(function, member, tuple(arrays), axis, where, scale, None)
 
 
 def _notes(facts: RowFunction, member: str) -> str:
@@ -298,10 +301,14 @@ def _reducing_function(name: str, member: str) -> Any:
     ) -> Any:
         if not keepdims:
             return _apply(name, member, (x,), axis, where, scale, out)
-        axis = _check_axis(axis)
+        axis = check_axis(axis)
         target = None if out is None else _without_axis("out", out, axis)
         y = _apply(name, member, (x,), axis, where, scale, target)
-        return np.expand_dims(y, axis) if out is None else out
+        if out is not None:
+            return out
+        # Not np.expand_dims, which asks dask for lengths that it may not know.
+        before = (slice(None),) * normalize_axis_index(axis, y.ndim + 1)
+        return y[(*before, np.newaxis)]
 
     def backward(
         dy: Any,
@@ -314,7 +321,7 @@ def _reducing_function(name: str, member: str) -> Any:
         scale: float = 1.0,
         out: Any = None,
     ) -> Any:
-        axis = _check_axis(axis)
+        axis = check_axis(axis)
         dy = _without_axis("dy", dy, axis) if keepdims else dy
         return _apply(name, member, (dy, x), axis, where, scale, out)
 
@@ -326,12 +333,25 @@ def _as_array(x: Any) -> Any:
     return x if hasattr(x, "reshape") else np.asanyarray(x)
 
 
+def check_pool_size(pool_size: Any) -> int:
+    """The length of a group; whether it divides the axis is not known here."""
+    try:
+        size = operator.index(pool_size)
+    except TypeError:
+        raise TypeError(f"pool_size must be an integer, not {pool_size!r}") from None
+    if size < 1:
+        raise ValueError(
+            f"pool_size must be a positive divisor of the axis's length, not {size}"
+        )
+    return size
+
+
 def _groups(x: Any, pool_size: Any, axis: int) -> Any:
     """A view of the array with the axis split in groups: never a copy."""
-    size = operator.index(pool_size)
+    size = check_pool_size(pool_size)
     axis = normalize_axis_index(axis, x.ndim)
     length = x.shape[axis]
-    if size < 1 or length % size:
+    if length % size:
         raise ValueError(
             f"pool_size must be a positive divisor of the axis's length {length}, "
             f"not {size}"
@@ -346,15 +366,27 @@ def _pooling_function(name: str, member: str) -> Any:
         """The axis of a group's elements, once the axis is split."""
         return axis + 1 if axis >= 0 else axis
 
+    def of_others(
+        function: Any, arrays: tuple[Any, ...], pool_size: int, axis: int, out: Any
+    ) -> Any:
+        function = partial(function, pool_size=pool_size)
+        return along_axis(
+            name + member, function, arrays, axis, out, lambda n: n // pool_size
+        )
+
     def forward(x: Any, /, pool_size: int, axis: int = -1, *, out: Any = None) -> Any:
-        axis = _check_axis(axis)
+        axis = check_axis(axis)
+        if has_own_axes(x):
+            return of_others(forward, (x,), pool_size, axis, out)
         groups = _groups(_as_array(x), pool_size, axis)
         return _apply(name, member, (groups,), after(axis), None, 1.0, out)
 
     def backward(
         dy: Any, x: Any, /, pool_size: int, axis: int = -1, *, out: Any = None
     ) -> Any:
-        axis = _check_axis(axis)
+        axis = check_axis(axis)
+        if has_own_axes(dy, x):
+            return of_others(backward, (dy, x), pool_size, axis, out)
         x = _as_array(x)
         arrays = dy, _groups(x, pool_size, axis)
         target = None if out is None else _groups(out, pool_size, axis)

@@ -535,6 +535,27 @@ def test_its_repr_says_how_to_make_it(act: fa.Activation) -> None:
             TypeError,
             "learn must be True, False or",
         ),
+        ("softmax", {"axis": None}, ValueError, "axis must be one integer, not None"),
+        ("logsumexp", {"axis": (0, 1)}, ValueError, r"not \(0, 1\); .* reshape"),
+        ("softmax", {"axis": 1.5}, TypeError, "axis must be an integer, not 1.5"),
+        ("crelu", {"axis": None}, ValueError, "axis must be one integer, not None"),
+        ("swiglu_packed", {"axis": "x"}, TypeError, "axis must be an integer, not 'x'"),
+        ("softmax", {"scale": [1, 2]}, ValueError, "scale must be a number, not an"),
+        ("softmax", {"scale": None}, TypeError, "scale must be a real number"),
+        ("logsumexp", {"keepdims": "no"}, TypeError, "keepdims must be True or False"),
+        ("maxout", {"pool_size": 0}, ValueError, "pool_size must be a positive .* 0"),
+        ("maxout", {"pool_size": 2.5}, TypeError, "pool_size must be an integer"),
+        ("swiglu_packed", {"gate": "third"}, ValueError, "gate must be 'first' or"),
+        ("glu_packed", {"interleaved": "x"}, TypeError, "interleaved must be True or"),
+        ("swiglu_oai_packed", {"limit": -1}, ValueError, "limit must be greater than"),
+        ("swiglu_oai_packed", {"limit": "a"}, TypeError, "limit must be a real number"),
+        ("swiglu_oai_packed", {"limit": [1, 2]}, ValueError, "limit must be a number"),
+        ("gelu", {"axis": 0}, TypeError, "gelu has no parameter 'axis'"),
+        ("elu", {"dtype": "f4"}, TypeError, "no parameter 'dtype'; .* convert x"),
+        ("softmax", {"where": True}, TypeError, "no parameter 'where'; .* in the call"),
+        ("elu", {"alpha": [1, [2]]}, ValueError, "alpha cannot be an array"),
+        ("elu", {"save": np.ones(3)}, ValueError, "save must be 'input'"),
+        ("elu", {"reuse_buffers": "no"}, TypeError, "reuse_buffers must be True or"),
         ("rrelu", {}, ValueError, "needs the slopes of each call"),
         ("gumbel_softmax", {}, ValueError, "needs the noise of each call"),
         ("softmax_cross_entropy", {}, ValueError, "it is a loss"),
@@ -558,9 +579,9 @@ def test_backward_before_forward_and_with_another_shape() -> None:
 
 
 def test_a_call_takes_as_many_arrays_as_the_function() -> None:
-    with pytest.raises(TypeError, match="gelu takes x; 2 arrays given"):
+    with pytest.raises(TypeError, match="gelu takes x; 2 given"):
         fa.Activation("gelu")(X, X)
-    with pytest.raises(TypeError, match="swiglu takes gate and value; 1 arrays given"):
+    with pytest.raises(TypeError, match="swiglu takes gate and value; 1 given"):
         fa.Activation("swiglu")(X)
     with pytest.raises(TypeError, match="where is for functions along an axis"):
         fa.Activation("gelu")(X, where=X > 0)

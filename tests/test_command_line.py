@@ -42,6 +42,40 @@ def test_as_a_module_alone_it_prints_help():
         assert command in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("FASTACT_ISA", "avx1024", ", ".join(_core.available_instruction_sets())),
+        ("FASTACT_BACKEND", "cuda", "c, numba"),
+        ("FASTACT_NUM_THREADS", "0", "whole numbers from 1"),
+        ("FASTACT_NUM_THREADS", "two", "whole numbers from 1"),
+    ],
+)
+def test_an_impossible_setting_of_the_environment(variable, value, allowed):
+    """One line and status 2 of the command; an ImportError of everybody else."""
+    environment = os.environ | {variable: value}
+
+    def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    for command in (["-m", "fastact", "info"], ["-X", "dev", "-mfastact"]):
+        done = python(*command)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(
+            f"python -m fastact: the environment variable {variable}="
+        )
+        assert f"{value!r} is not possible; allowed" in line
+        assert line.endswith(allowed)
+    for code in ("import fastact", "import sys; sys.argv = ['-m']; import fastact"):
+        done = python("-c", code)
+        assert done.returncode == 1
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith(f"ImportError: the environment variable {variable}=")
+        assert last.endswith(allowed)
+
+
 def test_a_reader_that_stops_is_no_traceback():
     command = [sys.executable, "-m", "fastact", "info"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -325,7 +359,8 @@ def test_bench_goes_on_after_what_cannot_be_measured(capsys, tmp_path):
     assert _bench(*arguments, "--backends", "c", "--direction", "forward") == 1
     printed = capsys.readouterr()
     assert "| relu" in printed.out
-    assert "maxout on 1 elements of float32 cannot be measured" in printed.err
+    assert "1 element of float32: microseconds per call" in printed.out
+    assert "maxout on 1 element of float32 cannot be measured" in printed.err
     assert "1 is no multiple of 2" in printed.err
     (found,) = json.loads((tmp_path / "a.json").read_text())["results"]
     assert found["function"] == "relu"
@@ -530,6 +565,7 @@ FAULTS: dict[Callable[[], Any], tuple[str, Callable[..., bool]]] = {
     check.instruction_sets: ("erf", _in_turns()),
     check.threads: ("sigmoid", lambda x: fa.get_num_threads() > 1),
     check.arrays_of_all_kinds: ("softsign", lambda x: not x.flags.c_contiguous),
+    check.packed_gates: ("glu_packed", lambda *_: True),
     check.along_an_axis: ("softmax", lambda x: x.dtype == np.float64),
     check.numba_kernels: ("gelu", lambda x: fa.get_backend() == "numba"),
 }
@@ -546,6 +582,53 @@ def test_check_finds_what_is_wrong(one, monkeypatch, capsys):
     assert printed.startswith("FAILED")
     assert f"- {name}" in printed
     assert "1 of 1 checks FAILED" in printed
+
+
+@pytest.mark.parametrize(
+    ("one", "name", "when"),
+    [
+        (
+            check.packed_gates,
+            "swiglu_packed",
+            lambda x, *how: how == (0, "first", True),
+        ),
+        (check.packed_gates, "reglu_packed_backward", lambda dy, *_: dy.itemsize == 2),
+        (check.packed_gates, "crelu", lambda x, axis: axis == 0),
+        (check.packed_gates, "crelu_backward", lambda *_: True),
+        (check.along_an_axis, "sparsemax", lambda x: x.itemsize == 2),
+        (check.along_an_axis, "softmin_backward", lambda dy, x: x.itemsize == 2),
+        (check.along_an_axis, "maxout_backward", lambda dy, x, _: len(x) == 30),
+        (check.along_an_axis, "softmax_backward_from_output", lambda *_: True),
+        (check.along_an_axis, "entmax15_backward_from_output", lambda *_: True),
+    ],
+)
+def test_check_looks_at_all_members_of_these_families(
+    one, name, when, monkeypatch, capsys
+):
+    monkeypatch.setattr(fa, name, _off(name, when))
+    assert not check.run([one])
+    assert f"- {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["softmax", "softmax_backward", "logsumexp", "log_softmax_backward_from_output"],
+)
+@pytest.mark.parametrize("dtype", ["e", "d"])
+def test_check_notices_a_selection_that_is_ignored(
+    function, dtype, monkeypatch, capsys
+):
+    right = getattr(fa, function)
+
+    def ignoring(*arrays: Any, where: Any = None, **keywords: Any) -> Any:
+        if arrays[-1].dtype.char != dtype:
+            keywords["where"] = where
+        return right(*arrays, **keywords)
+
+    monkeypatch.setattr(fa, function, ignoring)
+    assert not check.run([check.along_an_axis])
+    printed = capsys.readouterr().out
+    assert f"- {function}, {np.dtype(dtype)}, some elements along axis" in printed
 
 
 @pytest.mark.parametrize(

@@ -549,7 +549,7 @@ ERRORS = [
     ("return helper(x)", 4, "decorate it with fastact.activation"),
     ("return unknown(x)", 4, "`unknown` is not defined"),
     ("return np.exp(x, out=x)", 4, "given by position"),
-    ("return fa.gelu(x, 1)", 4, "takes 1 arguments"),
+    ("return fa.gelu(x, 1)", 4, "`fa.gelu` takes 1 argument"),
     ("return fa.leaky_relu(x, slope=1)", 4, "x, negative_slope, each once"),
     ("return fa.softcap(x, -1.0)", 4, "cap must be greater than 0"),
     ("return fa.prelu(x)", 4, "needs weight"),

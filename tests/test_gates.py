@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import tracemalloc
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -358,6 +360,17 @@ def test_rrelu_takes_slopes_or_draws_them() -> None:
     assert_same_bits(fa.rrelu([-1.0, 2.0], rng=np.random.default_rng(3)), seeded)
     with pytest.raises(ValueError, match="slopes or rng"):
         fa.rrelu(x, slopes, rng=np.random.default_rng(1))
+
+
+def test_others_libraries_may_be_only_half_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As while another thread imports them."""
+    for name in ("dask.array", "pandas", "xarray"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    np.testing.assert_array_equal(fa.crelu([1.0, -2.0]), [1, 0, 0, 2])
+    np.testing.assert_array_equal(fa.bilinear_packed([[3.0, 2.0]]), [[6]])
+    np.testing.assert_array_equal(fa.maxout([1.0, 2.0], 2), [2])
 
 
 @pytest.mark.parametrize(

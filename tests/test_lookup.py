@@ -168,6 +168,7 @@ def test_row_functions_take_their_keywords() -> None:
         ("gelu", {"beta": 1.0}, "gelu has no parameter 'beta'; allowed: it has none"),
         ("swish", {"alpha": 1.0}, "swish has no parameter 'alpha'; allowed: beta"),
         ("softmax", {"temperature": 1.0}, "no parameter 'temperature'.*axis, scale"),
+        ("softmax", {"axis": "x"}, "axis must be an integer, not 'x'"),
         ("swish", {"beta": "1"}, "beta must be a real number"),
         ("swish", {"beta": None}, "beta must be a real number"),
         ("swish", {"beta": [1j]}, "beta must be a real number"),

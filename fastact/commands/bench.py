@@ -18,6 +18,7 @@ import numpy as np
 import fastact as fa
 
 from .. import _core, plotting
+from ..documentation import counted
 from ..formulas.kernels import ENTRIES
 from . import cases
 from .cases import NUMPY, SMALL, Case, Implementation
@@ -155,14 +156,13 @@ def heading() -> str:
     """What was measured with."""
     names = ["numpy", *(["numba"] if cases.HAS_NUMBA else [])]
     versions = [f"{n} {importlib.metadata.version(n)}" for n in names]
-    threads = fa.get_num_threads()
     return ", ".join(
         [
             f"fastact {fa.__version__}",
             *versions,
             f"Python {platform.python_version()}",
             f"{_core.instruction_set}",
-            f"{threads} thread{'s' * (threads > 1)}",
+            counted(fa.get_num_threads(), "thread"),
         ]
     )
 
@@ -175,9 +175,13 @@ def _kinds(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
     return found
 
 
+def _arrays(dtype: str, size: int) -> str:
+    return f"{counted(size, 'element')} of {dtype}"
+
+
 def _title(dtype: str, size: int) -> str:
     unit = "microseconds per call" if size < SMALL else "billion elements per second"
-    return f"{size:,} elements of {dtype}: {unit}"
+    return f"{_arrays(dtype, size)}: {unit}"
 
 
 def tables(rows: Sequence[Row], backends: Sequence[str]) -> str:
@@ -250,7 +254,7 @@ def write_picture(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.set_xlabel("billion elements per second", color="#555b66")
-        axes.set_title(f"{kind[1]:,} elements of {kind[0]}", fontsize=11)
+        axes.set_title(_arrays(*kind), fontsize=11)
         axes.tick_params(length=0)
         axes.grid(axis="x", color="#eceef2")
         axes.set_axisbelow(True)
@@ -312,7 +316,7 @@ def run(
     measured, problems = [], []
     with progress(len(rows)) as step, np.errstate(all="ignore"):
         for row in rows:
-            array = f"{row.size:,} elements of {row.dtype}"
+            array = _arrays(row.dtype, row.size)
             step(f"{row.label}, {array}")
             try:
                 measure(row, backends, seconds)

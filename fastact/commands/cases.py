@@ -19,6 +19,7 @@ import numpy as np
 import fastact as fa
 
 from .. import plain
+from ..documentation import counted
 from ..formulas.entry import CATALOGUE
 from ..formulas.kernels import ENTRIES
 from ..formulas.rows import ROW_FUNCTIONS
@@ -109,7 +110,8 @@ class Case:
     @property
     def group(self) -> str:
         """What pytest-benchmark compares in one table."""
-        return f"{self.label} {self.direction}, {self.dtype}, {self.size:,} elements"
+        size = counted(self.size, "element")
+        return f"{self.label} {self.direction}, {self.dtype}, {size}"
 
     def __str__(self) -> str:
         words = (self.function, *self.parameters, self.direction, self.dtype, self.size)

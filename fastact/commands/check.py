@@ -9,6 +9,7 @@ the same result. It finds a build gone wrong; errors of the last digit are the m
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +20,12 @@ import numpy as np
 import fastact as fa
 
 from .. import _core, plain
-from ..formulas.entry import CATALOGUE, Activation, Entry
+from ..formulas.entry import CATALOGUE, Activation, Entry, Fused
 from ..formulas.kernels import (
     BACKWARD,
     BACKWARD_FROM_OUTPUT,
     ENTRIES,
+    FORWARD,
     PARAMETER_BACKWARD,
     members,
 )
@@ -368,25 +370,69 @@ def arrays_of_all_kinds() -> Problems:
                 yield f"{name}, {dtype}: writing over the input differs"
 
 
+def packed_gates() -> Problems:
+    """Packed gates and crelu are the functions of the halves, to the last bit."""
+    for name, entry in ENTRIES.items():
+        if not isinstance(entry, Fused) or entry.packed_gate is None:
+            continue
+        arrays = [a.reshape(7, -1) for a in _arguments(entry, FEW).values()]
+        for dtype in _core.DTYPES.values():
+            dy = np.cos(np.arange(FEW)).reshape(7, -1).astype(dtype)
+            gate, value = (a.astype(dtype) for a in arrays)
+            y = getattr(fa, name)(gate, value)
+            gradients = getattr(fa, name + BACKWARD)(dy, gate, value)
+            for how in itertools.product((0, 1), ("first", "second"), (False, True)):
+                x, dx = _packed([gate, value], *how), _packed(gradients, *how)
+                if not _same_bits([getattr(fa, f"{name}_packed")(x, *how)], [y]):
+                    yield f"{name}_packed{how}, {dtype}: {name} differs"
+                found = getattr(fa, f"{name}_packed_backward")(dy, x, *how)
+                if not _same_bits([found], [dx]):
+                    yield f"{name}_packed_backward{how}, {dtype}: {name}_backward differs"
+    x = np.cos(np.arange(FEW)).reshape(7, -1)
+    for dtype in _core.DTYPES.values():
+        for axis in (0, 1):
+            cast = x.astype(dtype)
+            halves = fa.relu(cast), fa.relu(-cast)
+            if not _same_bits([fa.crelu(cast, axis)], [np.concatenate(halves, axis)]):
+                yield f"crelu, {dtype}, axis {axis}: relu differs"
+            dy = _packed(halves, axis, "first", False)
+            if not np.array_equal(fa.crelu_backward(dy, cast, axis), cast):
+                yield f"crelu_backward, {dtype}, axis {axis}: the parts of x differ"
+
+
+def _rounded(values: Any, dtype: np.dtype[Any]) -> Any:
+    with np.errstate(under="ignore"):  # of our own conversion
+        return values.astype(dtype)
+
+
+def _packed(parts: Sequence[Any], axis: int, gate: str, interleaved: bool) -> Any:
+    """Gate and value in one array."""
+    parts = parts if gate == "first" else parts[::-1]
+    if not interleaved:
+        return np.concatenate(parts, axis)
+    both = np.stack(parts, axis + 1)
+    shape = list(parts[0].shape)
+    shape[axis] *= 2
+    return both.reshape(shape)
+
+
 def along_an_axis() -> Problems:
     """softmax and its like, and their gradients, are those of NumPy's expressions."""
     random = np.random.default_rng(1)
     x = random.standard_normal((7, 30))
+    selections = {"all": np.full(30, True), "some": np.arange(30) % 3 > 0}
     for name, facts in ROW_FUNCTIONS.items():
-        extra = (POOL_SIZE,) if facts.pools else ()
-        expected = plain.get(name)(x, *extra)
-        dy = random.standard_normal(expected.shape)
-        gradient = plain.get(f"{name}_backward")(dy, x, *extra)
-        for dtype, tolerance in (("float32", 3e-5), ("float64", 1e-12)):
-            for function, arrays, wanted in (
-                (name, (x,), expected),
-                (f"{name}_backward", (dy, x), gradient),
-            ):
-                cast = [a.astype(dtype) for a in arrays]
-                found = getattr(fa, function)(*cast, *extra)
-                wrong = _differ(found, wanted, tolerance, tolerance)
-                if wrong:
-                    yield f"{function}, {dtype}: {wrong}"
+        for dtype in _core.DTYPES.values():
+            for selection, included in selections.items():
+                if facts.pools and selection == "some":
+                    continue
+                for axis in (1, 0):
+                    found = _row_problems(name, x.astype(dtype), included, axis)
+                    yield from (
+                        f"{function}, {dtype}, {selection} elements along axis {axis}: "
+                        f"{wrong}"
+                        for function, wrong in found
+                    )
     targets = random.integers(0, 30, 7)
     wrong = _differ(
         fa.softmax_cross_entropy(x, targets),
@@ -396,6 +442,53 @@ def along_an_axis() -> Problems:
     )
     if wrong:
         yield f"softmax_cross_entropy: {wrong}"
+
+
+def _row_problems(
+    name: str, x: Any, included: Any, axis: int
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with the functions of a family on the rows of x, which lie along axis.
+
+    Where something is excluded they are those of rows without it, and get a scale too.
+    """
+    facts, dtype = ROW_FUNCTIONS[name], x.dtype
+    extra: tuple[Any, ...] = (POOL_SIZE,) if facts.pools else ()
+    keywords: dict[str, Any] = {}
+    scale = 1.0
+    if not included.all():
+        scale = 0.5
+        where = included if axis else included[:, np.newaxis]
+        keywords = {"where": where, "scale": scale}
+    rows = scale * x[:, included].astype(np.float64)
+    y = plain.get(name)(rows, *extra)
+    dy = np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype)
+    dx = scale * plain.get(name + BACKWARD)(dy.astype(np.float64), rows, *extra)
+
+    def whole(part: Any, excluded: float) -> Any:
+        """Rows with the excluded elements, as the function gets them or gives them."""
+        if part.shape == rows.shape:
+            array = np.full((len(part), included.size), excluded, part.dtype)
+            array[:, included] = part
+            part = array
+        return part if axis else np.ascontiguousarray(part.T)
+
+    eps = float(np.nextafter(dtype.type(1), dtype.type(2))) - 1
+    tolerance = {8: 1e-12, 4: 3e-5}.get(dtype.itemsize, 4 * eps)
+    value, gradient = whole(y, facts.excluded_value), whole(dx, 0)
+    dy = whole(dy, 7)
+    x = x if axis else np.ascontiguousarray(x.T)
+    for member in facts.members:
+        given = {
+            FORWARD: (x,),
+            BACKWARD: (dy, x),
+            BACKWARD_FROM_OUTPUT: (dy, _rounded(value, dtype)),
+        }[member]
+        found = getattr(fa, name + member)(*given, *extra, axis=axis, **keywords)
+        expected = gradient if member else value
+        largest = float(np.max(np.abs(expected[np.isfinite(expected)])))
+        wrong = _differ(found, expected, tolerance, tolerance * largest or 1e-300)
+        if wrong:
+            yield name + member, wrong
 
 
 def numba_kernels() -> Problems:
@@ -417,6 +510,7 @@ CHECKS: tuple[Callable[[], Problems], ...] = (
     instruction_sets,
     threads,
     arrays_of_all_kinds,
+    packed_gates,
     along_an_axis,
     numba_kernels,
 )

@@ -20,6 +20,7 @@ import numpy as np
 
 import fastact
 
+from ..documentation import counted
 from ..formulas.entry import Parameter, Requirement
 from . import primitives, terms
 from .terms import Term, apply, choose, constant, variable
@@ -423,7 +424,8 @@ class _Reader:
             self.fail(node, "the arguments of NumPy's functions are given by position")
         count, build = known
         if count not in (-1, len(arguments)):
-            self.fail(node, f"`{ast.unparse(node.func)}` takes {count} arguments here")
+            taken = counted(count, "argument")
+            self.fail(node, f"`{ast.unparse(node.func)}` takes {taken} here")
         conditions = self.wants_conditions(function)
         numbers_ = [
             self.condition(a) if conditions(i) else self.number(a)
@@ -478,7 +480,8 @@ class _Reader:
         names = [*formula.arrays, *(p.name for p in formula.parameters)]
         given = dict(zip(names, node.args, strict=False))
         if len(node.args) > len(names):
-            self.fail(node, f"`{ast.unparse(node.func)}` takes {len(names)} arguments")
+            taken = counted(len(names), "argument")
+            self.fail(node, f"`{ast.unparse(node.func)}` takes {taken}")
         for keyword in node.keywords:
             if keyword.arg not in names or keyword.arg in given:
                 self.fail(

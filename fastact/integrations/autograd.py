@@ -236,7 +236,10 @@ def _elementwise(name: str, entry: Entry) -> Any:
 
     # autograd sees arguments by position only.
     def function(*arguments: Any, **keywords: Any) -> Any:
-        bound = shown.bind(*arguments, **keywords)
+        try:
+            bound = shown.bind(*arguments, **keywords)
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
         bound.apply_defaults()
         return forward(*bound.args)
 

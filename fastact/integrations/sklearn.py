@@ -18,6 +18,7 @@ import numpy as np
 
 import fastact as fa
 
+from ..documentation import counted
 from ..formulas.entry import CATALOGUE
 from ..lookup import canonical_name
 
@@ -50,7 +51,10 @@ from sklearn.neural_network._base import LOSS_FUNCTIONS  # noqa: E402
 from sklearn.neural_network._multilayer_perceptron import (  # noqa: E402
     BaseMultilayerPerceptron,
 )
-from sklearn.utils._param_validation import HasMethods  # noqa: E402
+from sklearn.utils._param_validation import (  # noqa: E402
+    HasMethods,
+    InvalidParameterError,
+)
 from sklearn.utils.extmath import safe_sparse_dot  # noqa: E402
 from sklearn.utils.validation import validate_data  # noqa: E402
 
@@ -65,15 +69,16 @@ _PARAMETERS = """
     activation : str or callable, default "relu"
         Activation of the hidden layers: a name of an elementwise one
         (``fastact.names("elementwise", aliases=True)``, which has scikit-learn's four), a
-        function of fastact, what `fastact.get` returns (an activation with parameters),
-        or an object of your own like these: called as ``f(x, out=None)``, with a
-        ``f.backward(dy, x, out=None)``. Parameters of an activation are not learnt.
+        function of fastact, what `fastact.get` returns (an activation with parameters) or
+        `fastact.activation` of one array, or an object of your own like these: called as
+        ``f(x, out=None)``, with a ``f.backward(dy, x, out=None)``. Parameters of an
+        activation are not learnt.
 
     Raises
     ------
     ValueError
-        In `fit` and `partial_fit`, if there is no such activation, or it needs
-        parameters.
+        In `fit` and `partial_fit`, if there is no such activation, it needs parameters,
+        or it is not elementwise (tried on a few numbers for each hidden layer).
 
     Notes
     -----
@@ -120,13 +125,13 @@ def _by_name(name: str) -> Any:
     try:
         name = canonical_name(name, "elementwise")
     except ValueError as error:
-        raise ValueError(
+        raise InvalidParameterError(
             f"activation must name an elementwise activation: {error}"
         ) from None
     missing = [p.name for p in CATALOGUE[name].parameters if p.default is None]
     if missing:
         values = ", ".join(f"{parameter}=..." for parameter in missing)
-        raise ValueError(
+        raise InvalidParameterError(
             f"activation {name!r} needs {' and '.join(missing)}: pass "
             f"activation=fastact.get({name!r}, {values})"
         )
@@ -138,6 +143,35 @@ def _hidden(activation: Any) -> _Hidden:
     if any(function is known for known in _FROM_OUTPUT):
         return _Hidden(function, function.backward_from_output, from_output=True)
     return _Hidden(function, function.backward, from_output=False)
+
+
+def _check_elementwise(activation: Any, units: int) -> None:
+    """Try an activation on a layer of two examples, before scikit-learn's loops do."""
+    x = np.linspace(0.2, 0.8, 2 * units).reshape(2, units)  # where all are defined
+    other = x.copy()
+    other[0, 0] = 0.9
+    wanted = "activation must be an elementwise one of one array, with its gradient"
+    found = []
+    for z in (x, other):
+        try:
+            y = activation(z, out=None)
+            if np.shape(y) != x.shape:
+                raise ValueError(
+                    f"the result has the shape {np.shape(y)}, not {x.shape}"
+                )
+            found.append((y, activation.backward(np.ones_like(z), z, out=None)))
+        except Exception as error:
+            raise InvalidParameterError(
+                f"{wanted}; {activation!r} fails on a layer of {counted(units, 'unit')}: "
+                f"{error}"
+            ) from error
+    for one, two in zip(*found, strict=True):
+        changed = one != two
+        changed[0, 0] = False
+        if changed.any():
+            raise InvalidParameterError(
+                f"{wanted}; a result of {activation!r} depends on other elements, too"
+            )
 
 
 def _gain(activation: Any) -> float:
@@ -155,11 +189,18 @@ class _Perceptron(BaseMultilayerPerceptron):
         super()._validate_params()
         if isinstance(self.activation, str):
             _by_name(self.activation)
+            return
         if isinstance(self.activation, fa.Activation):  # keeps what one layer was given
-            raise ValueError(
+            raise InvalidParameterError(
                 "activation cannot be a fastact.Activation, one object for all layers: "
                 f"pass activation=fastact.get({self.activation.name!r}, ...)"
             )
+        name = getattr(self.activation, "__name__", "")
+        if name in CATALOGUE and self.activation is fa.get(name):
+            _by_name(name)
+        for units in np.unique(self.hidden_layer_sizes):
+            if units > 0:  # scikit-learn refuses others
+                _check_elementwise(self.activation, units)
 
     def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> tuple[Any, Any]:
         weight, bias = super()._init_coef(fan_in, fan_out, dtype)

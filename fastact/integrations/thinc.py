@@ -51,7 +51,8 @@ class FastactOps(NumpyOps):
     -----
     Arrays may have any strides. thinc's own `backprop_relu` and `backprop_mish`, and its
     `relu` and `mish` in place, take the memory of an array that is not contiguous for
-    contiguous; its `maxout` and `backprop_maxout` refuse such an array.
+    contiguous; its `maxout` and `backprop_maxout` refuse such an array, and one of no
+    examples.
 
     Results differ from thinc's where it approximates: by up to 6e-7 in `erf` and `gelu`
     (2e-7 in float64), and by 2e-9 in `sigmoid`, for which it clips x to [-20, 20]. NaN in
@@ -112,9 +113,14 @@ class FastactOps(NumpyOps):
         return super().backprop_softmax_sequences(dY, Y, lengths)
 
     def maxout(self, X: Floats3d) -> Any:
+        if not X.size:  # thinc's C code looks at the first element
+            best, which = Ops.maxout(self, X)
+            return best, which.astype(np.int32)
         return super().maxout(self.as_contig(X))
 
     def backprop_maxout(self, dY: Floats2d, which: Ints2d, P: int) -> Any:
+        if not dY.size:
+            return Ops.backprop_maxout(self, dY, which, P)
         return super().backprop_maxout(self.as_contig(dY), self.as_contig(which), P)
 
     def relu(self, X: Floats2d, inplace: bool = False) -> Any:

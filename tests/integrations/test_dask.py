@@ -100,6 +100,11 @@ ALONG_AN_AXIS: dict[str, Function] = {
     ),
     "maxout": lambda x, dy, where: fa.maxout(x, 3),
     "of maxout": lambda x, dy, where: fa.maxout_backward(dy[:, :3], x, 3),
+    "crelu": lambda x, dy, where: fa.crelu(x),
+    "of crelu": lambda x, dy, where: fa.crelu_backward(fa.crelu(dy), x),
+    "of a packed gate": lambda x, dy, where: fa.swiglu_oai_packed_backward(
+        dy[:, :4], x[:, :8], gate="second", limit=2.0
+    ),
 }
 
 
@@ -147,12 +152,94 @@ def test_an_axis_of_several_chunks_is_an_error_with_the_remedy(axis: int) -> Non
         fa.softmax_backward_from_output(DY, chunked(X), axis=0)
 
 
-def test_rows_of_unknown_number() -> None:
-    lazy = chunked(X)
-    chosen = fa.softmax(lazy[lazy[:, 0] > 0])
-    assert isinstance(chosen, da.Array)
-    computed = chosen.compute(scheduler="synchronous")
-    np.testing.assert_array_equal(computed, fa.softmax(X[X[:, 0] > 0]))
+CHOSEN = X[:, 0] > 0
+
+
+def of_unknown_number(array: Any) -> Any:
+    """Those rows, of which dask does not know how many there are."""
+    return chunked(array)[chunked(CHOSEN)]
+
+
+def assert_lazily_equal_rows(lazy: Any, expected: Any) -> None:
+    assert isinstance(lazy, da.Array)
+    assert (lazy.dtype, lazy.ndim) == (expected.dtype, expected.ndim)
+    assert np.isnan(lazy.shape[0])
+    assert lazy.shape[1:] == expected.shape[1:]
+    computed = lazy.compute(scheduler="synchronous")
+    np.testing.assert_array_equal(computed, expected)
+
+
+ON_UNKNOWN_ROWS = {
+    name: function
+    for name, function in ALONG_AN_AXIS.items()
+    # dask refuses to take one row of these
+    if name not in ("a row for all", "one dy for all", "of a number")
+} | {"one mask": lambda x, dy, where: fa.softmax(x, where=SELECTION[0], scale=2.0)}
+
+
+@pytest.mark.parametrize("function", ON_UNKNOWN_ROWS.values(), ids=ON_UNKNOWN_ROWS)
+def test_rows_of_unknown_number(function: Function) -> None:
+    arrays = X, DY, SELECTION
+    expected = function(*(array[CHOSEN] for array in arrays))
+    assert_lazily_equal_rows(function(*map(of_unknown_number, arrays)), expected)
+
+
+def test_an_axis_of_unknown_length_is_an_error_with_the_remedy() -> None:
+    lazy = of_unknown_number(X)
+    for call in (
+        lambda: fa.softmax(lazy, axis=0),
+        lambda: fa.maxout(lazy, 3, axis=0),
+        lambda: fa.swiglu_packed(lazy, axis=0),
+    ):
+        with pytest.raises(
+            ValueError, match=r"axis 0 of x.* x\.compute_chunk_sizes\(\)"
+        ):
+            call()
+
+
+LAYERS = {
+    "input": ("gelu", {}),
+    "output": ("elu", {"save": "output"}),
+    "derivative": ("elu", {"save": "derivative", "alpha": 0.5}),
+    "buffers": ("mish", {"save": "derivative", "reuse_buffers": True}),
+    "along an axis": ("softmax", {"scale": 0.5}),
+    "from its output": ("softmax", {"save": "output"}),
+    "keepdims": ("logsumexp", {"keepdims": True}),
+    "maxout": ("maxout", {"pool_size": 3}),
+    "crelu": ("crelu", {}),
+    "gate": ("swiglu", {}),
+    "gate with parameters": ("swiglu_oai", {"limit": 1.5}),
+}
+
+
+@pytest.mark.parametrize("rows", ["known", "unknown"])
+@pytest.mark.parametrize(("name", "settings"), LAYERS.values(), ids=LAYERS)
+def test_activation_objects(name: str, settings: dict[str, Any], rows: str) -> None:
+    act = fa.Activation(name, **settings)
+    count = 2 if name in fa.names("gates") else 1
+    plain = (X, DY)[:count]
+    lazy = tuple(map(chunked, plain))
+    assert_equal = assert_lazily_equal
+    if rows == "unknown":
+        lazy = tuple(map(of_unknown_number, plain))
+        plain = tuple(array[CHOSEN] for array in plain)
+        assert_equal = assert_lazily_equal_rows
+    y = act(*plain)
+    expected = act.backward(y)
+    lazy_y = act(*lazy)
+    assert_equal(lazy_y, y)
+    found = act.backward(lazy_y)
+    for one, other in zip(
+        *[(g if count == 2 else (g,)) for g in (found, expected)], strict=True
+    ):
+        assert_equal(one, other)
+
+
+def test_a_gradient_of_another_known_shape_is_refused() -> None:
+    act = fa.Activation("gelu")
+    act(of_unknown_number(X))
+    with pytest.raises(ValueError, match=r"dy must have the shape .*\(nan, 9\)"):
+        act.backward(of_unknown_number(X[:, :8]))
 
 
 def test_no_out() -> None:

@@ -119,14 +119,78 @@ def test_missing_values_of_pandas_own_dtypes() -> None:
     found = fa.gelu(series)
     assert found.isna().tolist() == [False, False, True]
     assert found[:2].tolist() == fa.gelu([1, 2]).tolist()
-    with pytest.raises(
-        TypeError, match=r"not Int64, .* convert with \.astype\(float\)"
-    ):
-        fa.softmax(series)
+    remedy = r"not Int64, .* convert with \.astype\(float\)"
+    for numbers in (series, series.to_frame(), series.to_frame().assign(b=1.0)):
+        with pytest.raises(TypeError, match=remedy):
+            fa.softmax(numbers)
     assert fa.softmax(series.astype(float)).isna().all()
 
 
-def test_reductions_are_plain_arrays() -> None:
-    found = fa.logsumexp(frame(np.float64))
+PARAMETRIC: list[Callable[[Any], Any]] = [
+    lambda x: fa.elu(x, 0.5),
+    lambda x: fa.elu_backward(x, x, 0.5),
+    lambda x: fa.swiglu_oai(x, x, 2.0),
+]
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        ("Float32", "Float32"),
+        ("Float64", "Float64"),
+        ("Int16", "Float32"),
+        ("Int64", "Float64"),
+    ],
+)
+@pytest.mark.parametrize("function", PARAMETRIC)
+def test_of_pandas_own_dtypes_missing_values_do_not_decide(
+    function: Callable[[Any], Any], dtype: str, expected: str, missing: bool
+) -> None:
+    values = np.array([3, -1, 2])
+    series = pd.Series(values, dtype=dtype)
+    if missing:
+        series[0] = pd.NA
+    found = function(series)
+    assert found.dtype == expected
+    assert found.isna().tolist() == [missing, False, False]
+    exact = function(values.astype(np.float64))
+    np.testing.assert_allclose(found[1:].to_numpy(np.float64), exact[1:], rtol=2e-7)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float[pyarrow]", "double[pyarrow]", "int64[pyarrow]"]
+)
+def test_dtypes_of_pyarrow(dtype: str) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    values = np.array([3, -1, 2])
+    series = pd.Series(values, dtype=dtype)
+    for function in (fa.gelu, lambda x: fa.elu(x, 0.5)):
+        exact = function(values.astype(np.float64))
+        np.testing.assert_allclose(np.asarray(function(series)), exact, rtol=2e-7)
+    with pytest.raises(TypeError, match=r"softmax takes NumPy's dtypes"):
+        fa.softmax(series)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        fa.logsumexp,
+        lambda x: fa.logsumexp(x, keepdims=True),
+        lambda x: fa.maxout(x, 3),
+        lambda x: fa.crelu(x),
+        lambda x: fa.swiglu_packed(x, axis=0),
+        lambda x: fa.swiglu_packed(x, axis=0, interleaved=True),
+    ],
+)
+def test_what_changes_the_shape_is_a_plain_array(function: Any) -> None:
+    found = function(frame(np.float64))
     assert type(found) is np.ndarray
-    np.testing.assert_array_equal(found, fa.logsumexp(VALUES))
+    np.testing.assert_array_equal(found, function(VALUES))
+
+
+def test_the_halves_of_a_series_are_not_aligned_by_their_labels() -> None:
+    series = frame(np.float64)["a"]
+    np.testing.assert_array_equal(
+        fa.swiglu_packed(series), fa.swiglu_packed(series.to_numpy())
+    )

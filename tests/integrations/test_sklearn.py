@@ -32,6 +32,7 @@ from sklearn.datasets import load_digits  # noqa: E402
 from sklearn.exceptions import ConvergenceWarning  # noqa: E402
 from sklearn.metrics import log_loss  # noqa: E402
 from sklearn.model_selection import GridSearchCV  # noqa: E402
+from sklearn.utils._param_validation import InvalidParameterError  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -160,6 +161,13 @@ class Cube:
 
     def __str__(self) -> str:  # names the test
         return "cube"
+
+
+class WithoutOut(Cube):
+    """What is called as people call functions, and not as the networks do."""
+
+    def __call__(self, x: Any) -> Any:  # type: ignore[override]
+        return x**3
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -328,6 +336,15 @@ def test_a_run_that_is_too_short_warns_as_in_scikit_learn(
         ("threshold", "needs threshold and value"),
         (np.tanh, "'activation' parameter of MLPClassifier must be .* 'backward'"),
         (None, "'activation' parameter of MLPClassifier must be an instance of 'str'"),
+        (fa.softmax, "activation must be an elementwise .* depends on other elements"),
+        (fa.get("softmax", axis=0), "get.'softmax', .* depends on other elements, too"),
+        (fa.crelu, r"function crelu .* has the shape \(2, 8\), not \(2, 4\)"),
+        (fa.logsumexp, r"has the shape \(2,\), not \(2, 4\)"),
+        (fa.swiglu, "activation must be an elementwise one of one array, .* swiglu"),
+        (fa.get("swiglu_oai", limit=2.0), "fastact.get.'swiglu_oai', limit=2.0"),
+        (fa.prelu, r"needs weight: pass activation=fastact.get\('prelu', weight=...\)"),
+        (fa.get("prelu", weight=np.ones(7)), "fails on a layer of 4 units: operands"),
+        (WithoutOut(), "WithoutOut .* unexpected keyword argument 'out'"),
         (
             fa.Activation("leaky_relu", negative_slope=0.2),
             r"one object for all layers: pass activation=fastact\.get\('leaky_relu', ",
@@ -337,8 +354,38 @@ def test_a_run_that_is_too_short_warns_as_in_scikit_learn(
 def test_what_is_no_activation(
     activation: Any, message: str, small: tuple[Any, Any]
 ) -> None:
-    with pytest.raises(ValueError, match=message):
-        adapter.MLPClassifier((4,), activation).fit(*small)
+    for fit in ("fit", "partial_fit"):
+        model = adapter.MLPClassifier((4,), activation)
+        with pytest.raises(InvalidParameterError, match=message):
+            getattr(model, fit)(*small)
+
+
+def test_custom_activations(small: tuple[Any, Any], kernels_are_kept: None) -> None:
+    pytest.importorskip("numba", reason="fastact.activation needs Numba")
+
+    @fa.activation
+    def bent(x, a=1.0):
+        return a * x / (1 + np.exp(-x))
+
+    @fa.activation
+    def product(x, b):
+        return x * b
+
+    def of(activation: Any) -> Any:
+        return adapter.MLPClassifier((4,), activation, max_iter=20, random_state=0)
+
+    expected = of("silu").fit(*small).predict_proba(small[0])
+    found = of(bent).fit(*small).predict_proba(small[0])
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    with pytest.raises(InvalidParameterError, match=r"of one array, .*product"):
+        of(product).fit(*small)
+
+
+def test_hidden_layers_that_scikit_learn_refuses(small: tuple[Any, Any]) -> None:
+    for sizes in (0, (4, -1)):
+        with pytest.raises(ValueError, match="hidden_layer_sizes"):
+            adapter.MLPClassifier(sizes, fa.gelu).fit(*small)
+    adapter.MLPClassifier((), fa.gelu, max_iter=1).fit(*small)
 
 
 def _import_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -233,6 +233,24 @@ def test_maxout(dtype: Any) -> None:
             np.testing.assert_array_equal(dx, np.where(chosen, x, 0))
 
 
+LAYERS = [
+    *(api.Relu, api.ReluK, api.Mish, api.Gelu, api.Swish, api.Maxout),
+    *(api.HardSwish, api.HardSwishMobilenet, api.HardSigmoid, api.HardTanh),
+    *(api.Sigmoid, api.Softmax, api.ClippedLinear),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
+def test_a_batch_of_no_examples(layer: Any) -> None:
+    with api.use_ops("fastact"):
+        model = layer(4, 5)
+        model.initialize()
+    x = np.zeros((0, 5), np.float32)
+    y, backprop = model.begin_update(x)
+    assert (y.shape, y.dtype) == ((0, 4), np.float32)
+    assert backprop(y).shape == (0, 5)
+
+
 def test_mish_with_a_threshold_is_x_above_it() -> None:
     x = np.float64([[-1, 0.5, 2, 3]])
     y = OPS.mish(x, threshold=2)

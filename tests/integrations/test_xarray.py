@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -89,6 +91,118 @@ def test_softmax_alone_says_to_use_apply_ufunc(labelled: Any) -> None:
             function(labelled)
 
 
+# ------------------------------------------------- an axis that gets another length
+
+WIDE = np.random.default_rng(1).standard_normal((6, 4, 2)).astype(np.float32)
+NEW_LENGTH: dict[str, Callable[..., Any]] = {
+    "maxout": lambda x, axis: fa.maxout(x, 2, axis),
+    "crelu": fa.crelu,
+    "swiglu_packed": fa.swiglu_packed,
+    "glu_packed": lambda x, axis: fa.glu_packed(x, axis, interleaved=True),
+    "parameters": lambda x, axis: fa.swiglu_oai_packed(x, axis, limit=0.5),
+}
+GRADIENTS: dict[str, Callable[..., Any]] = {
+    "maxout": lambda dy, x, axis: fa.maxout_backward(dy, x, 2, axis),
+    "crelu": fa.crelu_backward,
+    "swiglu_packed": fa.swiglu_packed_backward,
+    "glu_packed": lambda dy, x, axis: fa.glu_packed_backward(
+        dy, x, axis, interleaved=True
+    ),
+    "parameters": lambda dy, x, axis: fa.swiglu_oai_packed_backward(
+        dy, x, axis, limit=0.5
+    ),
+}
+
+
+@pytest.fixture
+def wide() -> Any:
+    return xr.DataArray(
+        WIDE,
+        dims=("row", "class", "side"),
+        coords={
+            "row": [10, 20, 30, 40, 50, 60],
+            "class": ["a", "b", "c", "d"],
+            "side": ["left", "right"],
+            "size": ("class", [1, 2, 3, 4]),
+        },
+        name="logits",
+        attrs={"unit": "nat"},
+    )
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("name", NEW_LENGTH)
+def test_other_labels_stay_where_an_axis_gets_another_length(
+    name: str, axis: int, lazy: bool, wide: Any
+) -> None:
+    dimension = wide.dims[axis]
+    x = wide
+    if lazy:
+        pytest.importorskip("dask", reason="needs dask")
+        x = wide.chunk({other: 2 for other in wide.dims if other != dimension})
+    function, gradient = NEW_LENGTH[name], GRADIENTS[name]
+    y = function(x, axis=axis)
+    expected = xr.DataArray(
+        function(WIDE, axis=axis),
+        dims=wide.dims,
+        coords={k: v for k, v in wide.coords.items() if dimension not in v.dims},
+        name="logits",
+        attrs={"unit": "nat"},
+    )
+    assert (y.chunks is not None) == lazy
+    xr.testing.assert_identical(y.compute(), expected)
+    for dy in (y, expected.data):
+        dx = gradient(dy, x, axis=axis)
+        assert (dx.chunks is not None) == lazy
+        data = gradient(expected.data, WIDE, axis=axis)
+        xr.testing.assert_identical(dx.compute(), wide.copy(data=data))
+
+
+def test_the_gradient_and_the_input_must_have_the_same_labels(wide: Any) -> None:
+    with pytest.raises(ValueError, match="row"):
+        fa.crelu_backward(fa.crelu(wide)[::-1], wide)
+
+
+@pytest.mark.parametrize("name", NEW_LENGTH)
+def test_what_cannot_be_on_xarrays_objects_is_said(name: str, wide: Any) -> None:
+    function, gradient = NEW_LENGTH[name], GRADIENTS[name]
+    together = wide.to_dataset()
+    for call in (
+        lambda: function(together, axis=-1),
+        lambda: gradient(WIDE, together, axis=-1),
+    ):
+        with pytest.raises(TypeError, match=r"not a Dataset.*xarray\.apply_ufunc"):
+            call()
+    with pytest.raises(ValueError, match="axis 3 is out of bounds"):
+        function(wide, axis=3)
+    with pytest.raises(ValueError, match="axis must be one integer"):
+        function(wide, axis=None)
+    with pytest.raises(ValueError, match="out is not possible with xarray"):
+        fa.crelu(wide, out=np.empty((6, 4, 4), np.float32))
+
+
+@pytest.mark.parametrize("save", ["input", "output", "derivative"])
+def test_activation_objects(save: Any, labelled: Any) -> None:
+    act = fa.Activation("elu", save=save)
+    xr.testing.assert_identical(act(labelled), fa.elu(labelled))
+    dx = act.backward(labelled)
+    expected = labelled.copy(data=fa.elu_backward(VALUES, VALUES))
+    xr.testing.assert_allclose(dx, expected, rtol=1e-6)
+    if save != "derivative":
+        together = labelled.to_dataset()
+        xr.testing.assert_identical(act(together)["logits"], act(labelled))
+        act(together)
+        xr.testing.assert_allclose(act.backward(together)["logits"], expected)
+
+
+def test_without_xarray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    monkeypatch.delitem(sys.modules, "fastact.integrations.xarray", raising=False)
+    with pytest.raises(ImportError, match="pip install xarray"):
+        importlib.import_module("fastact.integrations.xarray")
+
+
 # ------------------------------------------------------------------------- with dask
 
 
@@ -114,6 +228,37 @@ def test_chunks_stay_lazy(
     with dask.config.set(scheduler="synchronous"):
         xr.testing.assert_identical(found.compute(), expected)
         xr.testing.assert_identical(data_set["logits"].compute(), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("gelu", {}),
+        ("elu", {"save": "derivative"}),
+        ("elu", {"save": "output", "alpha": 0.5}),
+        ("swiglu", {}),
+        ("swiglu_packed", {"axis": 0}),
+        ("maxout", {"pool_size": 3}),
+    ],
+)
+def test_activation_objects_stay_lazy(
+    name: str, settings: dict[str, Any], labelled: Any, dask: Any
+) -> None:
+    act = fa.Activation(name, **settings)
+    count = 2 if name == "swiglu" else 1
+    y = act(*[labelled] * count)
+    expected = act.backward(y)
+    lazy = labelled.chunk(row=-1 if name == "swiglu_packed" else 4)
+    with dask.config.set(scheduler=_refuse):
+        lazy_y = act(*[lazy] * count)
+        found = act.backward(lazy_y)
+    with dask.config.set(scheduler="synchronous"):
+        xr.testing.assert_identical(lazy_y.compute(), y)
+        if count == 1:
+            found, expected = (found,), (expected,)
+        for one, other in zip(found, expected, strict=True):
+            assert one.chunks is not None
+            xr.testing.assert_identical(one.compute(), other)
 
 
 @pytest.mark.parametrize("mode", ["parallelized", "allowed"])
