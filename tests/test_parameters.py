@@ -602,7 +602,18 @@ def test_gradients_of_unsupported_dtypes_are_type_errors(entry: Activation) -> N
         (lambda: fa.swish(np.float32(np.inf), 0.0), np.inf),
         (lambda: fa.swish(np.float32(-3.2e38), np.float32(2.69375e-37)), -11.721072855),
         (lambda: fa.swish(-1.7e308, 4.12e-306), -11235.536019006),
+        (lambda: fa.elu_derivative(np.float32(-112.5), 1e11), np.exp(-112.5) * 1e11),
+        (
+            lambda: fa.elu_derivative(-765.0, 1e20),
+            np.exp(-700.0) * 1e20 * np.exp(-65.0),
+        ),
         (lambda: fa.pelu_derivative(np.float32(-1), 1e30, 1.0), np.exp(-1) * 1e30),
+        (
+            lambda: fa.pelu_derivative(np.float32(-120), 1e10, 1.0),
+            np.exp(-120.0) * 1e10,
+        ),
+        (lambda: fa.pelu_derivative(np.float32(-np.inf), 1e30, 1.0), 0),
+        (lambda: fa.pelu_derivative(-np.inf, 1e300, 1.0), 0),
     ],
 )
 def test_extreme_parameters_neither_overflow_nor_miss_the_limit(call, expected):
