@@ -41,7 +41,7 @@ _other_loops: list[Any] = []
 
 def _read(variable: str, allowed: Sequence[str]) -> str | None:
     value = os.environ.get(variable)
-    if value and value not in allowed:  # empty is as good as not set
+    if value is not None and value not in allowed:
         raise ImportError(
             f"{variable}={value!r} is not possible here; allowed: {', '.join(allowed)}"
         )
