@@ -42,18 +42,22 @@ def _split(name: str) -> tuple[str, str]:
     return name.removesuffix(member), member
 
 
+def _letters(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
 def _advice(name: str, known: Sequence[str]) -> str:
     """What to say of a name that is not there."""
     for ambiguous, meaning in AMBIGUOUS.items():
-        if name == ambiguous or name.startswith(ambiguous + "_"):
+        if _letters(name) == _letters(ambiguous) or name.startswith(ambiguous + "_"):
             return f"; it may mean {meaning}"
     base, member = _split(name)
     if member and base in known:
         return (
             f"; {base} has no {member.removeprefix('_')}, see fastact.{base}_backward"
         )
-    for candidate in known:
-        if candidate.lower() == name.lower():
+    for candidate in known:  # names of classes, too: LeakyReLU
+        if _letters(candidate) == _letters(name):
             return f"; did you mean {candidate!r}?"
     import difflib
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -207,6 +208,8 @@ def parameter_backward(
     out: tuple[Any, ...] | None,
 ) -> tuple[Any, ...]:
     """Gradients of the arrays after dy, and of each parameter summed to its shape."""
+    if any(map(np.ma.isMaskedArray, arrays)):
+        return _of_masked_arrays(kernel, ufunc, arrays, parameters, out)
     arrays = as_floating(tuple(map(np.asanyarray, arrays)), {})
     casts = {
         name: np.asarray(as_parameter(name, value, arrays))
@@ -246,6 +249,32 @@ def parameter_backward(
             for total, parameter in zip(sums, casts.values(), strict=True)
         ]
     return _store((*results, *gradients), out)
+
+
+def _of_masked_arrays(
+    kernel: Kernel,
+    ufunc: np.ufunc,
+    arrays: Sequence[Any],
+    parameters: Mapping[str, Any],
+    out: tuple[Any, ...] | None,
+) -> tuple[Any, ...]:
+    """What is masked adds nothing to the sums, and is masked in the arrays' gradients."""
+    masks = map(np.ma.getmaskarray, arrays)
+    mask = functools.reduce(np.logical_or, masks)
+    values = []
+    for array in arrays:
+        value = np.array(np.broadcast_to(np.ma.getdata(array), mask.shape))
+        value[mask] = 0
+        values.append(value)
+    results = parameter_backward(kernel, ufunc, values, parameters, out)
+    if out is not None:
+        return results
+    whole = len(results) - len(parameters)
+    masked = (
+        np.ma.MaskedArray(result, np.broadcast_to(mask, result.shape))
+        for result in results[:whole]
+    )
+    return (*masked, *results[whole:])
 
 
 def _kept(

@@ -122,6 +122,40 @@ def _check_dtypes(name: str, arrays: tuple[Any, ...]) -> None:
                 )
 
 
+def _apply_to_masked(
+    function: str,
+    member: str,
+    arrays: tuple[Any, ...],
+    axis: int,
+    where: Any,
+    scale: Any,
+    out: Any,
+) -> Any:
+    """Of masked arrays: what is masked takes no part, and is masked in the result."""
+    if ROW_FUNCTIONS[function].pools:
+        raise TypeError(
+            f"{function}{member} takes no masked arrays; fill them first, say with "
+            ".filled(-np.inf)"
+        )
+    *gradients, x = arrays
+    mask: Any = np.ma.getmaskarray(x)
+    included = ~mask if where is None else ~mask & np.asarray(where, bool)
+    reduces = ROW_FUNCTIONS[function].reduces
+    if reduces and member == FORWARD:
+        mask = mask.all(axis)
+    for dy in gradients:
+        its_mask = np.ma.getmaskarray(dy)
+        mask = mask | (np.expand_dims(its_mask, axis) if reduces else its_mask)
+    values = (*(np.ma.filled(dy, 0) for dy in gradients), np.ma.getdata(x))
+    target = None if out is None else np.ma.getdata(out)
+    result = _apply(function, member, values, axis, included, scale, target)
+    if out is None:
+        return np.ma.MaskedArray(result, mask)[()]  # a scalar, not an array of no axes
+    if np.ma.isMaskedArray(out):
+        out[...] = np.ma.MaskedArray(target, mask)
+    return out
+
+
 def _apply(
     function: str,
     member: str,
@@ -138,6 +172,8 @@ def _apply(
     plain = type(arrays[0]) is type(arrays[-1]) is np.ndarray
     if not plain:
         _check_dtypes(name, arrays)
+        if any(map(np.ma.isMaskedArray, arrays)):
+            return _apply_to_masked(function, member, arrays, axis, where, scale, out)
     if (where is not None or not plain) and any(map(is_dask, (*arrays, where))):
         from .integrations.dask import along_axis as in_chunks
 
@@ -507,7 +543,7 @@ def gumbel_softmax(
     (x,) = as_floating((np.asanyarray(x),), {})
     if noise is None:
         noise = _noise_like(x, rng)
-        logits = np.add(x, noise, out=noise)
+        logits = np.add(x, noise, out=None if np.ma.isMaskedArray(x) else noise)
     else:
         logits = np.add(x, noise, dtype=x.dtype)
     if hard:

@@ -522,7 +522,7 @@ def test_its_repr_says_how_to_make_it(act: fa.Activation) -> None:
             "functions of the input",
         ),
         ("gelu", {"learn": True}, ValueError, "gelu cannot learn anything"),
-        ("hardshrink", {"learn": True}, ValueError, "with a gradient: none"),
+        ("swiglu_oai", {"learn": True}, ValueError, "with a gradient: none"),
         (
             "prelu",
             {"weight": 0.1, "learn": "slope"},

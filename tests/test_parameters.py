@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -356,6 +357,46 @@ def _summed(term: np.ndarray[Any, Any], shape: tuple[int, ...]) -> Any:
     return term.sum(axis=axes, keepdims=True).reshape(shape)
 
 
+def test_every_parameter_has_a_gradient() -> None:
+    for name in fa.names("elementwise"):
+        forward = inspect.signature(getattr(fa, name)).parameters.values()
+        arguments = [p.name for p in forward if p.kind is p.POSITIONAL_OR_KEYWORD]
+        if len(arguments) > 1:
+            backward = inspect.signature(getattr(fa, name + PARAMETER_BACKWARD))
+            assert list(backward.parameters) == ["dy", *arguments, "out"], name
+
+
+def test_places_of_jumps_have_no_gradient_and_the_value_below_one_has() -> None:
+    x = np.array([-2, 0.5, 1, np.inf, 3])
+    dy = np.array([1, 2, np.inf, 4, 5])
+    _, dthreshold, dvalue = fa.threshold_parameter_backward(dy, x, 0.5, -2.0)
+    assert (dthreshold, dvalue) == (0, 1 + 2)
+    assert fa.thresholded_relu_parameter_backward(dy, x)[1] == 0
+    assert (
+        fa.hardshrink_parameter_backward(dy, x, np.full(5, 0.5))[1].tolist() == [0] * 5
+    )
+    x[1] = np.nan
+    for gradient in fa.threshold_parameter_backward(dy, x, 0.5, -2.0)[1:]:
+        assert np.isnan(gradient)
+
+
+@pytest.mark.parametrize("weight", [0.25, np.full((4, 1), 0.25)], ids=["one", "rows"])
+def test_what_is_masked_adds_nothing_to_the_gradients(weight: Any) -> None:
+    x, dy = _random((4, 6), np.float32, 0), _random((4, 6), np.float32, 1)
+    hidden = np.random.default_rng(2).random(x.shape) < 0.3
+    clean = np.where(hidden, 0, x), np.where(hidden, 0, dy)
+    expected_dx, expected = fa.prelu_parameter_backward(clean[1], clean[0], weight)
+    x[hidden] = np.nan
+    for arrays in (
+        (np.ma.MaskedArray(dy, hidden), x),
+        (dy, np.ma.MaskedArray(x, hidden)),
+    ):
+        dx, dweight = fa.prelu_parameter_backward(*arrays, weight)
+        assert_same_bits(dweight, expected)
+        assert np.array_equal(np.ma.getmaskarray(dx), hidden)
+        assert_same_bits(dx.filled(0), np.where(hidden, 0, expected_dx))
+
+
 @differentiable
 def test_partial_derivatives_are_those_of_the_reference(entry: Activation) -> None:
     x = np.concatenate([np.linspace(-9, 9, 38), [-800, -30, 30, 800, 1e-30, -1e-30]])
@@ -599,6 +640,14 @@ def test_gradients_of_unsupported_dtypes_are_type_errors(entry: Activation) -> N
         (lambda: fa.softplus(np.float32(-1e30), 1e-4), 0),
         (lambda: fa.softplus(np.float32(0), 1e-20), np.log(2) * 1e20),
         (lambda: fa.softplus(0.0, 1e-300), np.log(2) * 1e300),
+        (lambda: fa.softplus(np.float32(-1), 1e-42), np.inf),
+        (lambda: fa.softplus(1.0, -5e-324), -np.inf),
+        (lambda: fa.squareplus(np.float32(1e-3), 1e-38), 1e-3),
+        (lambda: fa.squareplus(np.float32(-1e-19), 1e-38), (np.sqrt(2) - 1) / 2e19),
+        (lambda: fa.squareplus(0.0, 1e-308), 5e-155),
+        (lambda: fa.squareplus_derivative(np.float32(0), 1e-30), 0.5),
+        (lambda: fa.squareplus_derivative(np.float32(-1e-13), 1e-26), 0.5 - 0.125**0.5),
+        (lambda: fa.squareplus_derivative(-1e-90, 1e-180), 0.5 - 0.125**0.5),
         (lambda: fa.swish(np.float32(np.inf), 0.0), np.inf),
         (lambda: fa.swish(np.float32(-3.2e38), np.float32(2.69375e-37)), -11.721072855),
         (lambda: fa.swish(-1.7e308, 4.12e-306), -11235.536019006),
@@ -609,8 +658,8 @@ def test_gradients_of_unsupported_dtypes_are_type_errors(entry: Activation) -> N
         ),
         (lambda: fa.pelu_derivative(np.float32(-1), 1e30, 1.0), np.exp(-1) * 1e30),
         (
-            lambda: fa.pelu_derivative(np.float32(-120), 1e10, 1.0),
-            np.exp(-120.0) * 1e10,
+            lambda: fa.pelu_derivative(np.float32(-112.5), 1e11, 1.0),
+            np.exp(-112.5) * 1e11,
         ),
         (lambda: fa.pelu_derivative(np.float32(-np.inf), 1e30, 1.0), 0),
         (lambda: fa.pelu_derivative(-np.inf, 1e300, 1.0), 0),

@@ -587,3 +587,39 @@ def test_subclasses_stay_what_they_are(name: str) -> None:
     tagged = [a.view(Tagged) for a in arrays]
     for keywords in ({}, {"scale": 2.0}, {"where": np.ones(5, bool)}):
         assert type(_function(name)(*tagged, **keywords)) is Tagged
+
+
+@every_function
+@pytest.mark.parametrize("axis", [0, -1], ids=lambda axis: f"axis {axis}")
+def test_what_is_masked_takes_no_part(name: str, axis: int) -> None:
+    arrays = _arrays(name, (4, 5), np.float32)
+    hidden = np.random.default_rng(5).random((4, 5)) < 0.3
+    hidden[1] = True
+    also = np.array([True, True, False, True, True])
+    expected = _function(name)(*arrays, axis, where=~hidden & also, scale=2.0)
+    *gradients, x = arrays
+    x[hidden] = np.nan
+    masked = (*gradients, np.ma.MaskedArray(x, hidden))
+    found = _function(name)(*masked, axis, where=also, scale=2.0)
+    assert np.array_equal(found.mask, hidden)
+    assert_same_bits(found.compressed(), expected[~hidden])
+    out = np.ma.zeros((4, 5), np.float32)
+    assert _function(name)(*masked, axis, where=also, scale=2.0, out=out) is out
+    assert np.array_equal(out.mask, hidden)
+    assert_same_bits(out.compressed(), expected[~hidden])
+
+
+def test_logsumexp_of_masked_arrays_leaves_out_the_axis() -> None:
+    x = np.ma.MaskedArray([[1.0, 2.0], [3.0, 4.0]], [[True, True], [True, False]])
+    found = fa.logsumexp(x)
+    assert found.tolist() == [None, 4]
+    assert fa.logsumexp(x, keepdims=True).tolist() == [[None], [4]]
+    assert fa.logsumexp(x[1]) == 4
+    assert fa.logsumexp(x[0]) is np.ma.masked
+    dx = fa.logsumexp_backward(found, x)
+    assert dx.tolist() == [[None, None], [None, 4]]
+
+
+def test_maxout_says_what_to_do_with_masked_arrays() -> None:
+    with pytest.raises(TypeError, match="fill them first"):
+        fa.maxout(np.ma.MaskedArray([1.0, 2.0], [True, False]), 2)

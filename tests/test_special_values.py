@@ -198,8 +198,6 @@ def test_infinity_gives_the_limit(forward: Call, sign: int) -> None:
 @pytest.mark.parametrize("forward", [f for f in FORWARDS if f.parameters], ids=str)
 @pytest.mark.parametrize("sign", [1, -1], ids=["plus infinity", "minus infinity"])
 def test_parameters_have_the_limit_of_their_gradient(forward: Call, sign: int) -> None:
-    if not forward.entry.differentiable_parameters:
-        pytest.skip("no gradient of the parameters is known")
     if np.isfinite(forward.entry.accurate_up_to):
         pytest.skip("it repeats for ever")
     arguments = (sign * 1e30, *forward.parameters)

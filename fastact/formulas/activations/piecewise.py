@@ -132,6 +132,8 @@ def relu6_derivative_from_output(y: Value) -> Value:
     kinks={"threshold": "0"},
     plain="np.where(x > threshold, x, value)",
     plain_backward="dy * (x > threshold)",
+    notes="The derivative by threshold is taken for 0, as it is but at a jump: gradient "
+    "descent does not move it.",
 )
 def threshold(x: Value, threshold: Real, value: Real) -> Value:
     """x above a threshold, a fixed value elsewhere."""
@@ -143,6 +145,16 @@ def threshold_derivative(x: Value, threshold: Real, value: Real) -> Value:
     return slope_where(x > threshold, 1.0, x)
 
 
+@threshold.parameter_derivative("threshold")
+def threshold_by_threshold(x: Value, threshold: Real, value: Real) -> Value:
+    return nan_from(x, 0.0)
+
+
+@threshold.parameter_derivative("value")
+def threshold_by_value(x: Value, threshold: Real, value: Real) -> Value:
+    return slope_where(x <= threshold, 1.0, x)
+
+
 @activation(
     formula="x for x > theta, else 0",
     source="Konda, Memisevic and Krueger 2014, arXiv:1402.3337",
@@ -151,6 +163,8 @@ def threshold_derivative(x: Value, threshold: Real, value: Real) -> Value:
     from_output_requires={"theta": ">= 0"},
     plain="np.where(x > theta, x, 0)",
     plain_backward="dy * (x > theta)",
+    notes="The derivative by theta is taken for 0, as it is but at a jump: gradient "
+    "descent does not move it.",
 )
 def thresholded_relu(x: Value, theta: Real = 1.0) -> Value:
     """Thresholded rectified linear unit."""
@@ -165,6 +179,11 @@ def thresholded_relu_derivative(x: Value, theta: Real) -> Value:
 @thresholded_relu.derivative_from_output
 def thresholded_relu_derivative_from_output(y: Value, theta: Real) -> Value:
     return threshold_derivative(y, theta, 0.0)
+
+
+@thresholded_relu.parameter_derivative("theta")
+def thresholded_relu_by_theta(x: Value, theta: Real) -> Value:
+    return threshold_by_threshold(x, theta, 0.0)
 
 
 @activation(
@@ -464,6 +483,8 @@ def hardmish_derivative(x: Value) -> Value:
     requires={"lambd": ">= 0"},
     plain="np.where(np.abs(x) > lambd, x, 0)",
     plain_backward="dy * (np.abs(x) > lambd)",
+    notes="The derivative by lambd is taken for 0, as it is but at jumps: gradient descent "
+    "does not move it.",
 )
 def hardshrink(x: Value, lambd: Real = 0.5) -> Value:
     """Hard shrinkage: x where it is large."""
@@ -478,6 +499,11 @@ def hardshrink_derivative(x: Value, lambd: Real) -> Value:
 @hardshrink.derivative_from_output
 def hardshrink_derivative_from_output(y: Value, lambd: Real) -> Value:
     return slope_where(y != 0, 1.0, y)
+
+
+@hardshrink.parameter_derivative("lambd")
+def hardshrink_by_lambd(x: Value, lambd: Real) -> Value:
+    return nan_from(x, 0.0)
 
 
 @activation(

@@ -111,8 +111,10 @@ def squareplus(x: Value, b: Real = 4.0) -> Value:
     remainder = fma(a, a, fma(-root, root, b))
     h_low = fma(0.125 * remainder, reciprocal, h_low)
     left_low = fma(-left, h_low, fma(-left, h, quarter)) * reciprocal
-    far = a > power_of_two(by_dtype(40, 300))  # it may be NaN there, and does not count
-    lost = correction(where(far, 0.0, where(x < 0, left_low, h_low)))
+    # It may be NaN far out, where it does not count, and where b has no reciprocal.
+    far = a > power_of_two(by_dtype(40, 300))
+    tiny = quarter < power_of_two(by_dtype(-126, -1022))
+    lost = correction(where(far | tiny, 0.0, where(x < 0, left_low, h_low)))
     return where(real(b) == 0, clamp_low(x, 0.0), where(x < 0, left, h) + lost)
 
 
@@ -120,11 +122,13 @@ def squareplus(x: Value, b: Real = 4.0) -> Value:
 def squareplus_derivative(x: Value, b: Real) -> Value:
     """Left of zero b / (2 (s + |x| r)), s = r^2 = x^2 + b, and right 1 minus that.
 
-    Scaled, so that the square does not overflow before the result is zero.
+    Scaled, so that the square does not overflow before the result is zero. With a small
+    b that is zero earlier, and b would underflow.
     """
     shift = by_dtype(30, 256)
-    down = power_of_two(-shift)
-    lowered = real(b) * power_of_two(-2 * shift)
+    small = real(b) < power_of_two(by_dtype(-40, -100))
+    down = where(small, 1.0, power_of_two(-shift))
+    lowered = real(b) * where(small, 1.0, power_of_two(-2 * shift))
     a = clamp_high(abs(x) * down, power_of_two(by_dtype(62, 510)))
     left = divide(pair(0.5 * lowered), square_plus_product(a, lowered))
     slope = where(x < 0, left, 1.0 - left)

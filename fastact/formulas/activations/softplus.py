@@ -12,6 +12,7 @@ from ..elementary import (
 )
 from ..entry import activation
 from ..language import (
+    INFINITY,
     Real,
     Value,
     clamp_high,
@@ -54,7 +55,7 @@ def softplus(x: Value, beta: Real = 1.0) -> Value:
     tail, tail_low = first * high, first * low
     ratio = tail / beta
     lost = (fma(-ratio, beta, tail) + tail_low) / beta
-    lost = where(lost == lost, lost, 0.0)  # inf - inf is NaN
+    lost = where(abs(ratio) < INFINITY, lost, 0.0)  # inf - inf would be NaN
     return fma(ratio + lost, last, base)
 
 
