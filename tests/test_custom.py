@@ -340,6 +340,52 @@ def test_functions_of_numpy_are_within_2_ulp_and_their_derivatives_within_4(
     assert not worst
 
 
+@fa.activation
+def tangent(x):
+    return np.tan(x)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sine_and_cosine_are_those_of_numbers_of_any_size(dtype: Any) -> None:
+    limits = np.finfo(dtype)
+    powers_of_two = np.ldexp(dtype(1), np.arange(20, limits.maxexp))
+    x = np.concatenate(
+        [
+            bit_uniform(dtype, 2000, seed=8),
+            powers_of_two,
+            np.nextafter(powers_of_two, dtype(0)),
+            [limits.max, -limits.max],
+        ]
+    ).astype(dtype)
+    x = x[abs(x) > 2**20]
+    assert len(x) > 500
+    names = list(FUNCTIONS)
+    with mp.workprec(1400):
+        values = [mp.mpf(v) for v in x.tolist()]
+        sine, cosine = (split([f(v) for v in values]) for f in (mp.sin, mp.cos))
+        quotient = split([mp.tan(v) for v in values])
+    y, slope = every_function.with_derivative(x, float(names.index("sin")))
+    assert ulp_error(y, sine, dtype).max() < 1
+    assert ulp_error(slope, cosine, dtype).max() < 1
+    y, slope = every_function.with_derivative(x, float(names.index("cos")))
+    assert ulp_error(y, cosine, dtype).max() < 1
+    assert ulp_error(-slope, sine, dtype).max() < 1
+    assert ulp_error(tangent(x), quotient, dtype).max() < 2
+
+
+def test_beside_a_large_number_others_keep_their_bits() -> None:
+    x = _values(3000, dtype=np.float64)
+    y, slope = wave.with_derivative(x)
+    x[700] = 1e300
+    beside = np.arange(3000) != 700
+    found, found_slope = wave.with_derivative(x)
+    assert_same_bits(found[beside], y[beside])
+    assert_same_bits(found_slope[beside], slope[beside])
+    assert tangent(x)[700] == pytest.approx(float(mp.tan(mp.mpf(1e300))), rel=1e-15)
+    for value in (math.inf, -math.inf, math.nan):
+        assert np.isnan(tangent(value))
+
+
 def test_values_outside_the_domains_and_at_their_ends() -> None:
     def of(name: str, *values: float) -> list[float]:
         return every_function(
