@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 import math
@@ -462,6 +463,16 @@ def test_definitions_of_the_catalogue_for_check_are_those_of_the_tests(
             assert float(found) == pytest.approx(float(expected), rel=1e-14)
 
 
+def test_conditions_of_what_is_finite() -> None:
+    @fa.activation
+    def without_nan(x):
+        size = np.where(np.isinf(x), 3.0, np.where(np.isnan(x), 2.0, 1.0))
+        return size if math.isfinite(x) else -size
+
+    x = np.array([1.0, -math.inf, math.nan, math.inf])
+    assert without_nan(x).tolist() == [1, -3, -2, -3]
+
+
 def test_members_of_the_catalogue_and_other_custom_activations() -> None:
     @fa.activation
     def combined(x):
@@ -612,9 +623,24 @@ ERRORS = [
     ("return math.log(-1) * x", 4, "math domain error"),
     ("import numpy\n    return x", 4, "import outside the function"),
     ("return (\n        x\n        @ x)", 5, "each element by itself"),
+    ("return x > 0 and x or 0.1 * x", 4, "`x` is a number, and conditions alone"),
+    ("return np.where(x & (x > 1), x, 1)", 4, "`x` is a number"),
+    ("return ~x", 4, "`x` is a number"),
+    ("return x * np.random.rand()", 4, "would be computed once"),
+    ("return x * np.random.normal(0, 1)", 4, "would be computed once"),
+    ("return x * 10 ** 400", 4, r"`10 \*\* 400` is too large"),
+    ("return x * HUGE", 4, "`HUGE` is too large for a float"),
+    ("print(x)\n    return x", 4, r"`print\(x\)` by itself is not allowed"),
+    ("2 * x", 4, "the last line of a formula is `return`"),
+    ("return x.dtype", 4, r"x stands for one number \("),
+    ("return x.clip(0, 1)", 4, "write np.clip as a function of it"),
+    ("return np.asarray(x)", 4, "leave it out"),
+    ("return np.select([x > 0], [x], 0)", 4, r"write np.where\(condition, a, np.where"),
+    ("return np.where(x > 0, x, np.zeros_like(x))", 4, "write 0"),
+    ("return math.log(x, 2)", 4, "takes 1 argument here"),
 ]
 HEADER = """import math, numpy as np, fastact as fa
-TABLE, NAME = np.ones(3), "one"
+TABLE, NAME, HUGE = np.ones(3), "one", 10 ** 400
 def f(x):
     BODY
 
@@ -663,7 +689,16 @@ def test_arguments_that_are_not_possible() -> None:
     def many(x, a=1.0, b=1.0, c=1.0, d=1.0, e=1.0):
         return x * a * b * c * d * e
 
+    def method(self, x):
+        return self.scale * x
+
+    @functools.wraps(textual)
+    def doubled(x):
+        return 2 * textual(x)
+
     for function, error, message in (
+        (method, SyntaxError, "a formula is no method"),
+        (doubled, TypeError, "put @fastact.activation next to the def"),
         (starred, SyntaxError, "ordinary"),
         (reserved, SyntaxError, "give it another name"),
         (textual, TypeError, "must be a number, not 'b'"),
@@ -708,6 +743,39 @@ def test_usable_in_njit() -> None:
         scaled(0.5, 0.5) + scaled(0.5) + bias_gelu(0.5, 0.25)
     )
     assert_same_bits(_backward_in_njit(x, x), wave.backward(x, x))
+
+
+bias_gelu_backward, mixed_backward = bias_gelu.backward, mixed.backward
+
+
+@numba.njit
+def _gradients_in_njit(dy, x, b):
+    return bias_gelu_backward(dy, x, b)
+
+
+@numba.njit
+def _gradients_with_a_parameter_in_njit(dy, x, weight):
+    return mixed_backward(dy, x, weight), mixed_backward(dy, x, weight, a=0.2)
+
+
+def test_gradients_of_several_inputs_in_njit_have_their_shapes() -> None:
+    x, dy = _values(3, 5, 4), _values(3, 5, 4, seed=1)
+    for b in (x, x[0], x[0, 0], x[:, :1], x[:1, :, :1], 0.25, np.array(0.25, "f")):
+        found = _gradients_in_njit(dy, x, b)
+        for gradient, expected in zip(found, bias_gelu.backward(dy, x, b), strict=True):
+            assert np.shape(gradient) == np.shape(expected)
+            np.testing.assert_allclose(gradient, expected, 1e-5, 1e-6)
+    dcolumn, drow = _gradients_in_njit(dy[0], x[0, :, :1], x[0, 0])
+    expected = bias_gelu.backward(dy[0], x[0, :, :1], x[0, 0])
+    np.testing.assert_allclose(dcolumn, expected[0], 1e-5, 1e-6)
+    np.testing.assert_allclose(drow, expected[1], 1e-5, 1e-6)
+    assert dcolumn.dtype == drow.dtype == np.float32
+    assert _gradients_in_njit(1.0, 0.5, 0.25) == bias_gelu.backward(1.0, 0.5, 0.25)
+    found = _gradients_with_a_parameter_in_njit(dy, x, x[0])
+    for gradients, a in zip(found, (0.5, 0.2), strict=True):
+        expected = mixed.backward(dy, x, x[0], a=a)
+        np.testing.assert_allclose(gradients[0], expected[0], 1e-5, 1e-6)
+        np.testing.assert_allclose(gradients[1], expected[1], 1e-5, 1e-6)
 
 
 MODULE = """

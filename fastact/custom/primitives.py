@@ -584,12 +584,16 @@ NUMPY: dict[str, tuple[int, Callable[..., Term]]] = {
     "logical_and": _condition(AND),
     "logical_or": _condition(OR),
     "logical_not": (1, opposite),
+    "isnan": (1, lambda u: apply(NOT_EQUAL, u, u)),
+    "isfinite": (1, lambda u: apply(LESS, apply(ABSOLUTE, u), constant(math.inf))),
+    "isinf": (1, lambda u: apply(EQUAL, apply(ABSOLUTE, u), constant(math.inf))),
 }
 # math's names where they differ, and what it has beyond NumPy
 _MATH = {"pow": "power", "atan": "arctan", "asinh": "arcsinh", "atanh": "arctanh"}
 _SAME_IN_MATH = (
     *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "cbrt"),
     *("sinh", "cosh", "tanh", "sin", "cos", "tan", "fabs", "copysign", "hypot"),
+    *("isnan", "isfinite", "isinf"),
 )
 _SPECIAL = {"erf": _unary(ERF), "erfc": _unary(ERFC)}
 
