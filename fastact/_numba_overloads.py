@@ -110,8 +110,11 @@ def _array_source(
 
 def _declaration(kernel: Kernel) -> str:
     defaults = {p.name: p.default for p in kernel.entry.parameters}
+    # repr() of an infinity is a name
     return ", ".join(
-        name if defaults.get(name) is None else f"{name}={defaults[name]!r}"
+        name
+        if defaults.get(name) is None
+        else f"{name}={repr(defaults[name]).replace('inf', '1e999')}"
         for name in kernel.inputs
     )
 

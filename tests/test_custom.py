@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
+import linecache
 import math
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,19 @@ def test_threads_give_the_same_bits() -> None:
         expected = scaled(x, 0.7)
     with fa.num_threads(3):
         assert_same_bits(scaled(x, 0.7), expected)
+
+
+def test_numbers_of_all_kinds_from_outside_and_as_defaults() -> None:
+    third, two, three = Fraction(1, 3), np.array(2.0), np.int8(3)
+    single = np.float32(2)
+
+    @fa.activation
+    def limited(x, most=math.inf, factor=single, shift=1):
+        return np.minimum(factor * x + shift, most) * third * two * three
+
+    x = np.array([-1.0, 0.5, 4.0])
+    np.testing.assert_allclose(limited(x), 2 * (2 * x + 1), 1e-15)
+    np.testing.assert_allclose(limited(x, 3.0), [-2, 4, 6], 1e-15)
 
 
 def test_parameters_by_position_by_name_and_as_arrays() -> None:
@@ -631,6 +646,8 @@ ERRORS = [
     ("return x * 10 ** 400", 4, r"`10 \*\* 400` is too large"),
     ("return x * HUGE", 4, "`HUGE` is too large for a float"),
     ("print(x)\n    return x", 4, r"`print\(x\)` by itself is not allowed"),
+    ("return x * (-8.0) ** (1 / 3)", 4, "to the power of a fraction is complex"),
+    ("return", 4, "the last line of a formula is `return` and an expression"),
     ("2 * x", 4, "the last line of a formula is `return`"),
     ("return x.dtype", 4, r"x stands for one number \("),
     ("return x.clip(0, 1)", 4, "write np.clip as a function of it"),
@@ -683,6 +700,9 @@ def test_arguments_that_are_not_possible() -> None:
     def textual(x, a="b"):
         return x
 
+    def no_number(x, a=math.nan):
+        return x * a
+
     def nothing(a=1.0):
         return a
 
@@ -702,6 +722,7 @@ def test_arguments_that_are_not_possible() -> None:
         (starred, SyntaxError, "ordinary"),
         (reserved, SyntaxError, "give it another name"),
         (textual, TypeError, "must be a number, not 'b'"),
+        (no_number, TypeError, "must be a number, not nan"),
         (nothing, SyntaxError, "without a default"),
         (many, TypeError, "at most 5"),
         (lambda x: x, TypeError, "def f"),
@@ -717,6 +738,18 @@ def test_a_function_without_its_source_is_a_value_error() -> None:
     exec("def f(x):\n    return x", namespace)
     with pytest.raises(ValueError, match="source of f is not known"):
         fa.activation(namespace["f"])
+
+
+def test_a_file_that_has_changed_is_a_value_error(tmp_path: Path) -> None:
+    path = tmp_path / "changed_activations.py"
+    module = _module(path, "def f(x):\n    return x\n")
+    for text in ("def g(x):\n    return 2 * x\n", "def f(y):\n    return y\n", "1 +\n"):
+        path.write_text(text)
+        linecache.clearcache()
+        with pytest.raises(
+            ValueError, match=r"changed_activations.py has changed since f"
+        ):
+            fa.activation(module.f)
 
 
 # ------------------------------------------------------------- Numba, processes
@@ -755,27 +788,26 @@ def _gradients_in_njit(dy, x, b):
 
 @numba.njit
 def _gradients_with_a_parameter_in_njit(dy, x, weight):
-    return mixed_backward(dy, x, weight), mixed_backward(dy, x, weight, a=0.2)
+    return mixed_backward(dy, x, weight, a=0.2)
 
 
 def test_gradients_of_several_inputs_in_njit_have_their_shapes() -> None:
     x, dy = _values(3, 5, 4), _values(3, 5, 4, seed=1)
-    for b in (x, x[0], x[0, 0], x[:, :1], x[:1, :, :1], 0.25, np.array(0.25, "f")):
+    for b in (x, x[0], x[:, :1], 0.25):
         found = _gradients_in_njit(dy, x, b)
         for gradient, expected in zip(found, bias_gelu.backward(dy, x, b), strict=True):
             assert np.shape(gradient) == np.shape(expected)
             np.testing.assert_allclose(gradient, expected, 1e-5, 1e-6)
-    dcolumn, drow = _gradients_in_njit(dy[0], x[0, :, :1], x[0, 0])
-    expected = bias_gelu.backward(dy[0], x[0, :, :1], x[0, 0])
+    dcolumn, drow = _gradients_in_njit(dy, x[:, :, :1], x[0])
+    expected = bias_gelu.backward(dy, x[:, :, :1], x[0])
     np.testing.assert_allclose(dcolumn, expected[0], 1e-5, 1e-6)
     np.testing.assert_allclose(drow, expected[1], 1e-5, 1e-6)
     assert dcolumn.dtype == drow.dtype == np.float32
     assert _gradients_in_njit(1.0, 0.5, 0.25) == bias_gelu.backward(1.0, 0.5, 0.25)
-    found = _gradients_with_a_parameter_in_njit(dy, x, x[0])
-    for gradients, a in zip(found, (0.5, 0.2), strict=True):
-        expected = mixed.backward(dy, x, x[0], a=a)
-        np.testing.assert_allclose(gradients[0], expected[0], 1e-5, 1e-6)
-        np.testing.assert_allclose(gradients[1], expected[1], 1e-5, 1e-6)
+    found = _gradients_with_a_parameter_in_njit(dy[0], x[0], x[0, 0])
+    expected = mixed.backward(dy[0], x[0], x[0, 0], a=0.2)
+    for gradient, truth in zip(found, expected, strict=True):
+        np.testing.assert_allclose(gradient, truth, 1e-5, 1e-6)
 
 
 MODULE = """

@@ -74,7 +74,9 @@ def activation(
     Notes
     -----
     Kernels are compiled when they are first called for a dtype, and kept on disk in
-    ``FASTACT_CACHE_DIR`` (else in ``fastact`` in the user's cache folder).
+    ``FASTACT_CACHE_DIR`` (else in ``fastact`` in the user's cache folder). In `@njit` code
+    the function, ``derivative``, ``backward`` and ``with_derivative`` can be called; of
+    several arrays the function and ``backward``.
 
     Forms that overflow or cancel are computed in their stable form: ``x / (1 + exp(-x))``
     as silu, ``log(1 + exp(x))`` as softplus, ``1 + erf(x)`` as ``erfc(-x)``. Where a factor

@@ -459,7 +459,7 @@ def make(custom: Custom, module: str, qualname: str, doc: str) -> Any:
         most = (MOST_OPERANDS - 1) // 2
         raise TypeError(
             f"{formula.name} has {len(formula.names)} arguments; at most {most} are "
-            "possible"
+            "possible: write the ones that never change as numbers from outside"
         )
     prepare()
     maker = Maker(custom, module, qualname, doc)

@@ -468,7 +468,12 @@ def general_power(u: Term, v: Term) -> Term:
     """u ** v, where one of them is a constant."""
     if v.number is not None:
         if u.number is not None:
-            return constant(u.number**v.number)
+            value = u.number**v.number
+            if isinstance(value, complex):
+                raise ValueError(
+                    "a negative number to the power of a fraction is complex"
+                )
+            return constant(value)
         return power(u, v.number)
     if u.number is not None and u.number > 0:
         return apply(constant_to(u.number), v)

@@ -116,7 +116,7 @@ def read_function(function: Any) -> Formula:
     indent = len(lines[0]) - len(lines[0].lstrip())
     file = inspect.getsourcefile(function) or "<unknown>"
     place = Place(file, first - 1, [line.rstrip("\n") for line in lines], indent)
-    (node,) = ast.parse(source).body
+    node = _definition(source, function)
     if not isinstance(node, ast.FunctionDef):
         raise place.error(node, "a formula is an ordinary function: `def f(x): ...`")
     arrays, parameters = _arguments(function, node, place)
@@ -126,6 +126,24 @@ def read_function(function: Any) -> Formula:
     body = [s for s in node.body if not _is_documentation(s)]
     text = "; ".join(ast.unparse(s).removeprefix("return ") for s in body)
     return Formula(function.__name__, arrays, parameters, term, text)
+
+
+def _definition(source: str, function: Any) -> ast.stmt:
+    """The statement that defines a function."""
+    code = function.__code__
+    try:
+        (node,) = ast.parse(source).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            if (node.name, *(a.arg for a in given)) == (code.co_name, *known):
+                return node
+    except (SyntaxError, ValueError):
+        pass
+    raise ValueError(
+        f"{code.co_filename} has changed since {code.co_name} was read from it: import it "
+        "again"
+    )
 
 
 def read_expression(text: str, names: Sequence[str]) -> Term:
@@ -170,7 +188,9 @@ def _arguments(
             )
         if argument.default is argument.empty:
             arrays.append(argument.name)
-        elif isinstance(argument.default, numbers.Real):
+        elif isinstance(argument.default, numbers.Real) and (
+            argument.default == argument.default
+        ):
             parameters.append(Parameter(argument.name, float(argument.default)))
         else:
             raise TypeError(
@@ -266,7 +286,7 @@ class _Reader:
             if not _is_documentation(statement):
                 self.statement(statement)
         if not isinstance(last, ast.Return) or last.value is None:
-            if not isinstance(last, ast.Expr):
+            if not isinstance(last, ast.Expr | ast.Return):
                 self.statement(last)
             self.fail(last, "the last line of a formula is `return` and an expression")
         return self.number(last.value)
@@ -421,6 +441,8 @@ class _Reader:
         if isinstance(found, numbers.Real):
             return self.constant(node, found)
         if isinstance(found, np.ndarray):
+            if found.ndim == 0 and found.dtype.kind in "fiu":
+                return self.constant(node, found)
             self.fail(
                 node,
                 f"`{ast.unparse(node)}` is an array: pass it as an argument of the formula",
