@@ -92,6 +92,42 @@ def ignore_overlap(context: Any) -> Any:
 
 
 @intrinsic
+def compute_two_vectors(context: Any) -> Any:
+    """Let each pass of the loops above this call compute two vectors.
+
+    While one waits for a result the other goes on. LLVM does so by itself only in loops
+    of few operations.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        module, blocks = builder.module, builder.function.blocks
+        name = ir.MetaDataString(module, "llvm.loop.interleave.count")
+        fact = module.add_metadata([name, ir.Constant(ir.IntType(32), 2)])
+        places = {id(block): i for i, block in enumerate(blocks)}
+        for place, block in enumerate(blocks):
+            end = block.terminator
+            targets = end.operands if isinstance(end, ir.Branch) else ()
+            if any(places[id(target)] <= place for target in targets):
+                # What is told of a loop begins with itself: no two are taken for one
+                loop = ir.MDValue(module, (), str(len(module.metadata)))
+                loop.operands = (loop, fact)
+                end.set_metadata("llvm.loop", loop)
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
+@intrinsic
+def behind(context: Any, pointer: Any, count: Any) -> Any:
+    """The pointer to what stands this many elements behind another."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return pointer(pointer, count), generate
+
+
+@intrinsic
 def keep_alive(context: Any, array: Any) -> Any:
     """Do nothing: Numba frees an array after its last use, which this then is.
 

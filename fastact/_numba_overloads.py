@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numba
@@ -109,8 +110,11 @@ def _array_source(
 
 def _declaration(kernel: Kernel) -> str:
     defaults = {p.name: p.default for p in kernel.entry.parameters}
+    # repr() of an infinity is a name
     return ", ".join(
-        name if defaults.get(name) is None else f"{name}={defaults[name]!r}"
+        name
+        if defaults.get(name) is None
+        else f"{name}={repr(defaults[name]).replace('inf', '1e999')}"
         for name in kernel.inputs
     )
 
@@ -333,18 +337,79 @@ def register(function: Any, kernel: Kernel, module: Any) -> None:
             namespace["check"] = numba.njit(namespace[_CHECK])
         return namespace["implementation"]  # type: ignore[no-any-return]
 
-    # overload() compares signatures, so the typing function needs the arguments' names
-    named = ", ".join(f"{name}={name}" for name in kernel.inputs)
-    source = f"def typing({_declaration(kernel)}):\n    return choose({named})\n"
-    namespace: dict[str, Any] = {"choose": choose}
-    exec(source, namespace)
-    overload(function)(namespace["typing"])
+    _overload_named(function, kernel, choose)
     if is_ufunc:
         _register_element(function, kernel, module)
     else:
-        namespace = {"choose": choose_parallel}
+        _overload_named(function, kernel, choose_parallel, inline="always")
+
+
+def _overload_named(
+    function: Any, kernel: Kernel, choose: Callable[..., Any], **options: Any
+) -> None:
+    """Overload a function; `choose` is given its arguments' types by name."""
+    # overload() compares signatures, so the typing function needs the arguments' names
+    inputs = kernel.inputs
+    named = ", ".join(f"{name}={name}" for name in inputs)
+    source = f"def typing({_declaration(kernel)}):\n    return choose({named})\n"
+    namespace: dict[str, Any] = {"choose": choose}
+    exec(source, namespace)
+    overload(function, **options)(namespace["typing"])
+
+
+@cache
+def _sum_to(ndim: int, kept: int) -> Any:
+    """A function that sums an array of `ndim` dimensions to a shape of `kept` ones.
+
+    In float64, and in the order of memory whatever the shapes.
+    """
+    source = "def summed(array, shape):\n"
+    if kept == ndim:
+        source += "    if array.shape == shape:\n        return array\n"
+    source += "    sums = np.zeros(shape, np.float64)\n"
+    for k in range(ndim):
+        source += f"{'    ' * (k + 1)}for i{k} in range(array.shape[{k}]):\n"
+    every = ", ".join(f"i{k}" for k in range(ndim))
+    where = [f"i{ndim - kept + k} if shape[{k}] != 1 else 0" for k in range(kept)]
+    into = ", ".join(where) or "()"
+    source += f"{'    ' * (ndim + 1)}sums[{into}] += array[{every}]\n"
+    source += f"    return sums{'.astype(array.dtype)' if kept else '[()]'}\n"
+    namespace: dict[str, Any] = {"np": np}
+    exec(source, namespace)
+    return numba.njit(namespace["summed"])
+
+
+def register_sums(function: Any, elementwise: Any, kernel: Kernel) -> None:
+    """Let @njit code call a function of several inputs that gives a gradient for each.
+
+    `elementwise` gives them in the shape of the result, and is registered already.
+    """
+
+    def choose(**kinds: Any) -> Callable[..., Any]:
+        arrays = {name: kind for name, kind in kinds.items() if _has_elements(kind)}
+        ndim = max((kind.ndim for kind in arrays.values()), default=0)
+        wide = _is_wide_call(kernel, kinds)
+        namespace: dict[str, Any] = {
+            "elementwise": elementwise,
+            "real": np.float64 if wide else np.float32,
+        }
+        results = []
+        for i, name in enumerate(kernel.entry.arrays):
+            kept = arrays[name].ndim if name in arrays else 0
+            namespace[f"sum_{i}"] = _sum_to(ndim, kept) if ndim else None
+            summed = f"sum_{i}(part_{i}, {f'{name}.shape' if kept else '()'})"
+            summed = summed if kept else f"real({summed})"
+            results.append(summed if ndim else f"part_{i}")
+        parts = ", ".join(f"part_{i}" for i in range(len(results)))
+        source = (
+            f"def implementation({_declaration(kernel)}):\n"
+            f"    {parts} = elementwise({', '.join(kernel.inputs)})\n"
+            f"    return {', '.join(results)}\n"
+        )
         exec(source, namespace)
-        overload(function, inline="always")(namespace["typing"])
+        return namespace["implementation"]  # type: ignore[no-any-return]
+
+    _overload_named(function, kernel, choose)
 
 
 _ROWS = ctypes.CFUNCTYPE(

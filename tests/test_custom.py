@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
+import linecache
 import math
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +130,19 @@ def test_threads_give_the_same_bits() -> None:
         expected = scaled(x, 0.7)
     with fa.num_threads(3):
         assert_same_bits(scaled(x, 0.7), expected)
+
+
+def test_numbers_of_all_kinds_from_outside_and_as_defaults() -> None:
+    third, two, three = Fraction(1, 3), np.array(2.0), np.int8(3)
+    single = np.float32(2)
+
+    @fa.activation
+    def limited(x, most=math.inf, factor=single, shift=1):
+        return np.minimum(factor * x + shift, most) * third * two * three
+
+    x = np.array([-1.0, 0.5, 4.0])
+    np.testing.assert_allclose(limited(x), 2 * (2 * x + 1), 1e-15)
+    np.testing.assert_allclose(limited(x, 3.0), [-2, 4, 6], 1e-15)
 
 
 def test_parameters_by_position_by_name_and_as_arrays() -> None:
@@ -340,6 +356,52 @@ def test_functions_of_numpy_are_within_2_ulp_and_their_derivatives_within_4(
     assert not worst
 
 
+@fa.activation
+def tangent(x):
+    return np.tan(x)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sine_and_cosine_are_those_of_numbers_of_any_size(dtype: Any) -> None:
+    limits = np.finfo(dtype)
+    powers_of_two = np.ldexp(dtype(1), np.arange(20, limits.maxexp))
+    x = np.concatenate(
+        [
+            bit_uniform(dtype, 2000, seed=8),
+            powers_of_two,
+            np.nextafter(powers_of_two, dtype(0)),
+            [limits.max, -limits.max],
+        ]
+    ).astype(dtype)
+    x = x[abs(x) > 2**20]
+    assert len(x) > 500
+    names = list(FUNCTIONS)
+    with mp.workprec(1400):
+        values = [mp.mpf(v) for v in x.tolist()]
+        sine, cosine = (split([f(v) for v in values]) for f in (mp.sin, mp.cos))
+        quotient = split([mp.tan(v) for v in values])
+    y, slope = every_function.with_derivative(x, float(names.index("sin")))
+    assert ulp_error(y, sine, dtype).max() < 1
+    assert ulp_error(slope, cosine, dtype).max() < 1
+    y, slope = every_function.with_derivative(x, float(names.index("cos")))
+    assert ulp_error(y, cosine, dtype).max() < 1
+    assert ulp_error(-slope, sine, dtype).max() < 1
+    assert ulp_error(tangent(x), quotient, dtype).max() < 2
+
+
+def test_beside_a_large_number_others_keep_their_bits() -> None:
+    x = _values(3000, dtype=np.float64)
+    y, slope = wave.with_derivative(x)
+    x[700] = 1e300
+    beside = np.arange(3000) != 700
+    found, found_slope = wave.with_derivative(x)
+    assert_same_bits(found[beside], y[beside])
+    assert_same_bits(found_slope[beside], slope[beside])
+    assert tangent(x)[700] == pytest.approx(float(mp.tan(mp.mpf(1e300))), rel=1e-15)
+    for value in (math.inf, -math.inf, math.nan):
+        assert np.isnan(tangent(value))
+
+
 def test_values_outside_the_domains_and_at_their_ends() -> None:
     def of(name: str, *values: float) -> list[float]:
         return every_function(
@@ -414,6 +476,16 @@ def test_definitions_of_the_catalogue_for_check_are_those_of_the_tests(
             found = primitives.defined(mp, entry, arguments)
             expected = REFERENCES[entry.name](*arguments)
             assert float(found) == pytest.approx(float(expected), rel=1e-14)
+
+
+def test_conditions_of_what_is_finite() -> None:
+    @fa.activation
+    def without_nan(x):
+        size = np.where(np.isinf(x), 3.0, np.where(np.isnan(x), 2.0, 1.0))
+        return size if math.isfinite(x) else -size
+
+    x = np.array([1.0, -math.inf, math.nan, math.inf])
+    assert without_nan(x).tolist() == [1, -3, -2, -3]
 
 
 def test_members_of_the_catalogue_and_other_custom_activations() -> None:
@@ -566,9 +638,26 @@ ERRORS = [
     ("return math.log(-1) * x", 4, "math domain error"),
     ("import numpy\n    return x", 4, "import outside the function"),
     ("return (\n        x\n        @ x)", 5, "each element by itself"),
+    ("return x > 0 and x or 0.1 * x", 4, "`x` is a number, and conditions alone"),
+    ("return np.where(x & (x > 1), x, 1)", 4, "`x` is a number"),
+    ("return ~x", 4, "`x` is a number"),
+    ("return x * np.random.rand()", 4, "would be computed once"),
+    ("return x * np.random.normal(0, 1)", 4, "would be computed once"),
+    ("return x * 10 ** 400", 4, r"`10 \*\* 400` is too large"),
+    ("return x * HUGE", 4, "`HUGE` is too large for a float"),
+    ("print(x)\n    return x", 4, r"`print\(x\)` by itself is not allowed"),
+    ("return x * (-8.0) ** (1 / 3)", 4, "to the power of a fraction is complex"),
+    ("return", 4, "the last line of a formula is `return` and an expression"),
+    ("2 * x", 4, "the last line of a formula is `return`"),
+    ("return x.dtype", 4, r"x stands for one number \("),
+    ("return x.clip(0, 1)", 4, "write np.clip as a function of it"),
+    ("return np.asarray(x)", 4, "leave it out"),
+    ("return np.select([x > 0], [x], 0)", 4, r"write np.where\(condition, a, np.where"),
+    ("return np.where(x > 0, x, np.zeros_like(x))", 4, "write 0"),
+    ("return math.log(x, 2)", 4, "takes 1 argument here"),
 ]
 HEADER = """import math, numpy as np, fastact as fa
-TABLE, NAME = np.ones(3), "one"
+TABLE, NAME, HUGE = np.ones(3), "one", 10 ** 400
 def f(x):
     BODY
 
@@ -611,16 +700,29 @@ def test_arguments_that_are_not_possible() -> None:
     def textual(x, a="b"):
         return x
 
+    def no_number(x, a=math.nan):
+        return x * a
+
     def nothing(a=1.0):
         return a
 
     def many(x, a=1.0, b=1.0, c=1.0, d=1.0, e=1.0):
         return x * a * b * c * d * e
 
+    def method(self, x):
+        return self.scale * x
+
+    @functools.wraps(textual)
+    def doubled(x):
+        return 2 * textual(x)
+
     for function, error, message in (
+        (method, SyntaxError, "a formula is no method"),
+        (doubled, TypeError, "put @fastact.activation next to the def"),
         (starred, SyntaxError, "ordinary"),
         (reserved, SyntaxError, "give it another name"),
         (textual, TypeError, "must be a number, not 'b'"),
+        (no_number, TypeError, "must be a number, not nan"),
         (nothing, SyntaxError, "without a default"),
         (many, TypeError, "at most 5"),
         (lambda x: x, TypeError, "def f"),
@@ -636,6 +738,18 @@ def test_a_function_without_its_source_is_a_value_error() -> None:
     exec("def f(x):\n    return x", namespace)
     with pytest.raises(ValueError, match="source of f is not known"):
         fa.activation(namespace["f"])
+
+
+def test_a_file_that_has_changed_is_a_value_error(tmp_path: Path) -> None:
+    path = tmp_path / "changed_activations.py"
+    module = _module(path, "def f(x):\n    return x\n")
+    for text in ("def g(x):\n    return 2 * x\n", "def f(y):\n    return y\n", "1 +\n"):
+        path.write_text(text)
+        linecache.clearcache()
+        with pytest.raises(
+            ValueError, match=r"changed_activations.py has changed since f"
+        ):
+            fa.activation(module.f)
 
 
 # ------------------------------------------------------------- Numba, processes
@@ -662,6 +776,39 @@ def test_usable_in_njit() -> None:
         scaled(0.5, 0.5) + scaled(0.5) + bias_gelu(0.5, 0.25)
     )
     assert_same_bits(_backward_in_njit(x, x), wave.backward(x, x))
+
+
+bias_gelu_backward, mixed_backward = bias_gelu.backward, mixed.backward
+
+
+@numba.njit
+def _gradients_in_njit(dy, x, b):
+    return bias_gelu_backward(dy, x, b)
+
+
+@numba.njit
+def _gradients_with_a_parameter_in_njit(dy, x, weight):
+    return mixed_backward(dy, x, weight, a=0.2)
+
+
+def test_gradients_of_several_inputs_in_njit_have_their_shapes() -> None:
+    x, dy = _values(3, 5, 4), _values(3, 5, 4, seed=1)
+    for b in (x, x[0], x[:, :1].copy(), 0.25):
+        found = _gradients_in_njit(dy, x, b)
+        for gradient, expected in zip(found, bias_gelu.backward(dy, x, b), strict=True):
+            assert np.shape(gradient) == np.shape(expected)
+            np.testing.assert_allclose(gradient, expected, 1e-5, 1e-6)
+    column = x[:, :, :1].copy()
+    dcolumn, drow = _gradients_in_njit(dy, column, x[0])
+    expected = bias_gelu.backward(dy, column, x[0])
+    np.testing.assert_allclose(dcolumn, expected[0], 1e-5, 1e-6)
+    np.testing.assert_allclose(drow, expected[1], 1e-5, 1e-6)
+    assert dcolumn.dtype == drow.dtype == np.float32
+    assert _gradients_in_njit(1.0, 0.5, 0.25) == bias_gelu.backward(1.0, 0.5, 0.25)
+    found = _gradients_with_a_parameter_in_njit(dy[0], x[0], x[0, 0])
+    expected = mixed.backward(dy[0], x[0], x[0, 0], a=0.2)
+    for gradient, truth in zip(found, expected, strict=True):
+        np.testing.assert_allclose(gradient, truth, 1e-5, 1e-6)
 
 
 MODULE = """

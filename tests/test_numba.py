@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -20,6 +21,9 @@ from conftest import NUMBA_SAMPLE
 import fastact as fa
 from fastact import _core
 from fastact.checking.truth import bit_uniform
+from fastact.formulas.kernels import kernels
+from fastact.formulas.language import FLOAT64, Value
+from fastact.formulas.translate import ordered, scheduled
 
 numba = pytest.importorskip("numba", reason="needs Numba")
 fn = pytest.importorskip("fastact.numba", exc_type=ImportError)
@@ -652,3 +656,38 @@ y, dx = f(np.ones((2, 4), np.float32))
 assert (y == 0.25).all() and (dx == 0).all()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def _divisions_by_width(loop: Any) -> dict[int, int]:
+    """How many divisions of vectors LLVM's code of a loop has, by numbers in a vector."""
+    real = numba.float64 if "_f64_" in loop.__name__ else numba.float32
+    compiled = numba.njit(error_model="numpy")(loop.py_func)
+    compiled.compile((numba.uint64, real[::1], real[::1]))
+    (text,) = compiled.inspect_llvm().values()
+    widths = re.findall(r"= fdiv (?:\w+ )*<(\d+) x ", text)
+    return {int(width): widths.count(width) for width in set(widths)}
+
+
+def test_each_pass_of_a_loop_computes_two_vectors_where_registers_suffice() -> None:
+    from fastact import _numba_kernels
+
+    # One division each; gelu in float64 has more constants than registers
+    for loop, vectors in (
+        (_numba_kernels.silu_f32_loop, 2),
+        (_numba_kernels.silu_f64_loop, 2),
+        (_numba_kernels.gelu_f64_loop, 1),
+    ):
+        divisions = _divisions_by_width(loop)
+        assert divisions[max(divisions)] == vectors, loop.__name__
+
+
+def test_operations_are_printed_after_what_they_need() -> None:
+    for kernel in kernels():
+        _, outputs = kernel.record(FLOAT64)
+        done: set[int] = set()
+        for value in scheduled(outputs):
+            assert all(
+                id(a) in done for a in value.arguments if isinstance(a, Value)
+            ), kernel.name
+            done.add(id(value))
+        assert done == {id(value) for value in ordered(outputs)}

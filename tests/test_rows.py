@@ -622,7 +622,7 @@ def test_what_the_ufunc_refuses_or_casts(full_name: str) -> None:
         with pytest.raises((np.exceptions.AxisError, OverflowError)):
             function(*given, axis)
     for wrong in (np.empty((4, 3), np.float32), np.empty(12, np.float32)):
-        with pytest.raises(ValueError, match="mismatch|non-broadcastable"):
+        with pytest.raises(ValueError, match=r"mismatch|non-broadcastable"):
             function(*given, out=wrong)
     with pytest.raises(TypeError, match="cast"):
         function(*given, out=np.empty((3, 4), np.int64))

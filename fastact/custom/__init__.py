@@ -74,14 +74,16 @@ def activation(
     Notes
     -----
     Kernels are compiled when they are first called for a dtype, and kept on disk in
-    ``FASTACT_CACHE_DIR`` (else in ``fastact`` in the user's cache folder).
+    ``FASTACT_CACHE_DIR`` (else in ``fastact`` in the user's cache folder). In `@njit` code
+    the function, ``derivative``, ``backward`` and ``with_derivative`` can be called; of
+    several arrays the function and ``backward``.
 
     Forms that overflow or cancel are computed in their stable form: ``x / (1 + exp(-x))``
     as silu, ``log(1 + exp(x))`` as softplus, ``1 + erf(x)`` as ``erfc(-x)``. Where a factor
     of a derivative is 0 the product is 0, as in the limit. At a kink of ``maximum``,
     ``minimum`` and ``clip`` the derivative is the constant side's, as relu's at 0.
-    ``sin``, ``cos`` and ``tan`` are NaN from 6.5e6 on (3.5e15 in float64), where floats
-    lie so far apart that a period has a few of them.
+    From 6.5e6 on (3.5e15 in float64) small results of ``sin``, ``cos`` and ``tan``, below
+    1e-7 (1e-16), lose digits: there, floats lie so far apart that a period has a few.
 
     Examples
     --------

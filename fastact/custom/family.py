@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import _core, documentation, families, ufuncs
 from .._numba_compiler import new_record, prepare
-from .._numba_overloads import register
+from .._numba_overloads import register, register_sums
 from ..formulas.elementary import chain
 from ..formulas.entry import Activation, Fused, Parameter
 from ..formulas.kernels import (
@@ -113,7 +113,7 @@ class Maker:
         self.entry = self._entry(doc)
         self._records: dict[tuple[str, str], Any] = {}
         self._ufuncs: dict[str, np.ufunc] = {}
-        self._kernels: dict[str, Kernel] = {}
+        self.kernels: dict[str, Kernel] = {}
         self._sums: dict[tuple[str, ...], tuple[Kernel, np.ufunc]] = {}
 
     # ------------------------------------------------------------- the entry
@@ -211,7 +211,7 @@ class Maker:
 
     def ufunc(self, name: str) -> Any:
         """The ufunc of a kernel; over several arrays, a function that finds rows."""
-        kernel = self._kernels[name]
+        kernel = self.kernels[name]
         path = self._path(kernel)
         plain = self._ufunc(kernel, path)
         if kernel.member != FORWARD or len(self.formula.arrays) == 1:
@@ -247,7 +247,7 @@ class Maker:
         for member in members(entry):
             for with_defaults in (False, True) if entry.parameters else (False,):
                 kernel = Kernel(entry, member, with_defaults)
-                self._kernels[kernel.name] = kernel
+                self.kernels[kernel.name] = kernel
         found = {
             name + member: families.member_function(
                 entry, member, self.ufunc, self.module
@@ -255,7 +255,7 @@ class Maker:
             for member in members(entry)
         }
         if isinstance(entry, Fused):
-            elementwise = found[name + BACKWARD]
+            self.elementwise = elementwise = found[name + BACKWARD]
             if not entry.parameters:
                 doc = documentation.docstring(entry, FORWARD)
                 found[name] = self._function(
@@ -459,7 +459,7 @@ def make(custom: Custom, module: str, qualname: str, doc: str) -> Any:
         most = (MOST_OPERANDS - 1) // 2
         raise TypeError(
             f"{formula.name} has {len(formula.names)} arguments; at most {most} are "
-            "possible"
+            "possible: write the ones that never change as numbers from outside"
         )
     prepare()
     maker = Maker(custom, module, qualname, doc)
@@ -467,10 +467,13 @@ def make(custom: Custom, module: str, qualname: str, doc: str) -> Any:
     scalars = _Scalars(maker)
     for full_name, function in functions.items():
         member = full_name.removeprefix(formula.name)
-        # In @njit, sums of broadcast gradients are left to whoever calls
-        summed = len(formula.arrays) > 1 and member != FORWARD
-        if member != PARAMETER_BACKWARD and not summed:
-            register(function, maker._kernels[full_name], scalars)
+        if member == PARAMETER_BACKWARD:
+            continue
+        if len(formula.arrays) == 1 or member == FORWARD:
+            register(function, maker.kernels[full_name], scalars)
+        elif member == BACKWARD:
+            register(maker.elementwise, maker.kernels[full_name], scalars)
+            register_sums(function, maker.elementwise, maker.kernels[full_name])
     return functions[formula.name]
 
 
@@ -483,5 +486,5 @@ class _Scalars:
     def __getattr__(self, name: str) -> Any:
         kernel_name, _, suffix = name.rpartition("_")
         types = {p.name: ARRAYS[p.name] for p in PRECISIONS}
-        kernel = self._maker._kernels[kernel_name]
+        kernel = self._maker.kernels[kernel_name]
         return getattr(self._maker.compiled_module(kernel, types[suffix]), name)

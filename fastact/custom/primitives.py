@@ -468,7 +468,12 @@ def general_power(u: Term, v: Term) -> Term:
     """u ** v, where one of them is a constant."""
     if v.number is not None:
         if u.number is not None:
-            return constant(u.number**v.number)
+            value = u.number**v.number
+            if isinstance(value, complex):
+                raise ValueError(
+                    "a negative number to the power of a fraction is complex"
+                )
+            return constant(value)
         return power(u, v.number)
     if u.number is not None and u.number > 0:
         return apply(constant_to(u.number), v)
@@ -584,12 +589,16 @@ NUMPY: dict[str, tuple[int, Callable[..., Term]]] = {
     "logical_and": _condition(AND),
     "logical_or": _condition(OR),
     "logical_not": (1, opposite),
+    "isnan": (1, lambda u: apply(NOT_EQUAL, u, u)),
+    "isfinite": (1, lambda u: apply(LESS, apply(ABSOLUTE, u), constant(math.inf))),
+    "isinf": (1, lambda u: apply(EQUAL, apply(ABSOLUTE, u), constant(math.inf))),
 }
 # math's names where they differ, and what it has beyond NumPy
 _MATH = {"pow": "power", "atan": "arctan", "asinh": "arcsinh", "atanh": "arctanh"}
 _SAME_IN_MATH = (
     *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "cbrt"),
     *("sinh", "cosh", "tanh", "sin", "cos", "tan", "fabs", "copysign", "hypot"),
+    *("isnan", "isfinite", "isinf"),
 )
 _SPECIAL = {"erf": _unary(ERF), "erfc": _unary(ERFC)}
 

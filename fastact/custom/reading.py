@@ -14,6 +14,7 @@ import numbers
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any, NoReturn
 
 import numpy as np
@@ -100,6 +101,11 @@ def read_function(function: Any) -> Formula:
             "fastact.activation needs a name for the function: write "
             "`def f(x): return ...` in place of the lambda"
         )
+    if hasattr(function, "__wrapped__"):
+        raise TypeError(
+            f"{function.__name__} is not what its source says: another decorator has made "
+            "it; put @fastact.activation next to the def"
+        )
     try:
         lines, first = inspect.getsourcelines(function)
     except (OSError, TypeError) as error:
@@ -111,7 +117,7 @@ def read_function(function: Any) -> Formula:
     indent = len(lines[0]) - len(lines[0].lstrip())
     file = inspect.getsourcefile(function) or "<unknown>"
     place = Place(file, first - 1, [line.rstrip("\n") for line in lines], indent)
-    (node,) = ast.parse(source).body
+    node = _definition(source, function)
     if not isinstance(node, ast.FunctionDef):
         raise place.error(node, "a formula is an ordinary function: `def f(x): ...`")
     arrays, parameters = _arguments(function, node, place)
@@ -121,6 +127,24 @@ def read_function(function: Any) -> Formula:
     body = [s for s in node.body if not _is_documentation(s)]
     text = "; ".join(ast.unparse(s).removeprefix("return ") for s in body)
     return Formula(function.__name__, arrays, parameters, term, text)
+
+
+def _definition(source: str, function: Any) -> ast.stmt:
+    """The statement that defines a function."""
+    code = function.__code__
+    try:
+        (node,) = ast.parse(source).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            if (node.name, *(a.arg for a in given)) == (code.co_name, *known):
+                return node
+    except (SyntaxError, ValueError):
+        pass
+    raise ValueError(
+        f"{code.co_filename} has changed since {code.co_name} was read from it: import it "
+        "again"
+    )
 
 
 def read_expression(text: str, names: Sequence[str]) -> Term:
@@ -165,7 +189,9 @@ def _arguments(
             )
         if argument.default is argument.empty:
             arrays.append(argument.name)
-        elif isinstance(argument.default, numbers.Real):
+        elif isinstance(argument.default, numbers.Real) and (
+            argument.default == argument.default
+        ):
             parameters.append(Parameter(argument.name, float(argument.default)))
         else:
             raise TypeError(
@@ -205,6 +231,21 @@ _LOGIC = {
     ast.Or: terms.OR,
     ast.BitAnd: terms.AND,
     ast.BitOr: terms.OR,
+}
+# NumPy's functions that are often written and not needed, or written in another way
+_HINTS = {
+    "asarray": "leave it out, the inputs are arrays already",
+    "array": "a formula works on each element by itself; leave it out",
+    "zeros_like": "write 0",
+    "ones_like": "write 1",
+    "full_like": "write the number",
+    "select": "write np.where(condition, a, np.where(another, b, c))",
+    "piecewise": "write np.where(condition, a, np.where(another, b, c))",
+    "nan_to_num": "write np.where(np.isfinite(x), x, another)",
+    "sum": "a formula works on each element by itself; write a + b",
+    "mean": "a formula works on each element by itself; pass the mean as an argument",
+    "max": "a formula works on each element by itself; write np.maximum(a, b)",
+    "min": "a formula works on each element by itself; write np.minimum(a, b)",
 }
 _OTHER_OPERATORS = {
     ast.BitXor: "`^` is not a power: write `**`",
@@ -246,7 +287,8 @@ class _Reader:
             if not _is_documentation(statement):
                 self.statement(statement)
         if not isinstance(last, ast.Return) or last.value is None:
-            self.statement(last)
+            if not isinstance(last, ast.Expr | ast.Return):
+                self.statement(last)
             self.fail(last, "the last line of a formula is `return` and an expression")
         return self.number(last.value)
 
@@ -264,6 +306,12 @@ class _Reader:
                 self.fail(node, "one name is assigned at a time: write `name = ...`")
             case ast.Return():
                 self.fail(node, "`return` stands in the last line alone")
+            case ast.Expr():
+                self.fail(
+                    node,
+                    f"`{ast.unparse(node)}` by itself is not allowed: a formula is "
+                    "assignments and `return`",
+                )
             case _:
                 word = type(node).__name__.lower()
                 self.fail(
@@ -293,7 +341,7 @@ class _Reader:
             case ast.Constant(value=bool(value)):
                 return terms.TRUE if value else terms.FALSE
             case ast.Constant(value=int() | float() as value):
-                return constant(value)
+                return self.constant(node, value)
             case ast.Name() | ast.Attribute():
                 return self.name(node)
             case ast.NamedExpr(target=ast.Name(id=name), value=value):
@@ -308,16 +356,14 @@ class _Reader:
                 return terms.negate(self.number(node.operand))
             case ast.UnaryOp(op=ast.UAdd()):
                 return self.number(node.operand)
-            case ast.UnaryOp():  # not, ~
+            case ast.UnaryOp(op=ast.Not()):
                 return terms.opposite(self.condition(node.operand))
+            case ast.UnaryOp():  # ~
+                return terms.opposite(self.operand_of_logic(node.operand))
             case ast.BinOp(op=ast.BitAnd() | ast.BitOr() as op):
-                sides = self.condition(node.left), self.condition(node.right)
-                return apply(_LOGIC[type(op)], *sides)
-            case ast.BoolOp(op=op, values=[first, *others]):
-                found = self.condition(first)
-                for other in others:
-                    found = apply(_LOGIC[type(op)], found, self.condition(other))
-                return found
+                return self.logic(op, [node.left, node.right])
+            case ast.BoolOp(op=op, values=values):
+                return self.logic(op, values)
             case ast.BinOp():
                 return self.arithmetic(node)
             case ast.Compare():
@@ -334,6 +380,30 @@ class _Reader:
                     "comparisons, np.where and calls of functions",
                 )
 
+    def logic(self, op: ast.AST, nodes: Sequence[ast.expr]) -> Term:
+        """Conditions that are combined."""
+        return reduce(
+            partial(apply, _LOGIC[type(op)]), map(self.operand_of_logic, nodes)
+        )
+
+    def operand_of_logic(self, node: ast.expr) -> Term:
+        """A condition, and no number: of numbers Python's `and` and `or` give one."""
+        found = self.expression(node)
+        if not found.is_condition:
+            self.fail(
+                node,
+                f"`{ast.unparse(node)}` is a number, and conditions alone are combined: "
+                "compare it, or write np.where(condition, a, b) to choose a number",
+            )
+        return found
+
+    def constant(self, node: ast.expr, number: Any) -> Term:
+        """A number that is written down, or comes from outside."""
+        try:
+            return constant(float(number))
+        except OverflowError:
+            self.fail(node, f"`{ast.unparse(node)}` is too large for a float")
+
     def arithmetic(self, node: ast.BinOp) -> Term:
         operation = _ARITHMETIC.get(type(node.op))
         if operation is None:
@@ -342,6 +412,8 @@ class _Reader:
         a, b = self.number(node.left), self.number(node.right)
         try:
             return operation(a, b)
+        except OverflowError:
+            self.fail(node, f"`{ast.unparse(node)}` is too large for a float")
         except (ValueError, ArithmeticError) as error:
             self.fail(node, str(error))
 
@@ -368,8 +440,10 @@ class _Reader:
         if isinstance(found, (bool, np.bool_)):
             return terms.TRUE if found else terms.FALSE
         if isinstance(found, numbers.Real):
-            return constant(float(found))
+            return self.constant(node, found)
         if isinstance(found, np.ndarray):
+            if found.ndim == 0 and found.dtype.kind in "fiu":
+                return self.constant(node, found)
             self.fail(
                 node,
                 f"`{ast.unparse(node)}` is an array: pass it as an argument of the formula",
@@ -387,11 +461,7 @@ class _Reader:
                 self.fail(node, f"`{name}` is not defined where the formula stands")
             case ast.Attribute(value=value, attr=attribute):
                 if isinstance(value, ast.Name) and value.id in self.locals:
-                    self.fail(
-                        node,
-                        f"`{ast.unparse(node)}` is not allowed: {value.id} stands for one "
-                        f"number; write a function of it, np.{attribute}({value.id})",
-                    )
+                    self.fail(node, self.advice_for_attribute(value.id, attribute))
                 owner = self.object(value)
                 try:
                     return getattr(owner, attribute)
@@ -400,10 +470,25 @@ class _Reader:
             case _:
                 self.fail(node, f"`{ast.unparse(node)}` is not allowed in a formula")
 
+    def advice_for_attribute(self, name: str, attribute: str) -> str:
+        if name == "self":
+            return (
+                "a formula is no method: write the function outside the class, and give it "
+                f"self.{attribute} as a parameter"
+            )
+        advice = f"`{name}.{attribute}` is not allowed: {name} stands for one number"
+        if attribute in primitives.NUMPY:
+            advice += f"; write np.{attribute} as a function of it"
+        return advice
+
     def call(self, node: ast.Call) -> Term:
         if isinstance(node.func, ast.Name) and node.func.id in self.locals:
             self.fail(node, f"`{node.func.id}` is a number here, and not a function")
         function = self.object(node.func)
+        name = ast.unparse(node.func)
+        hint = _HINTS.get(getattr(function, "__name__", ""))
+        if hint is not None and getattr(np, function.__name__, None) is function:
+            self.fail(node, f"`{name}` is not allowed: {hint}")
         if any(isinstance(a, ast.Starred) for a in node.args) or any(
             k.arg is None for k in node.keywords
         ):
@@ -425,7 +510,7 @@ class _Reader:
         count, build = known
         if count not in (-1, len(arguments)):
             taken = counted(count, "argument")
-            self.fail(node, f"`{ast.unparse(node.func)}` takes {taken} here")
+            self.fail(node, f"`{name}` takes {taken} here")
         conditions = self.wants_conditions(function)
         numbers_ = [
             self.condition(a) if conditions(i) else self.number(a)
@@ -462,6 +547,13 @@ class _Reader:
         self, node: ast.Call, function: Any, arguments: Sequence[Any]
     ) -> Term:
         """A call of numbers alone is done once, now."""
+        owner = getattr(function, "__self__", None)
+        if not arguments or not (owner is None or inspect.ismodule(owner)):
+            self.fail(
+                node,
+                f"`{ast.unparse(node)}` would be computed once, when the formula is read: "
+                "if that is meant, give its result a name outside the function",
+            )
         try:
             with np.errstate(all="ignore"):
                 found = function(*arguments)
@@ -473,7 +565,7 @@ class _Reader:
             found = found[()]
         if not isinstance(found, numbers.Real):
             self.fail(node, f"`{ast.unparse(node)}` is not a number")
-        return constant(float(found))
+        return self.constant(node, found)
 
     def bound(self, node: ast.Call, formula: Any) -> list[Term]:
         """The arguments of a call by the names of a formula or an entry."""

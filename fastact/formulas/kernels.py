@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 from . import activations as _entries  # noqa: F401 - enters them into the catalogue
 from .elementary import chain
 from .entry import CATALOGUE, FUSED, Activation, Entry, Formula, Fused, Requirement
-from .language import Precision, Real, Value, all_digits, recording
+from .language import Graph, Precision, Real, Value, all_digits, recording
 
 # All entries, by name.
 ENTRIES: dict[str, Entry] = {**CATALOGUE, **FUSED}
@@ -90,13 +92,27 @@ class Kernel:
     def record(self, precision: Precision) -> tuple[list[Value], list[Value]]:
         """Run the formula on symbols: inputs and outputs."""
         with recording(precision) as graph:
-            inputs = [graph.node("input", "real", name) for name in self.inputs]
-            # An output may be any number, also one that no x gives: such come out as NaN
-            # in 16-bit kernels only where they do in float32.
-            if self.member == BACKWARD_FROM_OUTPUT:
-                with all_digits():
-                    return inputs, self._outputs(inputs)
-            return inputs, self._outputs(inputs)
+            return self._record(graph)
+
+    def record_usual(self, precision: Precision) -> tuple[list[Value], Value | None]:
+        """The outputs for usual inputs, and the condition that inputs are others.
+
+        None if all are usual: see `is_excluded`.
+        """
+        with recording(precision, excludes=True) as graph:
+            _, outputs = self._record(graph)
+            if not graph.excluded:
+                return outputs, None
+            return outputs, reduce(operator.or_, graph.excluded)
+
+    def _record(self, graph: Graph) -> tuple[list[Value], list[Value]]:
+        inputs = [graph.node("input", "real", name) for name in self.inputs]
+        # An output may be any number, also one that no x gives: such come out as NaN
+        # in 16-bit kernels only where they do in float32.
+        if self.member == BACKWARD_FROM_OUTPUT:
+            with all_digits():
+                return inputs, self._outputs(inputs)
+        return inputs, self._outputs(inputs)
 
     def _outputs(self, inputs: list[Value]) -> list[Value]:
         entry = self.entry

@@ -101,10 +101,15 @@ PRECISIONS = (FLOAT16, *FORMATS)
 
 
 class Graph:
-    """The expressions recorded while one kernel's formula runs."""
+    """The expressions recorded while one kernel's formula runs.
 
-    def __init__(self, precision: Precision) -> None:
+    `excludes` is whether conditions of `is_excluded` never hold; `excluded` are these.
+    """
+
+    def __init__(self, precision: Precision, excludes: bool = False) -> None:
         self.precision = precision
+        self.excludes = excludes
+        self.excluded: list[Value] = []
         # A zero in the place of digits that a kernel does without: see `correction`
         self.nothing = Value("constant", REAL, (0.0,))
         self._nodes: dict[tuple[Any, ...], Value] = {}
@@ -129,9 +134,9 @@ _graphs: list[Graph] = []
 
 
 @contextmanager
-def recording(precision: Precision) -> Iterator[Graph]:
+def recording(precision: Precision, *, excludes: bool = False) -> Iterator[Graph]:
     """Record every expression made in the body, in this precision."""
-    graph = Graph(precision)
+    graph = Graph(precision, excludes)
     _graphs.append(graph)
     try:
         yield graph
@@ -371,6 +376,18 @@ def where(condition: Bool, a: Real, b: Real) -> Value:
     if (a is nothing or b is nothing) and a.constant == b.constant == 0:
         return nothing
     return _graph().node("where", REAL, condition, a, b)
+
+
+def is_excluded(condition: Bool) -> bool:
+    """Whether the kernel that is recorded does without what is seldom needed.
+
+    A kernel that may need what takes long has two forms: one that can do everything, and
+    one for blocks of numbers for none of which the condition holds.
+    """
+    graph = _graph()
+    if graph.excludes:
+        graph.excluded.append(truth(condition))
+    return graph.excludes
 
 
 def fma(a: Real, b: Real, c: Real) -> Value:

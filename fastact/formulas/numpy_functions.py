@@ -25,6 +25,7 @@ from .elementary import (
     lowest_of_expm1,
     multiply,
     rounded_product,
+    select,
     sine,
     split_at,
     split_in_three,
@@ -47,6 +48,7 @@ from .language import (
     clamp_low,
     fma,
     from_bits,
+    is_excluded,
     polynomial,
     power_of_two,
     real,
@@ -60,6 +62,15 @@ from .language import (
 from .logistic import one_minus_right
 
 LOG10_E = "0.434294481903251827651128918916605082294397005803666566114453783"
+# The first 1168 binary digits of 2/pi, as an integer
+TWO_OVER_PI_DIGITS = int(
+    "a2f9836e4e441529fc2757d1f534ddc0db6295993c439041fe5163abdebbc561"
+    "b7246e3a424dd2e006492eea09d1921cfe1deb1cb129a73ee88235f52ebb4484"
+    "e99c7026b45f7e413991d639835339f49c845f8bbdf9283b1ff897ffde05980f"
+    "ef2f118b5a0a6d1f6d367ecf27cb09b74f463f669e5fea2d7527bac7ebe5f17b"
+    "3d0739f78a5292ea6bfb5fb11f8d5d085603",
+    16,
+)
 SQRT2 = "1.41421356237309504880168872420969807856967187537694807317667974"
 # arctan(t) = t + t^3 ARCTAN(t^2) for |t| <= tan(pi/8)
 TAN_EIGHTH_PI = 0.41421356237309503
@@ -273,21 +284,74 @@ def _general_power(x: Value, exact: Fraction, exponent: float) -> Value:
 
 def _quarter_turns(x: Value) -> tuple[Pair, Value]:
     """x - n pi/2 and the bits of n, whose lowest are those of an integer."""
-    magic = by_dtype(1.5 * 2.0**23, 1.5 * 2.0**52)
-    shifted = fma(x, real(TWO_OVER_PI), magic)
-    n = shifted - magic
-    first, second, third = split_in_three(HALF_PI)
+    is_far = abs(x) >= snake_limit()
     with all_digits():  # e may be much smaller than x
-        rest = fma(-n, first, x)  # exact
-        product, product_low = two_product(n, second)
-        high, lost = two_sum(rest, -product)
-        e = fast_two_sum(high, lost - fma(n, third, product_low))
-    return e, bits(shifted)
+        near, n = _near_quarter_turns(x)
+        if is_excluded(is_far):
+            return near, bits(n)
+        far, far_n = _far_quarter_turns(x)
+    return select(is_far, far, near), bits(where(is_far, far_n, n))
 
 
-def _in_range(x: Value, value: Value) -> Value:
-    """NaN where floats lie so far apart that a period has a few of them."""
-    return where(abs(x) < snake_limit(), value, NAN)
+def _magic() -> float:
+    """Adding it rounds to an integer, which the lowest bits of the sum are."""
+    return float(by_dtype(1.5 * 2.0**23, 1.5 * 2.0**52))
+
+
+def _near_quarter_turns(x: Value) -> tuple[Pair, Value]:
+    shifted = fma(x, real(TWO_OVER_PI), _magic())
+    n = shifted - _magic()
+    first, second, third = split_in_three(HALF_PI)
+    rest = fma(-n, first, x)  # exact
+    product, product_low = two_product(n, second)
+    high, lost = two_sum(rest, -product)
+    return fast_two_sum(high, lost - fma(n, third, product_low)), shifted
+
+
+def _digits_of_two_over_pi(digits: int, count: int) -> list[Value]:
+    """The first digits as an integer, the next ones, and so on; each over 2^digits."""
+    size = TWO_OVER_PI_DIGITS.bit_length()
+    ends = [size - digits * (i + 1) for i in range(count)]
+    return [real((TWO_OVER_PI_DIGITS >> e) % 2**digits / 2.0**digits) for e in ends]
+
+
+def _far_quarter_turns(x: Value) -> tuple[Pair, Value]:
+    """The same for a large x, by the digits of 2/pi that matter for it (Payne and Hanek).
+
+    In x 2/pi the first digits of 2/pi give multiples of 4: whole turns. Left out, they
+    leave three parts of 2/pi and a bit to multiply by, whatever the size of x.
+    """
+    digits: int = by_dtype(24, 53)
+    shifts = by_dtype((4, 2, 1), (16, 8, 4, 2, 1))
+    parts = _digits_of_two_over_pi(digits, by_dtype(8, 22))
+    for shift in shifts:
+        skips = abs(x) >= 2.0 ** (digits * (shift + 1) + 1)
+        x = where(skips, x * 2.0 ** (-digits * shift), x)
+        skipped = parts[shift:]
+        parts = [where(skips, *pair) for pair in zip(skipped, parts, strict=False)] + (
+            parts[len(skipped) :]
+        )
+        del parts[shift + 3 :]  # what no later one brings to the front
+    scaled = [x * 2.0 ** (-digits * i) for i in range(4)]
+    first, first_low = two_product(scaled[0], parts[0])
+    second, second_low = two_product(scaled[1], parts[1])
+    third, third_low = two_product(scaled[2], parts[2])
+    fourth = scaled[3] * parts[3]
+
+    def without_turns(value: Value) -> Value:
+        """A value of at most 2^(digits + 1), modulo 8."""
+        magic = real(1.5 * 2.0 ** (digits + 2))
+        return value - ((value + magic) - magic)
+
+    # A larger one is a multiple of 4
+    first = where(abs(first) < 2.0 ** (digits + 1), without_turns(first), 0.0)
+    quarters, lost = two_sum(first, without_turns(first_low))
+    for value in (without_turns(second), third, second_low):
+        quarters, also_lost = two_sum(quarters, value)
+        lost = lost + also_lost
+    shifted = quarters + _magic()
+    fraction = two_sum(quarters - (shifted - _magic()), lost + (third_low + fourth))
+    return multiply(fraction, constant_pair(HALF_PI)), shifted
 
 
 def _sine_of_quarter(e: Pair, is_cosine: Bool, sign: Value) -> Value:
@@ -304,18 +368,18 @@ def _sign_of_second_bit(n: Value) -> Value:
 
 
 def sin(x: Value) -> Value:
-    """Sine; NaN for |x| > 6.5e6 (3.5e15 in float64)."""
+    """Sine; NaN for an infinity."""
     e, n = _quarter_turns(x)
     odd = from_bits(shift_left(n, by_dtype(30, 62))) != 0.0
-    return _in_range(x, _sine_of_quarter(e, odd, _sign_of_second_bit(n)))
+    return _sine_of_quarter(e, odd, _sign_of_second_bit(n))
 
 
 def cos(x: Value) -> Value:
-    """Cosine; NaN for |x| > 6.5e6 (3.5e15 in float64)."""
+    """Cosine; NaN for an infinity."""
     e, n = _quarter_turns(x)
     even = from_bits(shift_left(n, by_dtype(30, 62))) == 0.0
     sign = _sign_of_second_bit(add_integers(n, 1))
-    return _in_range(x, _sine_of_quarter(e, even, sign))
+    return _sine_of_quarter(e, even, sign)
 
 
 def arctan(x: Value) -> Value:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
 from typing import Any
 
 from .kernels import Kernel, kernels
@@ -32,6 +33,11 @@ ARRAYS = {"f16": "e", "f32": "f", "f64": "d"}
 # one waits for a result the other goes on. Below, memory is the limit, which is best read
 # in order.
 HEAVY = 10
+# LLVM keeps constants in registers, the others in memory. With more of them than these
+# two vectors leave each other too few registers.
+MOST_CONSTANTS = 48
+# Elements that are looked at together, where a kernel has a form for usual ones
+BLOCK = 512
 HEADER = "Generated from fastact/formulas by translate.py; do not edit."
 
 
@@ -48,6 +54,55 @@ def ordered(outputs: Iterable[Value]) -> Iterator[Value]:
             stack.append((value, True))
             arguments = [a for a in value.arguments if isinstance(a, Value)]
             stack += [(a, False) for a in reversed(arguments) if id(a) not in seen]
+
+
+def _cycles(value: Value) -> int:
+    """About how long a processor takes for the operation."""
+    if value.operation in ("input", "constant"):
+        return 0
+    if value.operation in ("div", "sqrt"):
+        return 24
+    return 4 if value.operation in ("add", "sub", "mul", "fma") else 1
+
+
+def scheduled(outputs: Iterable[Value]) -> Iterator[Value]:
+    """The values of `ordered` in the order in which a processor best begins with them.
+
+    That is, of the values whose arguments are there, the one from which it is longest to
+    the results. LLVM by and large keeps the order that it is given, and a processor looks
+    ahead in it no further than one pass of a long loop.
+    """
+    values = list(ordered(outputs))
+    places = {id(value): i for i, value in enumerate(values)}
+    needs = [
+        {places[id(a)] for a in value.arguments if isinstance(a, Value)}
+        for value in values
+    ]
+    users: list[list[int]] = [[] for _ in values]
+    until_end = [0] * len(values)
+    for i in reversed(range(len(values))):
+        for argument in needs[i]:
+            users[argument].append(i)
+            way = until_end[i] + _cycles(values[i])
+            until_end[argument] = max(until_end[argument], way)
+    begins = [0] * len(values)
+    waiting = [(0, i) for i in range(len(values)) if not needs[i]]
+    ready: list[tuple[int, int]] = []
+    cycle = 0
+    while waiting or ready:
+        if not ready:
+            cycle = max(cycle, waiting[0][0])
+        while waiting and waiting[0][0] <= cycle:
+            _, i = heappop(waiting)
+            heappush(ready, (-until_end[i], i))
+        _, i = heappop(ready)
+        yield values[i]
+        for user in users[i]:
+            begins[user] = max(begins[user], cycle + _cycles(values[i]))
+            needs[user].remove(i)
+            if not needs[user]:
+                heappush(waiting, (begins[user], user))
+        cycle += min(_cycles(values[i]), 1)
 
 
 def operation_count(outputs: Iterable[Value]) -> int:
@@ -82,7 +137,7 @@ class _Printer(ABC):
 
     def statements(self, outputs: list[Value]) -> Iterator[str]:
         """One assignment for each value."""
-        for value in ordered(outputs):
+        for value in self.sequence(outputs):
             match value.operation:
                 case "input":
                     self.names[id(value)] = self.input_name(value.arguments[0])
@@ -99,6 +154,10 @@ class _Printer(ABC):
                         continue
                     self.names[id(value)] = name
                     yield f"{self.declaration(value)}{name} = {expression}{self.end}"
+
+    def sequence(self, outputs: Iterable[Value]) -> Iterable[Value]:
+        """Every value the outputs need, each after what it needs itself."""
+        return ordered(outputs)
 
     def name(self, argument: Any) -> str:
         return self.names[id(argument)]
@@ -176,6 +235,9 @@ class NumbaPrinter(_Printer):
     def __init__(self, precision: Precision, constants: dict[str, str]) -> None:
         super().__init__(precision)
         self.constants = constants
+
+    def sequence(self, outputs: Iterable[Value]) -> Iterable[Value]:
+        return scheduled(outputs)
 
     def input_name(self, name: str) -> str:
         return f"v_{name}"  # whatever a user calls it, no other name is like this
@@ -395,38 +457,79 @@ FA_INLINE {real}
     return text
 
 
+def _computes_two_vectors(outputs: list[Value]) -> bool:
+    """Whether LLVM's kernels gain by it, as gcc's do."""
+    constants = sum(value.operation == "constant" for value in ordered(outputs))
+    return operation_count(outputs) >= HEAVY and constants <= MOST_CONSTANTS
+
+
 def numba_kernel(
     kernel: Kernel, precision: Precision, constants: dict[str, str]
 ) -> str:
-    """One kernel as Python: a scalar function, a loop over arrays, a C entry point."""
-    _, outputs = kernel.record(precision)
-    printer = NumbaPrinter(precision, constants)
-    body = "".join(f"    {line}\n" for line in printer.statements(outputs))
+    """One kernel as Python: scalar functions, loops over arrays, a C entry point."""
     name = f"{kernel.name}_{precision}"
-    results = ", ".join(printer.name(output) for output in outputs)
-    inputs = ", ".join(printer.input_name(name) for name in kernel.inputs)
     arrays = [f"a_{name}" for name in kernel.inputs]
     elements = ", ".join(f"{array}[i]" for array in arrays)
-    arrays += [f"out_{output}" for output in kernel.outputs]
-    targets = ", ".join(f"out_{output}[i]" for output in kernel.outputs)
-    views = ", ".join(f"carray({array}, n)" for array in arrays)
-    return f"""
+    printer = NumbaPrinter(precision, constants)
+    inputs = ", ".join(printer.input_name(name) for name in kernel.inputs)
+    outputs = [f"out_{output}" for output in kernel.outputs]
+    every = ", ".join([*arrays, *outputs])
+    targets = ", ".join(f"{output}[i]" for output in outputs)
+
+    def loop(name: str, results: list[Value]) -> str:
+        printer = NumbaPrinter(precision, constants)
+        body = "".join(f"    {line}\n" for line in printer.statements(results))
+        two = "    compute_two_vectors()\n" if _computes_two_vectors(results) else ""
+        return f"""
 
 @scalar
 def {name}({inputs}):
-{body}    return {results}
+{body}    return {", ".join(printer.name(result) for result in results)}
 
 
 @loop
-def {name}_loop(n, {", ".join(arrays)}):
+def {name}_loop(n, {every}):
     use_widest_vectors()
     ignore_overlap()
     for i in range(n):
         {targets} = {name}({elements})
+{two}"""
 
+    _, results = kernel.record(precision)
+    usual, is_unusual = kernel.record_usual(precision)
+    text = loop(name, results)
+    if is_unusual is None:
+        views = ", ".join(f"carray({array}, n)" for array in [*arrays, *outputs])
+        return f"""{text}
 
-def {name}_kernel(n, {", ".join(arrays)}):
+def {name}_kernel(n, {every}):
     {name}_loop(n, {views})
+"""
+    text += loop(f"{name}_usual", usual)
+    body = "".join(f"        {line}\n" for line in printer.statements([is_unusual]))
+    looked_at = ", ".join(f"carray(behind({array}, i), size)" for array in arrays)
+    parts = ", ".join(
+        f"carray(behind({array}, i), size)" for array in [*arrays, *outputs]
+    )
+    return f"""{text}
+
+@loop
+def {name}_any_unusual(n, {", ".join(arrays)}):
+    use_widest_vectors()
+    found = False
+    for i in range(n):
+        {inputs} = {elements}
+{body}        found |= {printer.name(is_unusual)}
+    return found
+
+
+def {name}_kernel(n, {every}):
+    for i in range(0, n, {BLOCK}):
+        size = min(n - i, {BLOCK})
+        if {name}_any_unusual(size, {looked_at}):
+            {name}_loop(size, {parts})
+        else:
+            {name}_usual_loop(size, {parts})
 """
 
 
@@ -446,8 +549,10 @@ from numba import carray
 
 from fastact._numba_language import (
     abs,
+    behind,
     bits_f32,
     bits_f64,
+    compute_two_vectors,
     copysign,
     fma,
     from_bits_f32,
