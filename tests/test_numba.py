@@ -543,7 +543,9 @@ def test_the_environment_can_choose_numba() -> None:
     answer = _python(code, FASTACT_BACKEND="numba")
     assert answer.stdout.split() == ["numba", str(fa.gelu(1.0))], answer.stderr
     answer = _python(code, FASTACT_BACKEND="cuda")
-    assert answer.stderr.splitlines()[-1].startswith("ImportError: FASTACT_BACKEND")
+    assert answer.stderr.splitlines()[-1].startswith(
+        "ImportError: the environment variable FASTACT_BACKEND"
+    )
 
 
 WITHOUT_NUMBA = """
