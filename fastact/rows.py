@@ -172,8 +172,6 @@ def _apply(
     plain = type(arrays[0]) is type(arrays[-1]) is np.ndarray
     if not plain:
         _check_dtypes(name, arrays)
-        if any(map(np.ma.isMaskedArray, arrays)):
-            return _apply_to_masked(function, member, arrays, axis, where, scale, out)
     if (where is not None or not plain) and any(map(is_dask, (*arrays, where))):
         from .integrations.dask import along_axis as in_chunks
 
@@ -185,8 +183,10 @@ def _apply(
             axis,
             where=where,
             out=out,
-            leaves_out=reduces and member == FORWARD,
+            leaves_out=reduces,
         )
+    if not plain and any(map(np.ma.isMaskedArray, arrays)):  # dask's chunks may be
+        return _apply_to_masked(function, member, arrays, axis, where, scale, out)
     if plain and out is None and not (reduces and member == FORWARD):
         out = _result_like(arrays[-1], arrays[:-1], axis, reduces=reduces)
     keywords = {} if out is None else {"out": out}
@@ -341,6 +341,8 @@ def _reducing_function(name: str, member: str) -> Any:
         target = None if out is None else _without_axis("out", out, axis)
         y = _apply(name, member, (x,), axis, where, scale, target)
         if out is not None:
+            if np.ma.isMaskedArray(out):  # without the axis it has a mask of its own
+                out.mask = np.ma.getmaskarray(target).reshape(out.shape)
             return out
         # Not np.expand_dims, which asks dask for lengths that it may not know.
         before = (slice(None),) * normalize_axis_index(axis, y.ndim + 1)
