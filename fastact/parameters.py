@@ -279,13 +279,14 @@ def _of_masked_arrays(
     results = parameter_backward(kernel, ufunc, values, parameters, out)
     whole = len(results) - len(parameters)
     masked = []
-    for result, target in zip(results[:whole], out or results, strict=False):
-        its_mask = np.broadcast_to(mask, result.shape)
-        if target is None or out is None:
-            result = np.ma.MaskedArray(result, its_mask)
-        elif np.ma.isMaskedArray(target):
-            target.mask = its_mask
-        masked.append(result)
+    for result, target in zip(results[:whole], out or [None] * whole, strict=False):
+        its_mask = np.array(np.broadcast_to(mask, result.shape))
+        if target is None:
+            masked.append(np.ma.MaskedArray(result, its_mask))
+        else:
+            masked.append(target)
+            if np.ma.isMaskedArray(target):
+                target.mask = its_mask
     return (*masked, *results[whole:])
 
 

@@ -338,7 +338,7 @@ def _reducing_function(name: str, member: str) -> Any:
         if not keepdims:
             return _apply(name, member, (x,), axis, where, scale, out)
         axis = check_axis(axis)
-        target = None if out is None else _without_axis("out", out, axis)
+        target: Any = None if out is None else _without_axis("out", out, axis)
         y = _apply(name, member, (x,), axis, where, scale, target)
         if out is not None:
             if np.ma.isMaskedArray(out):  # without the axis it has a mask of its own
@@ -466,7 +466,8 @@ for _name, _facts in ROW_FUNCTIONS.items():
 _NOISE_ELEMENTS = 1 << 16
 
 
-def _inverse_temperature(tau: Any) -> float:
+def inverse_temperature(tau: Any) -> float:
+    """The scale that belongs to a temperature."""
     if np.ndim(tau) != 0 or not tau > 0:
         raise ValueError(f"tau must be a positive number, not {tau!r}")
     return 1.0 / float(tau)
@@ -541,7 +542,7 @@ def gumbel_softmax(
     Source: E. Jang, S. Gu and B. Poole, Categorical reparameterization with
     Gumbel-softmax, 2017, arXiv:1611.01144.
     """
-    scale = _inverse_temperature(tau)
+    scale = inverse_temperature(tau)
     (x,) = as_floating((np.asanyarray(x),), {})
     if noise is None:
         noise = _noise_like(x, rng)
@@ -603,7 +604,7 @@ def gumbel_softmax_backward(
     Source: E. Jang, S. Gu and B. Poole, Categorical reparameterization with
     Gumbel-softmax, 2017, arXiv:1611.01144.
     """
-    scale = _inverse_temperature(tau)
+    scale = inverse_temperature(tau)
     (x,) = as_floating((np.asanyarray(x),), {})
     logits = np.add(x, noise, dtype=x.dtype)
     backward = FUNCTIONS["softmax_backward"]

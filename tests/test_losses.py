@@ -844,4 +844,6 @@ def test_masked_arrays_are_refused() -> None:
         for call in (partial(LOSS, *arrays), partial(BACKWARD, 1.0, *arrays)):
             with pytest.raises(TypeError, match=f"{name} must not be a masked array"):
                 call()
-    assert LOSS(logits, hidden.filled(-100)) == LOSS(logits[labels > 0], labels[labels > 0])
+    assert LOSS(logits, hidden.filled(-100)) == LOSS(
+        logits[labels > 0], labels[labels > 0]
+    )

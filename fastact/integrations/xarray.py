@@ -1,7 +1,7 @@
-"""Functions that change the length of an axis on xarray's arrays.
+"""Functions that change the length of an axis, and of two results, on xarray's arrays.
 
-Nothing of this has to be called: `fastact.maxout`, `fastact.crelu` and the packed gates do
-when they get a DataArray.
+Nothing of this has to be called: `fastact.maxout`, `fastact.crelu`, the packed gates and
+`fastact.Activation` do when they get a DataArray.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def test_a_gradient_of_more_axes_is_an_error_with_the_remedy() -> None:
         lambda: fa.softmax_backward(np.stack([DY, DY]), chunked(X)),
         lambda: fa.logsumexp_backward(DY, chunked(X)),
     ):
-        with pytest.raises(ValueError, match="dy .* more axes .* broadcast x first"):
+        with pytest.raises(ValueError, match=r"dy .* more axes .* broadcast x first"):
             call()
 
 
