@@ -14,7 +14,7 @@ import fastact
 from .formulas.kernels import ENTRIES, FAMILY, FORWARD, Kernel
 from .packed import PACKED, check_gate
 from .parameters import check, check_axis, check_number, check_real
-from .rows import check_pool_size
+from .rows import check_pool_size, inverse_temperature
 
 _MISSING = inspect.Parameter.empty
 # Keywords of row functions that belong to one call, not to the function.
@@ -37,10 +37,12 @@ def check_flag(name: str, value: Any) -> None:
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "axis": check_axis,
     "gate": check_gate,
+    "hard": functools.partial(check_flag, "hard"),
     "interleaved": functools.partial(check_flag, "interleaved"),
     "keepdims": functools.partial(check_flag, "keepdims"),
     "pool_size": check_pool_size,
     "scale": functools.partial(check_number, "scale"),
+    "tau": inverse_temperature,
 }
 
 

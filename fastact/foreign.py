@@ -30,7 +30,9 @@ def is_labelled(array: Any) -> bool:
 
 
 def is_lazy(array: Any) -> bool:
-    """Whether it is a dask array, or one of xarray's that has one."""
+    """Whether it is a dask array, or of xarray's kinds and has one."""
+    if _is_of(array, "xarray", "Dataset"):
+        return any(map(is_lazy, array.values()))
     labelled = _is_of(array, "xarray", "DataArray")
     return is_dask(array) or (labelled and array.chunks is not None)
 

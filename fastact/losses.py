@@ -15,13 +15,14 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from . import _core
 from ._kernels import ffi, lib
-from .parameters import as_native, as_real_array, check_axis
+from .parameters import as_native, as_real_array, check_axis, refuse_masked
 
 _REDUCTIONS = ("mean", "sum", "none")
 
 
 def _as_targets(targets: Any, shape: tuple[int, ...], rows: tuple[int, ...]) -> Any:
     """Labels or probabilities of the shape that the logits ask for."""
+    refuse_masked("targets", targets)
     array = np.asarray(targets)
     has_labels = array.dtype.kind in "iu"
     if not has_labels and array.dtype.char not in _core.DTYPES:

@@ -183,6 +183,14 @@ def _parameters(
     return kernel, [as_parameter(name, given[name], (x,)) for name in defaults]
 
 
+def _of_others(
+    name: str, arrays: tuple[Any, ...], axis: int, out: Any, how: dict[str, Any]
+) -> Any:
+    """Call a packed function on xarray's or dask's arrays."""
+    function = partial(getattr(fastact, name), **how)
+    return along_axis(name, function, arrays, axis, out, lambda n: n // 2)
+
+
 def gate_packed(
     entry: Fused,
     function: Callable[..., Any],
@@ -196,10 +204,8 @@ def gate_packed(
     """The gate function of the two halves of x."""
     check_gate(gate)
     if is_labelled(x):
-        name = entry.name + PACKED
         how = {"gate": gate, "interleaved": interleaved, **parameters}
-        own = partial(getattr(fastact, name), **how)
-        return along_axis(name, own, (x,), axis, out, lambda n: n // 2)
+        return _of_others(entry.name + PACKED, (x,), axis, out, how)
     if is_foreign(x):
         axis = _axis_of(x, axis)
         if is_dask(x):
@@ -233,10 +239,8 @@ def gate_packed_backward(
     """The gradient of x, packed as x is."""
     check_gate(gate)
     if has_own_axes(dy, x):
-        name = entry.name + PACKED + BACKWARD
         how = {"gate": gate, "interleaved": interleaved, **parameters}
-        own = partial(getattr(fastact, name), **how)
-        return along_axis(name, own, (dy, x), axis, out, lambda n: n // 2)
+        return _of_others(entry.name + PACKED + BACKWARD, (dy, x), axis, out, how)
     dy, x = _same_dtype(as_real_array("dy", dy), as_real_array("x", x))
     axis = _axis_of(x, axis)
     _check_even(x, axis)

@@ -53,12 +53,22 @@ def as_native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def as_real_array(name: str, value: Any) -> np.ndarray[Any, Any]:
     """A floating-point array that kernels can read where it lies."""
+    refuse_masked(name, value)
     array = np.asarray(value)
     if array.dtype.kind in "biu":
         (array,) = as_floating((array,), {})
     if array.dtype.char not in _core.DTYPES:
         raise TypeError(f"{name} must be an array of real numbers, not {array.dtype}")
     return as_native(array)
+
+
+def refuse_masked(name: str, value: Any) -> None:
+    """Raise for an array with a mask, where that would be ignored."""
+    if np.ma.isMaskedArray(value):
+        raise TypeError(
+            f"{name} must not be a masked array, whose mask would be ignored: fill it "
+            "first, say with .filled(0)"
+        )
 
 
 def _cast(array: Any, dtype: np.dtype[Any], casting: Any) -> Any:
@@ -267,13 +277,16 @@ def _of_masked_arrays(
         value[mask] = 0
         values.append(value)
     results = parameter_backward(kernel, ufunc, values, parameters, out)
-    if out is not None:
-        return results
     whole = len(results) - len(parameters)
-    masked = (
-        np.ma.MaskedArray(result, np.broadcast_to(mask, result.shape))
-        for result in results[:whole]
-    )
+    masked = []
+    for result, target in zip(results[:whole], out or [None] * whole, strict=False):
+        its_mask = np.array(np.broadcast_to(mask, result.shape))
+        if target is None:
+            masked.append(np.ma.MaskedArray(result, its_mask))
+        else:
+            masked.append(target)
+            if np.ma.isMaskedArray(target):
+                target.mask = its_mask
     return (*masked, *results[whole:])
 
 

@@ -172,8 +172,6 @@ def _apply(
     plain = type(arrays[0]) is type(arrays[-1]) is np.ndarray
     if not plain:
         _check_dtypes(name, arrays)
-        if any(map(np.ma.isMaskedArray, arrays)):
-            return _apply_to_masked(function, member, arrays, axis, where, scale, out)
     if (where is not None or not plain) and any(map(is_dask, (*arrays, where))):
         from .integrations.dask import along_axis as in_chunks
 
@@ -185,8 +183,10 @@ def _apply(
             axis,
             where=where,
             out=out,
-            leaves_out=reduces and member == FORWARD,
+            leaves_out=reduces,
         )
+    if not plain and any(map(np.ma.isMaskedArray, arrays)):  # dask's chunks may be
+        return _apply_to_masked(function, member, arrays, axis, where, scale, out)
     if plain and out is None and not (reduces and member == FORWARD):
         out = _result_like(arrays[-1], arrays[:-1], axis, reduces=reduces)
     keywords = {} if out is None else {"out": out}
@@ -338,9 +338,11 @@ def _reducing_function(name: str, member: str) -> Any:
         if not keepdims:
             return _apply(name, member, (x,), axis, where, scale, out)
         axis = check_axis(axis)
-        target = None if out is None else _without_axis("out", out, axis)
+        target: Any = None if out is None else _without_axis("out", out, axis)
         y = _apply(name, member, (x,), axis, where, scale, target)
         if out is not None:
+            if np.ma.isMaskedArray(out):  # without the axis it has a mask of its own
+                out.mask = np.ma.getmaskarray(target).reshape(out.shape)
             return out
         # Not np.expand_dims, which asks dask for lengths that it may not know.
         before = (slice(None),) * normalize_axis_index(axis, y.ndim + 1)
@@ -464,7 +466,8 @@ for _name, _facts in ROW_FUNCTIONS.items():
 _NOISE_ELEMENTS = 1 << 16
 
 
-def _inverse_temperature(tau: Any) -> float:
+def inverse_temperature(tau: Any) -> float:
+    """The scale that belongs to a temperature."""
     if np.ndim(tau) != 0 or not tau > 0:
         raise ValueError(f"tau must be a positive number, not {tau!r}")
     return 1.0 / float(tau)
@@ -539,7 +542,7 @@ def gumbel_softmax(
     Source: E. Jang, S. Gu and B. Poole, Categorical reparameterization with
     Gumbel-softmax, 2017, arXiv:1611.01144.
     """
-    scale = _inverse_temperature(tau)
+    scale = inverse_temperature(tau)
     (x,) = as_floating((np.asanyarray(x),), {})
     if noise is None:
         noise = _noise_like(x, rng)
@@ -601,7 +604,7 @@ def gumbel_softmax_backward(
     Source: E. Jang, S. Gu and B. Poole, Categorical reparameterization with
     Gumbel-softmax, 2017, arXiv:1611.01144.
     """
-    scale = _inverse_temperature(tau)
+    scale = inverse_temperature(tau)
     (x,) = as_floating((np.asanyarray(x),), {})
     logits = np.add(x, noise, dtype=x.dtype)
     backward = FUNCTIONS["softmax_backward"]

@@ -307,6 +307,19 @@ def test_packed_on_a_masked_array_keeps_the_mask() -> None:
     assert np.array_equal(found.mask, fa.swiglu(x[:, :3], x[:, 3:]).mask)
 
 
+def test_what_would_ignore_the_mask_is_refused() -> None:
+    x = np.ma.masked_less(np.linspace(-3, 3, 12).reshape(2, 6), 0)
+    plain = x.filled(0)
+    for call in (
+        lambda: fa.crelu(x),
+        lambda: fa.crelu_backward(fa.crelu(plain), x),
+        lambda: fa.swiglu_packed_backward(fa.swiglu_packed(plain), x),
+        lambda: fa.swiglu_packed_backward(fa.swiglu_packed(x), plain),
+    ):
+        with pytest.raises(TypeError, match="must not be a masked array"):
+            call()
+
+
 def test_integers_become_floats() -> None:
     found = fa.swiglu_packed(np.array([[1, 2, 3, 4]], np.int8))
     assert found.dtype == np.tanh(np.int8(1)).dtype

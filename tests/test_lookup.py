@@ -172,6 +172,7 @@ def test_row_functions_take_their_keywords() -> None:
         ("swish", {"alpha": 1.0}, "swish has no parameter 'alpha'; allowed: beta"),
         ("softmax", {"temperature": 1.0}, "no parameter 'temperature'.*axis, scale"),
         ("softmax", {"axis": "x"}, "axis must be an integer, not 'x'"),
+        ("gumbel_softmax", {"hard": 1}, "hard must be True or False, not 1"),
         ("swish", {"beta": "1"}, "beta must be a real number"),
         ("swish", {"beta": None}, "beta must be a real number"),
         ("swish", {"beta": [1j]}, "beta must be a real number"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import tracemalloc
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -831,3 +832,18 @@ def test_pytorch_agrees(reduction: str, kind: str) -> None:
             np.testing.assert_allclose(found, theirs.detach().numpy(), rtol=1e-12)
             slopes = BACKWARD(dy, x, targets, axis, **keywords)
             np.testing.assert_allclose(slopes, logits.grad.numpy(), atol=1e-14)
+
+
+def test_masked_arrays_are_refused() -> None:
+    logits, labels = _logits((4, 3)), _labels((4, 3))
+    hidden = np.ma.MaskedArray(labels, labels == 0)
+    for name, arrays in (
+        ("logits", (np.ma.masked_less(logits, 0), labels)),
+        ("targets", (logits, hidden)),
+    ):
+        for call in (partial(LOSS, *arrays), partial(BACKWARD, 1.0, *arrays)):
+            with pytest.raises(TypeError, match=f"{name} must not be a masked array"):
+                call()
+    assert LOSS(logits, hidden.filled(-100)) == LOSS(
+        logits[labels > 0], labels[labels > 0]
+    )

@@ -395,6 +395,16 @@ def test_what_is_masked_adds_nothing_to_the_gradients(weight: Any) -> None:
         assert_same_bits(dweight, expected)
         assert np.array_equal(np.ma.getmaskarray(dx), hidden)
         assert_same_bits(dx.filled(0), np.where(hidden, 0, expected_dx))
+        for out in (
+            (None, np.zeros(np.shape(weight), np.float32)),
+            (np.ma.zeros(x.shape, np.float32), None),
+        ):
+            dx, dweight = fa.prelu_parameter_backward(*arrays, weight, out=out)
+            assert_same_bits(dweight, expected)
+            assert np.array_equal(np.ma.getmaskarray(dx), hidden)
+            assert_same_bits(dx.filled(0), np.where(hidden, 0, expected_dx))
+        dx[0] = np.ma.masked
+        assert dx.mask[0].all()
 
 
 @differentiable

@@ -616,6 +616,9 @@ def test_logsumexp_of_masked_arrays_leaves_out_the_axis() -> None:
     assert fa.logsumexp(x, keepdims=True).tolist() == [[None], [4]]
     assert fa.logsumexp(x[1]) == 4
     assert fa.logsumexp(x[0]) is np.ma.masked
+    out = np.ma.zeros((2, 1))
+    assert fa.logsumexp(x, keepdims=True, out=out) is out
+    assert out.tolist() == [[None], [4]]
     dx = fa.logsumexp_backward(found, x)
     assert dx.tolist() == [[None, None], [None, 4]]
 

@@ -56,8 +56,7 @@ def along_axis(
     arguments : sequence of str
         The names of the arrays.
     arrays : tuple of array_like
-        The last one has the axis; what functions that leave out the axis get as dy has
-        not.
+        x, or dy and x.
     axis : int
         The axis along which the function works.
     where : array_like of bool, optional
@@ -65,7 +64,7 @@ def along_axis(
     out : None
         Anything else is an error.
     leaves_out : bool, default False
-        Whether the result lacks the axis.
+        Whether the result lacks the axis; of two arrays, whether dy does.
     new_length : callable, optional
         The length of the axis in the result, of that in the array, where it is another
         one; or where dy's is.
@@ -77,8 +76,8 @@ def along_axis(
     Raises
     ------
     ValueError
-        If an array has several chunks along the axis, its length is not known, or there
-        is an out.
+        If an array has several chunks along the axis, its length is not known, dy has
+        more axes than x has for it, or there is an out.
     """
     if out is not None:
         raise ValueError(
@@ -92,17 +91,25 @@ def along_axis(
     others = [label for label in labels if label != whole]
     pairs: list[Any] = []
     for argument, array in zip(arguments, arrays, strict=True):
-        if array.ndim == x.ndim and array.numblocks[whole] > 1:
-            raise ValueError(
-                f"{name} needs axis {axis} of {argument} in one chunk, not in "
-                f"{array.numblocks[whole]}: pass {argument}.rechunk({{{axis}: -1}})"
-            )
-        if array.ndim < x.ndim:
-            its_labels = others[x.ndim - array.ndim - 1 :]
-        elif new_length and array is not x:  # an axis of its own length
+        its_labels = labels
+        if array is not x and leaves_out:
+            its_labels = others
+        elif array is not x and new_length:  # an axis of its own length
             its_labels = [x.ndim if label == whole else label for label in labels]
-        else:
-            its_labels = labels
+        missing = len(its_labels) - array.ndim
+        if missing < 0:
+            raise ValueError(
+                f"{name} takes no {argument} of more axes than {arguments[-1]} has for "
+                f"it on dask arrays: broadcast {arguments[-1]} first"
+            )
+        its_labels = its_labels[missing:]
+        for label, blocks in zip(its_labels, array.numblocks, strict=True):
+            if label in (whole, x.ndim) and blocks > 1:
+                place = whole - x.ndim if missing else axis
+                raise ValueError(
+                    f"{name} needs axis {place} of {argument} in one chunk, not in "
+                    f"{blocks}: pass {argument}.rechunk({{{place}: -1}})"
+                )
         pairs += [array, its_labels]
     if where is not None:
         mask = da.asanyarray(where).astype(np.bool_)
@@ -124,7 +131,7 @@ def along_axis(
     )
     return da.blockwise(
         function,
-        others if leaves_out else labels,
+        others if leaves_out and len(arrays) == 1 else labels,
         *pairs,
         dtype=result.dtype,
         meta=np.empty((0,) * result.ndim, result.dtype),

@@ -1,7 +1,7 @@
-"""Functions that change the length of an axis on xarray's arrays.
+"""Functions that change the length of an axis, and of two results, on xarray's arrays.
 
-Nothing of this has to be called: `fastact.maxout`, `fastact.crelu` and the packed gates do
-when they get a DataArray.
+Nothing of this has to be called: `fastact.maxout`, `fastact.crelu`, the packed gates and
+`fastact.Activation` do when they get a DataArray.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 try:
@@ -31,7 +32,7 @@ def keep_labels(
         It takes the arrays, of NumPy or dask, with the axis as their last one.
     arrays : sequence of array_like
         The input, or the gradient of the output and then the input. Those without labels
-        have the dimensions of the others.
+        have the last dimensions of the others.
     axis : int
         The position of the axis in the last array that has labels.
     out : None
@@ -57,7 +58,9 @@ def keep_labels(
     found = xarray.apply_ufunc(
         function,
         *(
-            a if isinstance(a, xarray.DataArray) else xarray.DataArray(a, dims=dims)
+            a
+            if isinstance(a, xarray.DataArray)
+            else xarray.DataArray(a, dims=dims[len(dims) - np.ndim(a) :])
             for a in arrays
         ),
         input_core_dims=[[dimension]] * len(arrays),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -89,6 +90,7 @@ ALONG_AN_AXIS: dict[str, Function] = {
     "backward where": lambda x, dy, where: fa.softmax_backward(dy, x, where=where),
     "from output": lambda x, dy, where: fa.softmax_backward_from_output(dy, x),
     "one dy for all": lambda x, dy, where: fa.softmax_backward(dy[:1], x),
+    "a dy of fewer axes": lambda x, dy, where: fa.softmax_backward(dy[0], x),
     "log_softmax": lambda x, dy, where: fa.log_softmax(x),
     "sparsemax": lambda x, dy, where: fa.sparsemax(x),
     "logsumexp": lambda x, dy, where: fa.logsumexp(x, where=where),
@@ -100,6 +102,7 @@ ALONG_AN_AXIS: dict[str, Function] = {
     ),
     "maxout": lambda x, dy, where: fa.maxout(x, 3),
     "of maxout": lambda x, dy, where: fa.maxout_backward(dy[:, :3], x, 3),
+    "one row of maxout": lambda x, dy, where: fa.maxout_backward(dy[0, :3], x, 3),
     "crelu": lambda x, dy, where: fa.crelu(x),
     "of crelu": lambda x, dy, where: fa.crelu_backward(fa.crelu(dy), x),
     "of a packed gate": lambda x, dy, where: fa.swiglu_oai_packed_backward(
@@ -152,6 +155,30 @@ def test_an_axis_of_several_chunks_is_an_error_with_the_remedy(axis: int) -> Non
         fa.softmax_backward_from_output(DY, chunked(X), axis=0)
 
 
+def test_a_gradient_of_more_axes_is_an_error_with_the_remedy() -> None:
+    for call in (
+        lambda: fa.softmax_backward(np.stack([DY, DY]), chunked(X)),
+        lambda: fa.logsumexp_backward(DY, chunked(X)),
+    ):
+        with pytest.raises(ValueError, match=r"dy .* more axes .* broadcast x first"):
+            call()
+
+
+def test_what_is_masked_stays_lazy() -> None:
+    masked = np.ma.MaskedArray(X, SELECTION)
+    for function in (
+        lambda x: fa.softmax(masked, where=chunked(SELECTION[0], 5)),
+        lambda x: fa.softmax_backward(masked, x),
+        lambda x: fa.softmax_backward(x, masked),
+    ):
+        lazy = function(chunked(X))
+        assert isinstance(lazy, da.Array)
+        found = lazy.compute(scheduler="synchronous")
+        assert np.array_equal(found.mask, SELECTION)
+    expected = fa.softmax_backward(X, masked)
+    np.testing.assert_array_equal(found.filled(0), expected.filled(0))
+
+
 CHOSEN = X[:, 0] > 0
 
 
@@ -173,7 +200,7 @@ ON_UNKNOWN_ROWS = {
     name: function
     for name, function in ALONG_AN_AXIS.items()
     # dask refuses to take one row of these
-    if name not in ("a row for all", "one dy for all", "of a number")
+    if not re.match("a row|one|of a number|a dy of fewer", name)
 } | {"one mask": lambda x, dy, where: fa.softmax(x, where=SELECTION[0], scale=2.0)}
 
 

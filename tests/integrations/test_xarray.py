@@ -159,6 +159,13 @@ def test_other_labels_stay_where_an_axis_gets_another_length(
         xr.testing.assert_identical(dx.compute(), wide.copy(data=data))
 
 
+def test_a_gradient_without_labels_broadcasts(wide: Any) -> None:
+    dy = np.float32([[1, 2], [3, 4]])
+    dx = fa.maxout_backward(dy, wide, 2, axis=1)
+    data = fa.maxout_backward(dy, WIDE, 2, axis=1)
+    xr.testing.assert_identical(dx, wide.copy(data=data))
+
+
 def test_the_gradient_and_the_input_must_have_the_same_labels(wide: Any) -> None:
     with pytest.raises(ValueError, match="row"):
         fa.crelu_backward(fa.crelu(wide)[::-1], wide)
@@ -258,6 +265,20 @@ def test_activation_objects_stay_lazy(
             found, expected = (found,), (expected,)
         for one, other in zip(found, expected, strict=True):
             assert one.chunks is not None
+            xr.testing.assert_identical(one.compute(), other)
+
+
+def test_gates_of_a_data_set_stay_lazy(labelled: Any, dask: Any) -> None:
+    act = fa.Activation("swiglu")
+    together = xr.Dataset({"one": labelled, "other": labelled.isel(row=0)})
+    y = act(together, together)
+    expected = act.backward(y)
+    lazy = together.chunk(row=4)
+    with dask.config.set(scheduler=_refuse):
+        lazy_y = act(lazy, lazy)
+        found = act.backward(lazy_y)
+    with dask.config.set(scheduler="synchronous"):
+        for one, other in zip(found, expected, strict=True):
             xr.testing.assert_identical(one.compute(), other)
 
 
