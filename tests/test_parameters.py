@@ -679,6 +679,14 @@ def test_extreme_parameters_neither_overflow_nor_miss_the_limit(call, expected):
     np.testing.assert_allclose(call(), expected, rtol=1e-6)
 
 
+def test_pelus_derivative_is_within_2_ulp_where_it_was_not():
+    x = np.array([0xBF92572C], np.uint32).view(np.float32)
+    a, b = np.float32(1.5), np.float32(0.3)
+    exact = float(a) / float(b) * np.exp(x.astype(float) / float(b))
+    error = abs(fa.pelu_derivative(x, a, b) - exact) / np.spacing(exact.astype("f"))
+    assert error <= 2
+
+
 def test_casting_a_parameter_or_a_sum_warns_of_nothing():
     x = np.array([-2, -1, 0, 1, 2], "f")
     with np.errstate(all="raise"):

@@ -163,7 +163,8 @@ def _tangent(
         case "where":
             return np.where(x[0], d[1], d[2])
         case operation:
-            raise NotImplementedError(f"{operation} has no derivative")
+            # None would pass for a constant, whose derivative is 0.
+            raise NotImplementedError(f"_tangent has no rule for {operation}")
 
 
 def _number_behind(pattern: Value) -> Value:

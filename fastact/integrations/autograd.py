@@ -8,8 +8,9 @@ keywords of ufuncs (``out=`` and so on):
 >>> from autograd import grad
 >>> dw = grad(lambda w: np.sum(fag.mish(x @ w) ** 2))(w)
 
-- Elementwise functions and gates can be differentiated by arrays and parameters, in reverse
-  and in forward mode, and twice. First derivatives are ``NAME_backward`` and
+- Elementwise functions can be differentiated by arrays and parameters, gates by their
+  arrays (``limit`` and ``alpha`` of ``swiglu_oai`` are constants), in reverse and in
+  forward mode, and twice. First derivatives are ``NAME_backward`` and
   ``NAME_parameter_backward``. For second ones, mixed ones too, the catalogue's formulas are
   differentiated automatically; they run on NumPy in float64, much slower.
 - Functions along an axis, packed gates, ``crelu`` and ``softmax_cross_entropy`` (by the
