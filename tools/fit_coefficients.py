@@ -2,9 +2,9 @@
 
     python tools/fit_coefficients.py [name ...]
 
-Names: roots, exp, exp_long, log1p, artanh, normal_tail, gelu_tail,
+Names: roots, exp, exp_long, log1p, artanh, normal_tail, normal_tail_short, gelu_tail,
 gelu_slope, gelu_short_slope, erf, logcosh, logcosh_tail, tanhshrink, tanhshrink_divisor,
-tanh_squared_divisor, tanh, tanh_near, lisht, lisht_slope, sine, arctan, telu_slope,
+tanh_squared_divisor, tanh_near, lisht, lisht_slope, sine, arctan, telu_slope,
 dish_slope, silu_slope, gelu_tanh_slope, mish, mish_slope, softplus, softplus_tail (these
 when no name is given), and gelu_k, which surveys how the choice of k changes the gelu
 fits.
@@ -543,6 +543,14 @@ FITS = {
         bits={"float16": 20, "float32": 28},
         start={"float16": 7, "float32": 13},
     ),
+    "normal_tail_short": Fit(
+        what="(1 - Phi(a)) exp(a^2/2) = r (1 + P(r - 151/1024)), "
+        "r = 301/512 / (a + 47/32); relative error",
+        target={"float32": normal_tail_target(NORMAL_TAIL)},
+        interval={"float32": NORMAL_TAIL.interval("float32")},
+        bits={"float32": 26.5},
+        start={"float32": 10},
+    ),
     "gelu_tail": Fit(
         what="(1 - Phi(a)) exp(a^2/2) = P(t)/(a + k), t = (a - k)/(a + k); "
         "relative error",
@@ -619,13 +627,6 @@ FITS = {
         interval={"float32": (mpf(0), (mpf(21) / 16) ** 2)},
         bits={"float32": 27},
         start={"float32": 2},
-    ),
-    "tanh": Fit(
-        what="tanh(a) = a + a^3 P(a^2), |a| <= 11/16; relative error",
-        target={"float32": tanh_target},
-        interval={"float32": (mpf(0), (mpf(11) / 16) ** 2)},
-        bits={"float32": 26},
-        start={"float32": 3},
     ),
     "tanh_near": Fit(
         what="tanh(a) = a + a^3 P(a^2), |a| <= 5/16; relative error",

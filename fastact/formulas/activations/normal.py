@@ -37,6 +37,7 @@ from ..language import (
     Value,
     by_dtype,
     clamp_high,
+    clamp_low,
     copysign,
     correction,
     fma,
@@ -92,6 +93,21 @@ TAIL_FLOAT32 = Reciprocal(
         "-8.24423594e+04",
         "1.02441000e+05",
     ),
+)
+# TAIL with a larger error
+TAIL_SHORT_FLOAT32 = (
+    "-4.71072719e-02",
+    "1.81159246e+00",
+    "-1.75568652e+00",
+    "-7.67776585e+00",
+    "2.16097717e+01",
+    "1.64486141e+01",
+    "-2.31361145e+02",
+    "5.02984802e+02",
+    "7.30136108e+02",
+    "-7.00428271e+03",
+    "1.67439766e+04",
+    "-1.47993018e+04",
 )
 # gelu'(-a) = exp(-a^2/2) (root - a) (1 + SLOPE) / 2
 SLOPE_FLOAT32 = Reciprocal(
@@ -277,10 +293,8 @@ def normal_tail_lifted(a: Value, a_low: Value | None = None) -> Value:
     return rounded_product(product, series)
 
 
-def normal_tail_float32(
-    a: Value, a_low: Value | None = None, *, weight: Value | None = None
-) -> Value:
-    """The same in float32, times a weight: r (1 + TAIL) e^(-a^2 / 2).
+def normal_tail_float32(a: Value, a_low: Value | None = None) -> Value:
+    """The same in float32: r (1 + TAIL) e^(-a^2 / 2).
 
     (1 - Phi) exp(a^2 / 2) is about proportional to r^1.16. The exponential takes care of
     what r lacks, which would change TAIL, too; so r may have as few digits as v.
@@ -299,25 +313,45 @@ def normal_tail_float32(
     power, change, rest = exp_parts(
         square, exponent_low, shift=lift(), series=long_exp_coefficients()
     )
-    scaled = power if weight is None else weight * power  # exact
-    factor = r * scaled
+    factor = r * power  # exact
     constant, *others = (real(c) for c in short(TAIL_FLOAT16, coefficients))
     series, series_low = fma_exact(v, horner(v, others), constant)
     high, low = fma_exact(factor, series, factor)
-    if weight is not None:
-        factor_low = correction(fma(r, scaled, -factor))
-        low = low + fma(factor_low, series, factor_low)
     if a_low is not None:  # a rounded a has errors of its own
         low = fma(factor, series_low, low)
     grown, grown_low = fma_exact(high, change, high)
     return grown + fma(high, rest, grown_low + fma(low, change, low))
 
 
-def gelu_tail_lifted(a: Value) -> Value:
-    """a (1 - Phi(a)), lifted."""
-    if by_dtype(True, False):
-        return normal_tail_float32(a, weight=a)
-    # In fewer operations than by `normal_tail_lifted`
+def gelu_float32(x: Value) -> Value:
+    """gelu in fewer operations than by `normal_tail_float32`, rounded about twice.
+
+    a (1 - Phi(a)) = (a 2^n) r (1 + TAIL) (1 + expm1), where a 2^n is exact and lifted, and
+    r lowered, so that the last product is not rounded before it is added.
+    """
+    k, numerator, middle, _ = TAIL_FLOAT32
+    coefficients = short(TAIL_FLOAT16, TAIL_SHORT_FLOAT32)
+    a = clamp_high(abs(x), normal_limit())
+    base = a + k
+    base_low = correction(a - (base - k))  # exact: k has few digits
+    lowered = numerator * 2.0 ** -lift()
+    r = lowered / base
+    missing = correction(fma(-base_low, r, fma(-base, r, lowered)))
+    v = fma(r, 2.0 ** lift(), -middle)
+    # (1 - Phi) exp(a^2 / 2) changes a little more than r does (see there).
+    constant, *others = (real(c) for c in coefficients)
+    first = fma(missing, 1.05 / lowered, constant)
+    tail = fma(v, horner(v, others), first)
+    power, h, slope = exp_of_half_square(a)
+    growth = fma(h, slope, fma(tail, h * slope, tail))
+    high = fma(r, growth, r)
+    low = correction(fma(r, growth, r - high))
+    scaled = -(a * power)
+    return fma(scaled, high, fma(scaled, low, clamp_low(x, 0.0)))
+
+
+def gelu_tail_float64(a: Value) -> Value:
+    """a (1 - Phi(a)), lifted, in fewer operations than by `normal_tail_lifted`."""
     base = a + GELU_K_FLOAT64
     base_low = a - (base - GELU_K_FLOAT64)  # exact
     reciprocal = 1.0 / base
@@ -326,13 +360,14 @@ def gelu_tail_lifted(a: Value) -> Value:
     ratio_low = remainder * reciprocal
     t = fma(2.0, ratio_low, fma(2.0, ratio, -1.0))
     high, low = gelu_polynomial(t, GELU_TAIL_FLOAT64)
-    power, change = exp_of_half_square(a)
-    product = fast_two_sum(high, fma(high, change, low))
+    power, h, slope = exp_of_half_square(a)
+    product = fast_two_sum(high, fma(high, h * slope, low))
     return rounded_product(Pair(ratio, ratio_low), product) * power
 
 
 @activation(
     formula="x Phi(x), Phi the normal distribution function",
+    bound=2.0,
     source="Hendrycks and Gimpel 2016, arXiv:1606.08415",
     aliases=("gelu_exact", "gelu_erf"),
     derivative_roots=("-" + GELU_ROOT,),
@@ -345,8 +380,10 @@ def gelu_tail_lifted(a: Value) -> Value:
 def gelu(x: Value) -> Value:
     """Gaussian error linear unit."""
     # max(x, 0) - a (1 - Phi(a)), a = |x|
+    if by_dtype(True, False):
+        return gelu_float32(x)
     a = clamp_high(abs(x), normal_limit())
-    below = gelu_tail_lifted(a)
+    below = gelu_tail_float64(a)
     # -0.0, so that the result is, too, where a tiny a / (a + k) is zero
     return fma(-below, lower(), where(x < 0, -0.0, x))
 

@@ -13,6 +13,7 @@ from ..elementary import (
     exp_factors,
     exp_factors_of_product,
     exp_lifted,
+    exp_over_one_plus_factors,
     exp_parts,
     exp_parts_of_minus,
     fast_two_sum,
@@ -64,6 +65,7 @@ from ..logistic import (
 
 @activation(
     formula="x / (1 + exp(-x))",
+    bound=2.0,
     source="Elfwing, Uchibe and Doya 2017, arXiv:1702.03118",
     aliases=("swish_1", "swish1", "sil"),
     derivative_roots=("-" + SILU_ROOT,),
@@ -72,9 +74,12 @@ from ..logistic import (
 )
 def silu(x: Value) -> Value:
     """Sigmoid linear unit."""
-    if to_last_digit():
+    if by_dtype(True, False):
+        # max(x, 0) - a e / (1 + e), a = |x|, e = e^-a
         a = clamp_high(abs(x), -lowest_exponent())
-        return times_logistic_of_size(x, a, *exp_parts(-a, shift=lift()))
+        power, denominator = exp_over_one_plus_factors(-a)
+        left = a * power / denominator
+        return fma(-left, lower(), clamp_low(x, 0.0))
     # Its exponential is the one in the derivative: a kernel of both computes it once.
     return times_logistic(clamp_low(x, lowest_exponent()), x)
 
@@ -86,6 +91,7 @@ def silu_derivative(x: Value) -> Value:
 
 @activation(
     formula="x / (1 + exp(-beta x))",
+    bound=2.0,
     source="Ramachandran, Zoph and Le 2017, arXiv:1710.05941",
     derivative_roots=("-" + SILU_ROOT,),
     plain="x / (1 + np.exp(-beta * x))",
