@@ -9,7 +9,6 @@ from ..elementary import (
     Pair,
     clamp_size,
     constant_pair,
-    distance_to,
     exact_quotient,
     exp_lifted,
     exp_of_half_square,
@@ -19,12 +18,11 @@ from ..elementary import (
     lift,
     long_exp_coefficients,
     lower,
-    multiply,
     one_minus_exp,
     pair,
     quotient,
     reduce_exp,
-    rounded_product,
+    rounded_down,
     scale,
     split_in_three_at,
     times_exp,
@@ -37,6 +35,7 @@ from ..language import (
     Value,
     by_dtype,
     clamp_high,
+    clamp_low,
     copysign,
     correction,
     fma,
@@ -112,72 +111,77 @@ SLOPE_FLOAT32 = Reciprocal(
         "5.24761816e+03",
     ),
 )
-# With t = (a - k) / (a + k), for 0 <= a <= 39:
-# (1 - Phi(a)) exp(a^2/2) = GELU_TAIL(t) / (a + k). GELU_TAIL varies little, so that its
-# last rounding is nearly its only error.
-GELU_K_FLOAT64 = 1.890625
-GELU_TAIL_FLOAT64 = (
-    "6.6258097317189624e-01",
-    "-3.0469433273875757e-01",
-    "7.2828766292961176e-03",
-    "3.6953449016924614e-02",
-    "4.5312551342859917e-03",
-    "-5.8323843046103590e-03",
-    "-3.0406000899164125e-03",
-    "8.6157200873458026e-05",
-    "8.2400761738441646e-04",
-    "4.2678579245421759e-04",
-    "1.5689936589668954e-05",
-    "-1.1918877692912192e-04",
-    "-8.5552274722157644e-05",
-    "-2.1931217561882891e-05",
-    "1.2544564166597913e-05",
-    "1.7343928664914567e-05",
-    "9.3792000584385953e-06",
-    "1.2344736606750219e-06",
-    "-2.4300048988444201e-06",
-    "-2.2280683455317039e-06",
-    "-1.0749564163246039e-06",
-    "-6.2506707941432677e-07",
-    "-9.1916296355720779e-08",
-    "7.4233775057506814e-07",
-    "6.9317714817513412e-07",
-    "-7.5640181359613094e-08",
-    "-3.3326001568965106e-07",
-    "-7.7529560287124964e-08",
-    "5.3272154234984891e-08",
-    "2.0793411168083036e-08",
+
+
+class Quotient(NamedTuple):
+    """A quotient of polynomials of a, 0 <= a <= 39."""
+
+    numerator: tuple[str, ...]
+    denominator: tuple[str, ...]
+
+    def at(self, a: Value) -> Value:
+        """Its value. No powers of a: a kernel waits for other things meanwhile."""
+        return horner(a, self.numerator) / horner(a, self.denominator)
+
+
+# (1 - Phi(a)) exp(a^2/2) = 7/16 (1 + TAIL(a)) / (a + 13/16), |TAIL| < 1/10
+TAIL_K_FLOAT64 = 13 / 16
+TAIL_SCALE_FLOAT64 = 7 / 16
+TAIL_FLOAT64 = Quotient(
+    (
+        "-1.8068603739478080e+04",
+        "5.8964539953937492e+04",
+        "8.0207350983278899e+04",
+        "4.6976295564605847e+04",
+        "1.6034065782624939e+04",
+        "3.2958384187137649e+03",
+        "3.2607908289913286e+02",
+        "-2.0183922713958264e+01",
+        "-1.1386420609099389e+01",
+        "-1.5671109992181111e+00",
+        "-8.8131930512607259e-02",
+    ),
+    (
+        "2.5296045235269319e+05",
+        "5.9803156575095037e+05",
+        "6.5743125631702074e+05",
+        "4.4374236455296678e+05",
+        "2.0429404964745953e+05",
+        "6.7293179433024852e+04",
+        "1.6138133619643895e+04",
+        "2.7995386644547266e+03",
+        "3.3900419047017334e+02",
+        "2.6188054574899823e+01",
+        "1.0000000000000000e+00",
+    ),
 )
-# gelu'(-a) = exp(-a^2/2) (r - a) GELU_SLOPE(t), r its root
-GELU_SLOPE_FLOAT64 = (
-    "5.0843449501283822e-01",
-    "-1.3892205890067069e-01",
-    "2.5267284395018727e-02",
-    "6.9307030621881989e-03",
-    "-1.6618556593815043e-03",
-    "-1.2665174199281688e-03",
-    "-1.1630650526732540e-04",
-    "1.9207576670574318e-04",
-    "1.0908774314863656e-04",
-    "1.0474817449697395e-05",
-    "-2.1082052318422400e-05",
-    "-1.5226801272014950e-05",
-    "-3.8066987397101894e-06",
-    "1.8644404505071788e-06",
-    "2.4608769985080591e-06",
-    "1.2055538319781755e-06",
-    "1.0792160133523292e-07",
-    "-2.8617375099616350e-07",
-    "-2.4457163801922874e-07",
-    "-1.5339052669069862e-07",
-    "-7.4413107256212879e-08",
-    "4.9337606330972104e-08",
-    "9.9614157896616041e-08",
-    "2.5576026240116396e-08",
-    "-3.1214521636116596e-08",
-    "-1.5531447348011836e-08",
-    "3.3175151230741519e-09",
-    "2.2982075302928712e-09",
+# gelu'(-a) = exp(-a^2/2) (root - a) (1 + SLOPE(a)) / 2
+SLOPE_FLOAT64 = Quotient(
+    (
+        "3.0867557679452904e+04",
+        "3.2763622945903251e+04",
+        "1.2256092908307375e+04",
+        "-7.3071879787080979e+02",
+        "-2.5964295040538395e+03",
+        "-1.2056814866462144e+03",
+        "-3.0886373330798727e+02",
+        "-4.8900556624333227e+01",
+        "-4.5923799171201685e+00",
+        "-2.0211543920640554e-01",
+        "4.3118686319972055e-14",
+    ),
+    (
+        "9.3493859235679207e+04",
+        "1.9928655015037258e+05",
+        "1.9512728999966406e+05",
+        "1.1549914596786273e+05",
+        "4.5694435975362860e+04",
+        "1.2579969693311979e+04",
+        "2.4219925629109580e+03",
+        "3.1646878252147019e+02",
+        "2.5689392107499923e+01",
+        "1.0000000000000000e+00",
+    ),
 )
 GELU_ROOT = "0.7517915246935644574579049467795240396645"
 # erf(t) = 1 - exp(-2t (1/sqrt(pi) + t ERF(t))), for 0 <= t <= 4 (6 in float64)
@@ -250,31 +254,41 @@ def times_gaussian_lifted(factor: Real, x: Value) -> Value:
     return times_exp(factor, -square, -square_low, shift=lift())
 
 
-def gelu_variable(a: Value, a_low: Value | None = None) -> tuple[Value, Pair]:
-    """t = (a - k) / (a + k) and, as a pair, 1 / (a + k)."""
-    k = GELU_K_FLOAT64
-    base, base_low = two_sum(a, k)
-    if a_low is not None:
-        base_low = base_low + a_low
-    reciprocal = 1.0 / base
-    missing = fma(-base_low, reciprocal, fma(-base, reciprocal, 1.0))
-    return (a - k) * reciprocal, Pair(reciprocal, correction(reciprocal * missing))
-
-
-def gelu_polynomial(t: Value, coefficients: tuple[str, ...]) -> Pair:
-    """Estrin's scheme but for the last step, whose power of t would be rounded."""
-    constant, *others = coefficients
-    return fma_exact(polynomial(t, others), t, real(constant))
-
-
 def normal_tail_lifted(a: Value, a_low: Value | None = None) -> Value:
     """1 - Phi(a + a_low), lifted; Phi is the distribution function."""
     if by_dtype(True, False):
         return normal_tail_float32(a, a_low)
-    t, reciprocal = gelu_variable(a, a_low)
-    series = gelu_polynomial(t, GELU_TAIL_FLOAT64)
-    product = multiply(normal_density_lifted(a, a_low), reciprocal)
-    return rounded_product(product, series)
+    tail, last = normal_tail_float64(a, a_low)
+    return tail * last
+
+
+def normal_tail_float64(
+    a: Value,
+    a_low: Value | None = None,
+    *,
+    weight: Value | None = None,
+    scale: float = 1.0,
+) -> tuple[Value, Value]:
+    """Two factors of scale times weight (1 - Phi(a + a_low)), lifted, in float64.
+
+    The second one, nearly scale 7/16 / (a + 13/16), has so few digits that the exponential
+    can take care of all that it lacks. The first one is a sum with a small rest.
+    """
+    scaled = TAIL_SCALE_FLOAT64 * scale
+    r = rounded_down(scaled / (a + TAIL_K_FLOAT64), 16)
+    missing = fma(-a, r, fma(r, -TAIL_K_FLOAT64, scaled))  # the inner fma is exact
+    if a_low is not None:
+        # (a + a_low) r, and in the exponent a a_low
+        missing = fma(-a_low, fma(a, scaled, r), missing)
+    power, h, series = exp_of_half_square(a, missing, unit=1.0 / scaled, shift=lift())
+    if weight is not None:
+        power = power * weight  # exact
+    return fma(power, growth_of(h, series, TAIL_FLOAT64.at(a)), power), r
+
+
+def growth_of(h: Value, series: Value, ratio: Value) -> Value:
+    """(1 + h series) (1 + ratio) - 1."""
+    return fma(fma(h, ratio, h), series, ratio)
 
 
 def normal_tail_float32(
@@ -313,24 +327,6 @@ def normal_tail_float32(
     return grown + fma(high, rest, grown_low + fma(low, change, low))
 
 
-def gelu_tail_lifted(a: Value) -> Value:
-    """a (1 - Phi(a)), lifted."""
-    if by_dtype(True, False):
-        return normal_tail_float32(a, weight=a)
-    # In fewer operations than by `normal_tail_lifted`
-    base = a + GELU_K_FLOAT64
-    base_low = a - (base - GELU_K_FLOAT64)  # exact
-    reciprocal = 1.0 / base
-    ratio = a * reciprocal
-    remainder = fma(-ratio, base_low, fma(-ratio, base, a))
-    ratio_low = remainder * reciprocal
-    t = fma(2.0, ratio_low, fma(2.0, ratio, -1.0))
-    high, low = gelu_polynomial(t, GELU_TAIL_FLOAT64)
-    power, change = exp_of_half_square(a)
-    product = fast_two_sum(high, fma(high, change, low))
-    return rounded_product(Pair(ratio, ratio_low), product) * power
-
-
 @activation(
     formula="x Phi(x), Phi the normal distribution function",
     source="Hendrycks and Gimpel 2016, arXiv:1606.08415",
@@ -346,9 +342,12 @@ def gelu(x: Value) -> Value:
     """Gaussian error linear unit."""
     # max(x, 0) - a (1 - Phi(a)), a = |x|
     a = clamp_high(abs(x), normal_limit())
-    below = gelu_tail_lifted(a)
-    # -0.0, so that the result is, too, where a tiny a / (a + k) is zero
-    return fma(-below, lower(), where(x < 0, -0.0, x))
+    if by_dtype(True, False):
+        tail, last = normal_tail_float32(a, weight=a), -lower()
+    else:
+        tail, last = normal_tail_float64(a, weight=a, scale=-(2.0 ** -lift()))
+    # -0.0, so that the result is, too, where a tiny a (1 - Phi(a)) is zero
+    return fma(tail, last, clamp_low(x, -0.0))
 
 
 @gelu.derivative
@@ -360,10 +359,14 @@ def gelu_derivative(x: Value) -> Value:
 
 def gelu_slope_float64(a: Value) -> Value:
     """gelu'(-a), lifted."""
-    t, _ = gelu_variable(a)
-    series = gelu_polynomial(t, GELU_SLOPE_FLOAT64)
-    factor = multiply(normal_density_lifted(a), distance_to(GELU_ROOT, a))
-    return rounded_product(factor, series)
+    power, h, series = exp_of_half_square(a, shift=lift() - 1)
+    growth = growth_of(h, series, SLOPE_FLOAT64.at(a))
+    root, root_low = split(GELU_ROOT)
+    difference = root - a
+    lost = (root - difference) - a
+    distance = difference * power  # exact
+    low = (lost + root_low) * power
+    return distance + fma(distance, growth, fma(low, growth, low))
 
 
 def gelu_slope_float32(a: Value) -> Value:
