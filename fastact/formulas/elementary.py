@@ -570,6 +570,24 @@ def exp_of_half_square(
     return _power(bits(shifted)), h, horner(h, ["-0.5", *halved])
 
 
+def exp_beside_root(root: str, a: Value, a_low: Value | None) -> tuple[Value, Value]:
+    """2^n, lifted, and expm1(r), r = root - a - a_low - n ln 2, in float64.
+
+    However near the root, r has its full relative precision: n is 0 there.
+    """
+    # Of so few digits that what is not small in r is exact
+    ln2_high, ln2_low = split_at(LN2, 42)
+    high, middle, last = split_in_three_at(root, 42)
+    if a_low is not None:
+        last = last - a_low
+    magic = _biased_magic(lift())
+    shifted = fma(high - a, real(LOG2_E), magic)
+    n = shifted - magic
+    r = ((fma(-n, ln2_high, high) - a) + fma(-n, ln2_low, middle)) + last
+    # Estrin's scheme: nothing else of a kernel could be done meanwhile.
+    return _power(bits(shifted)), fma(r * r, polynomial(r, EXP_BY_VALUE_FLOAT64), r)
+
+
 def exp_full_range(x: Value, x_low: Value | None = None) -> Value:
     """e^(x + x_low) of any x: infinite where it is too large, a subnormal number or zero
     where it is that small. x_low is small beside 1.

@@ -258,32 +258,27 @@ def normal_tail_lifted(a: Value, a_low: Value | None = None) -> Value:
     """1 - Phi(a + a_low), lifted; Phi is the distribution function."""
     if by_dtype(True, False):
         return normal_tail_float32(a, a_low)
-    tail, last = normal_tail_float64(a, a_low)
-    return tail * last
+    power, growth, r = normal_tail_float64(a, a_low)
+    part = power * r  # exact
+    return fma(part, growth, part)
 
 
 def normal_tail_float64(
-    a: Value,
-    a_low: Value | None = None,
-    *,
-    weight: Value | None = None,
-    scale: float = 1.0,
-) -> tuple[Value, Value]:
-    """Two factors of scale times weight (1 - Phi(a + a_low)), lifted, in float64.
+    a: Value, a_low: Value | None = None, *, scale: float = 1.0
+) -> tuple[Value, Value, Value]:
+    """A power of two, a growth and r: power (1 + growth) r is the same, in float64.
 
-    The second one, nearly scale 7/16 / (a + 13/16), has so few digits that the exponential
-    can take care of all that it lacks. The first one is a sum with a small rest.
+    r, times the scale, is 7/16 / (a + 13/16) in so few digits that what it lacks is known
+    exactly. The exponential takes care of that.
     """
     scaled = TAIL_SCALE_FLOAT64 * scale
     r = rounded_down(scaled / (a + TAIL_K_FLOAT64), 16)
     missing = fma(-a, r, fma(r, -TAIL_K_FLOAT64, scaled))  # the inner fma is exact
     if a_low is not None:
-        # (a + a_low) r, and in the exponent a a_low
+        # (a + a_low) r, and a a_low in the exponent
         missing = fma(-a_low, fma(a, scaled, r), missing)
     power, h, series = exp_of_half_square(a, missing, unit=1.0 / scaled, shift=lift())
-    if weight is not None:
-        power = power * weight  # exact
-    return fma(power, growth_of(h, series, TAIL_FLOAT64.at(a)), power), r
+    return power, growth_of(h, series, TAIL_FLOAT64.at(a)), r
 
 
 def growth_of(h: Value, series: Value, ratio: Value) -> Value:
@@ -345,7 +340,9 @@ def gelu(x: Value) -> Value:
     if by_dtype(True, False):
         tail, last = normal_tail_float32(a, weight=a), -lower()
     else:
-        tail, last = normal_tail_float64(a, weight=a, scale=-(2.0 ** -lift()))
+        power, growth, last = normal_tail_float64(a, scale=-(2.0 ** -lift()))
+        part = a * power  # exact
+        tail = fma(part, growth, part)
     # -0.0, so that the result is, too, where a tiny a (1 - Phi(a)) is zero
     return fma(tail, last, clamp_low(x, -0.0))
 
