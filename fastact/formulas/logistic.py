@@ -328,6 +328,7 @@ def silu_slope_float64(z: Value, z_low: Value | None) -> Value:
     e = fma(scaled, growth, scaled)
 
     whole = scaled * lower()
+    # Exact near the root; near zero, where 1 - a is smaller, up to 2^-53 of 2 is lost.
     begun, lost = fast_two_sum(1.0 - a, whole)
     rest = e0_low if a_low is None else e0_low - a_low
     factor = fma(whole, growth, begun + rest)

@@ -10,7 +10,6 @@ from ..elementary import (
     clamp_size,
     constant_pair,
     exact_quotient,
-    exp_lifted,
     exp_of_half_square,
     exp_parts,
     fast_two_sum,
@@ -21,7 +20,6 @@ from ..elementary import (
     one_minus_exp,
     pair,
     quotient,
-    reduce_exp,
     rounded_down,
     scale,
     split_in_three_at,
@@ -243,11 +241,6 @@ def normal_exponent(a: Value, a_low: Value | None = None) -> Pair:
     return Pair(square * -0.5, rest if a_low is None else fma(-a, a_low, rest))
 
 
-def normal_density_lifted(a: Value, a_low: Value | None = None) -> Pair:
-    """exp(-(a + a_low)^2 / 2), lifted."""
-    return exp_lifted(reduce_exp(*normal_exponent(a, a_low)))
-
-
 def times_gaussian_lifted(factor: Real, x: Value) -> Value:
     """factor exp(-x^2), rounded once, lifted."""
     square, square_low = two_product(x, x)
@@ -361,7 +354,8 @@ def gelu_slope_float64(a: Value) -> Value:
     root, root_low = split(GELU_ROOT)
     difference = root - a
     lost = (root - difference) - a
-    distance = difference * power  # exact
+    # Products with a power of two are exact: the last sum is the only large rounding.
+    distance = difference * power
     low = (lost + root_low) * power
     return distance + fma(distance, growth, fma(low, growth, low))
 
