@@ -2,12 +2,11 @@
 
     python tools/fit_coefficients.py [name ...]
 
-Names: roots, exp, exp_long, log1p, artanh, normal_tail, normal_tail_short, gelu_tail,
-gelu_slope, gelu_short_slope, erf, logcosh, logcosh_tail, tanhshrink, tanhshrink_divisor,
-tanh_squared_divisor, tanh_near, lisht, lisht_slope, sine, arctan, telu_slope,
-dish_slope, silu_slope, gelu_tanh_slope, mish, mish_slope, softplus, softplus_tail (these
-when no name is given), and gelu_k, which surveys how the choice of k changes the gelu
-fits.
+Names: roots, exp, exp_long, exp_by_value, log1p, artanh, normal_tail,
+normal_tail_quotient, gelu_slope_quotient, erf, logcosh, logcosh_tail,
+tanhshrink, tanhshrink_divisor, tanh_squared_divisor, tanh_near, lisht, lisht_slope,
+sine, arctan, telu_slope, dish_slope, silu_slope, gelu_tanh_slope, mish, mish_slope,
+softplus, softplus_tail; all of them when no name is given.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
 nothing at run time imports it.
 
@@ -18,16 +17,13 @@ arithmetic on a grid that the fit has not seen.  It is the approximation error
 alone: rounding inside a kernel's own arithmetic comes on top of it.
 
 Sources
-  Remez exchange, weighted: J.-M. Muller, "Elementary Functions", 3rd ed.
-    (2016), ch. 3.
+  Remez exchange, weighted, also for quotients of polynomials: J.-M. Muller,
+    "Elementary Functions", 3rd ed. (2016), ch. 3.
   Joint rounding as a closest-vector problem: N. Brisebarre, S. Chevillard,
     "Efficient polynomial L-infinity approximations", ARITH-18 (2007); L. Babai,
     "On Lovasz' lattice reduction and the nearest lattice point problem",
     Combinatorica 6 (1986).
   log1p as 2 artanh(u/(2+u)): fdlibm, e_log.c and s_log1p.c.
-  erfcx as a polynomial in (a - k)/(a + k): M. M. Shepherd, J. G. Laframboise,
-    "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < oo",
-    Math. Comp. 36 (1981).
 """
 
 import sys
@@ -80,14 +76,6 @@ def mills(a: mpf) -> mpf:
 
 GELU_ROOT = mp.findroot(lambda a: mills(a) - a * INV_SQRT_2PI, mpf("0.7518"))
 
-# The GELU fits are polynomials in t = (a - k)/(a + k), which maps [0, oo) to
-# [-1, 1).  A larger k takes fewer terms, but (a + k) R(a), which runs from k/2
-# to 0.4, then varies more, and the rounding errors of t and of the polynomial
-# grow with it; above k = 2 they grow markedly.  Nothing can make up for the
-# rounding of the constant term, the value at t = 0: these k are those near the
-# best compromise for which *both* constant terms happen to lie close to a
-# number of the dtype (see gelu_k).
-GELU_K = {"float64": mpf(121) / 64}
 GELU_LARGEST_A = {"float32": mpf("14.5"), "float64": mpf(39)}
 
 
@@ -95,6 +83,11 @@ def exp_target(r: mpf) -> tuple[mpf, mpf]:
     if r == 0:
         return mpf(1) / 2, mpf(0)
     return (mp.expm1(r) - r) / r**2, r**2 / abs(mp.expm1(r))
+
+
+def exp_by_value_target(r: mpf) -> tuple[mpf, mpf]:
+    f, _ = exp_target(r)
+    return f, r**2 * mp.exp(-r)
 
 
 def log1p_target(u: mpf) -> tuple[mpf, mpf]:
@@ -122,26 +115,6 @@ def erf_target(t: mpf) -> tuple[mpf, mpf]:
     return f, 2 * t * t * rest / mp.erf(t)
 
 
-def gelu_tail_target(k: mpf) -> Target:
-    def target(t: mpf) -> tuple[mpf, mpf]:
-        a = k * (1 + t) / (1 - t)
-        f = (a + k) * mills(a)
-        return f, 1 / f
-
-    return target
-
-
-def gelu_slope_target(k: mpf) -> Target:
-    def target(t: mpf) -> tuple[mpf, mpf]:
-        # The quotient loses -log10|a - r0| digits; no grid point is so near to
-        # r0 that this would matter at 90 digits.
-        a = k * (1 + t) / (1 - t)
-        f = (mills(a) - a * INV_SQRT_2PI) / (GELU_ROOT - a)
-        return f, 1 / f
-
-    return target
-
-
 class Reciprocal(NamedTuple):
     """The variable r - middle, r = scale / (a + k)."""
 
@@ -166,9 +139,6 @@ class Reciprocal(NamedTuple):
 # k and the scale are such that |P| < 1/4, a quarter of what it is added to; the middle
 # such that high powers of r - middle do not cancel at either end.
 NORMAL_TAIL = Reciprocal(mpf(47) / 32, mpf(301) / 512, mpf(151) / 1024)
-# The middle is small, so that r - middle is exact for most a, but not so small that
-# high powers of r - middle would cancel at the other end.
-GELU_SLOPE = Reciprocal(mpf(3) / 2, mpf(31) / 64, mpf(3) / 32)
 
 
 def normal_tail_target(v: Reciprocal) -> Target:
@@ -179,9 +149,25 @@ def gelu_slope(a: mpf) -> mpf:
     return 2 * (mills(a) - a * INV_SQRT_2PI) / (GELU_ROOT - a)
 
 
-def gelu_interval(k: mpf, dtype: str) -> tuple[mpf, mpf]:
-    high = GELU_LARGEST_A[dtype]
-    return mpf(-1), (high - k) / (high + k)
+# (a + k) (1 - Phi(a)) exp(a^2/2) varies least for a k of about 13/16, and is then within
+# a tenth of the scale.
+TAIL_K, TAIL_SCALE = mpf(13) / 16, mpf(7) / 16
+
+
+# Far from zero the slope, relative to its value at zero, is about 7/8.
+SLOPE_MIDDLE = mpf(1) / 8
+
+
+def normal_tail_quotient_target(a: mpf) -> tuple[mpf, mpf]:
+    f = (a + TAIL_K) * mills(a) / TAIL_SCALE
+    return f - 1, 1 / f
+
+
+def gelu_slope_quotient_target(a: mpf) -> tuple[mpf, mpf]:
+    # The quotient loses -log10|a - GELU_ROOT| digits; no point of a sample is so near to
+    # the root that this would matter at 90 digits.
+    f = gelu_slope(a)
+    return f - 1 + SLOPE_MIDDLE, 1 / f
 
 
 def logcosh_target(z: mpf) -> tuple[mpf, mpf]:
@@ -341,12 +327,52 @@ def sample_of(target: Target, interval: tuple[mpf, mpf], count: int) -> list[Poi
 # -------------------------------------------------------------------- remez
 
 
+def sample_of_tail(target: Target, largest: mpf, count: int) -> list[Point]:
+    """The target for 0 <= a <= largest, on points that are dense where it curves.
+
+    They are Chebyshev points of t = (a - k) / (a + k).
+    """
+    k = mpf(3) / 2
+    edge = (largest - k) / (largest + k)
+    places = sample_of(lambda t: (t, mpf(1)), (mpf(-1), edge), count)
+    sizes = [k * (1 + t) / (1 - t) for t, _, _ in places]
+    return [Point(a, *target(a)) for a in sizes]
+
+
 def evaluate(coefficients: list[mpf], x: mpf) -> mpf:
     return mp.polyval(coefficients[::-1], x)
 
 
 def worst_error(p: list[mpf], sample: list[Point]) -> mpf:
     return max(abs(w * (evaluate(p, x) - f)) for x, f, w in sample)
+
+
+def alternation(error: list[mpf], size_of: list[mpf], size: int) -> list[int]:
+    """The next reference: the largest error in each run of one sign."""
+    peaks: list[int] = []
+    run_sign = 0
+    for i, e in enumerate(error):
+        sign = mp.sign(e)
+        if sign == 0 or size_of[i] == 0:
+            continue
+        if sign != run_sign:
+            peaks.append(i)
+            run_sign = sign
+        elif size_of[i] > size_of[peaks[-1]]:
+            peaks[-1] = i
+    if len(peaks) < size:
+        raise Failed("too few alternations")
+    while len(peaks) > size:
+        # Dropping an end keeps the alternation, as does dropping a pair.
+        if len(peaks) == size + 1:
+            peaks.pop(0 if size_of[peaks[0]] < size_of[peaks[-1]] else -1)
+        else:
+            k = min(
+                range(len(peaks) - 1),
+                key=lambda k: max(size_of[peaks[k]], size_of[peaks[k + 1]]),
+            )
+            del peaks[k : k + 2]
+    return peaks
 
 
 def remez(
@@ -384,30 +410,51 @@ def remez(
         if worst <= abs(level) * mpf("1.0005"):
             break
 
-        # The next reference: the largest error in each run of one sign.
-        peaks, run_sign = [], 0
-        for i, e in enumerate(error):
-            sign = mp.sign(e)
-            if sign == 0 or size_of[i] == 0:
-                continue
-            if sign != run_sign:
-                peaks.append(i)
-                run_sign = sign
-            elif size_of[i] > size_of[peaks[-1]]:
-                peaks[-1] = i
-        if len(peaks) < size:
-            raise Failed("too few alternations")
-        while len(peaks) > size:
-            # Dropping an end keeps the alternation, as does dropping a pair.
-            if len(peaks) == size + 1:
-                peaks.pop(0 if size_of[peaks[0]] < size_of[peaks[-1]] else -1)
-            else:
-                k = min(
-                    range(len(peaks) - 1),
-                    key=lambda k: max(size_of[peaks[k]], size_of[peaks[k + 1]]),
-                )
-                del peaks[k : k + 2]
-        reference = peaks
+        reference = alternation(error, size_of, size)
+    return best
+
+
+def remez_quotient(
+    sample: list[Point], degrees: tuple[int, int]
+) -> tuple[mpf, list[mpf], list[mpf]]:
+    """The minimax error on the sample, and P and D of the quotient P / D, D[0] = 1."""
+    of_p, of_d = degrees
+    size = of_p + of_d + 2  # coefficients and the levelled error
+
+    def step(
+        points: list[int], level: mpf, d: list[mpf]
+    ) -> tuple[mpf, list[mpf], list[mpf]]:
+        """A Newton step to P and D with P - (f +- level/w) D = 0 at the points."""
+        matrix, right = mp.matrix(size, size), mp.matrix(size, 1)
+        for row, (x, f, w) in enumerate(sample[i] for i in points):
+            unit = (-1) ** row / w
+            for k in range(of_p + 1):
+                matrix[row, k] = x**k
+            for k in range(1, of_d + 1):
+                matrix[row, of_p + k] = -(f + level * unit) * x**k
+            matrix[row, size - 1] = -unit * evaluate(d, x)
+            right[row] = f + level * unit
+        *p_and_d, change = mp.lu_solve(matrix, right)
+        return level + change, p_and_d[: of_p + 1], [mpf(1), *p_and_d[of_p + 1 :]]
+
+    last = len(sample) - 1
+    reference = [round(last * (i + 0.5) / size) for i in range(size)]
+    level, d = mpf(0), [mpf(1)]
+    best: tuple[mpf, list[mpf], list[mpf]] = mp.inf, [], []
+    for _ in range(40):
+        for _ in range(8):
+            before = level
+            level, p, d = step(reference, level, d)
+            if abs(level - before) < abs(level) * mpf("1e-8"):
+                break
+        error = [evaluate(p, x) / evaluate(d, x) - f for x, f, _ in sample]
+        size_of = [abs(e * w) for e, (_, _, w) in zip(error, sample, strict=True)]
+        worst = max(size_of)
+        if worst < best[0]:
+            best = worst, p, d
+        if worst <= abs(level) * mpf("1.0005"):
+            break
+        reference = alternation(error, size_of, size)
     return best
 
 
@@ -513,6 +560,13 @@ FITS = {
         start={"float32": 4},
         fixed=[mpf(1) / 2],
     ),
+    "exp_by_value": Fit(
+        what="e^r = 1 + r + r^2 P(r), |r| <= 0.5 ln2 (1 + 2^-12); relative error",
+        target={"float64": exp_by_value_target},
+        interval={"float64": (-LN2_HALF, LN2_HALF)},
+        bits={"float64": 57.5},
+        start={"float64": 8},
+    ),
     "log1p": Fit(
         what="log1p(u) = u + u^2 P(u), u in [0, 1]; error relative to log1p(u)",
         target={"float16": log1p_target, "float32": log1p_target},
@@ -542,40 +596,6 @@ FITS = {
         interval=dict.fromkeys(("float16", "float32"), NORMAL_TAIL.interval("float32")),
         bits={"float16": 20, "float32": 28},
         start={"float16": 7, "float32": 13},
-    ),
-    "normal_tail_short": Fit(
-        what="(1 - Phi(a)) exp(a^2/2) = r (1 + P(r - 151/1024)), "
-        "r = 301/512 / (a + 47/32); relative error",
-        target={"float32": normal_tail_target(NORMAL_TAIL)},
-        interval={"float32": NORMAL_TAIL.interval("float32")},
-        bits={"float32": 26.5},
-        start={"float32": 10},
-    ),
-    "gelu_tail": Fit(
-        what="(1 - Phi(a)) exp(a^2/2) = P(t)/(a + k), t = (a - k)/(a + k); "
-        "relative error",
-        target={"float64": gelu_tail_target(GELU_K["float64"])},
-        interval={"float64": gelu_interval(GELU_K["float64"], "float64")},
-        bits={"float32": 26.5, "float64": 56},
-        start={"float32": 9, "float64": 24},
-        k=GELU_K,
-    ),
-    "gelu_slope": Fit(
-        what="((1 - Phi(a)) exp(a^2/2) - a/sqrt(2 pi)) / (r0 - a) = P(t), r0 the "
-        "root of the numerator, t = (a - k)/(a + k); relative error",
-        target={"float64": gelu_slope_target(GELU_K["float64"])},
-        interval={"float64": gelu_interval(GELU_K["float64"], "float64")},
-        bits={"float32": 26.5, "float64": 55.5},
-        start={"float32": 8, "float64": 22},
-        k=GELU_K,
-    ),
-    "gelu_short_slope": Fit(
-        what="2 ((1 - Phi(a)) exp(a^2/2) - a/sqrt(2 pi)) / (r0 - a) = 1 + P(r - 3/32), "
-        "r0 the root of the numerator, r = 31/64 / (a + 3/2); relative error",
-        target={"float32": GELU_SLOPE.target(gelu_slope)},
-        interval={"float32": GELU_SLOPE.interval("float32")},
-        bits={"float32": 28},
-        start={"float32": 9},
     ),
     "logcosh": Fit(
         what="log(cosh(a)) = a^2/2 + a^4 P(a^2), |a| <= 1; relative error",
@@ -691,10 +711,10 @@ FITS = {
     "silu_slope": Fit(
         what="silu'(-a) = (a - r) P(a - r), r the root, 39/32 <= a <= 43/32; "
         "relative error",
-        target=dict.fromkeys(DIGITS, near_root_target(silu_slope, SILU_ROOT)),
-        interval=dict.fromkeys(DIGITS, SILU_NEAR_ROOT),
-        bits={"float32": 26, "float64": 55},
-        start={"float32": 2, "float64": 7},
+        target={"float32": near_root_target(silu_slope, SILU_ROOT)},
+        interval={"float32": SILU_NEAR_ROOT},
+        bits={"float32": 26},
+        start={"float32": 2},
     ),
     "gelu_tanh_slope": Fit(
         what="gelu_tanh'(x) = (x - r) P(x - k), r its root, -21/16 <= x <= 3/8, in "
@@ -744,6 +764,62 @@ FITS = {
 }
 
 
+@dataclass
+class QuotientFit:
+    what: str
+    target: Target
+    degrees: dict[str, tuple[int, int]]  # of P and D
+    # D[0], for which rounding costs little; where there is none, D's last coefficient is 1.
+    first: dict[str, mpf]
+
+
+QUOTIENT_FITS = {
+    "normal_tail_quotient": QuotientFit(
+        what="(1 - Phi(a)) exp(a^2/2) = 7/16 (1 + P(a)/D(a)) / (a + 13/16); "
+        "relative error",
+        target=normal_tail_quotient_target,
+        degrees={"float32": (5, 5), "float64": (10, 10)},
+        first={"float32": mpf(1)},
+    ),
+    "gelu_slope_quotient": QuotientFit(
+        what="2 ((1 - Phi(a)) exp(a^2/2) - a/sqrt(2 pi)) / (r0 - a) = 7/8 + P(a)/D(a), "
+        "r0 the root of the numerator; relative error",
+        target=gelu_slope_quotient_target,
+        degrees={"float32": (4, 4), "float64": (10, 9)},
+        first={"float32": mpf(105) / 64},
+    ),
+}
+
+
+def fit_quotient(name: str, dtype: str) -> None:
+    """Fit P / D. P is fitted again, and rounded jointly, after D has been rounded."""
+    spec, bits = QUOTIENT_FITS[name], MANTISSA[dtype]
+    degrees, largest = spec.degrees[dtype], GELU_LARGEST_A[dtype]
+    sample, check = (
+        sample_of_tail(spec.target, largest, count)
+        for count in (FIT_POINTS, CHECK_POINTS)
+    )
+    ideal, _, d = remez_quotient(sample, degrees)
+    unit = d[0] / spec.first[dtype] if dtype in spec.first else d[-1]
+    d = [round_to(c / unit, bits) for c in d]
+
+    def times_d(points: list[Point]) -> list[Point]:
+        """What P alone has to be, given D."""
+        return [Point(x, f * evaluate(d, x), w / evaluate(d, x)) for x, f, w in points]
+
+    _, p = remez(times_d(sample), degrees[0])
+    p = round_jointly(p, bits, times_d(sample[::3]), [])
+    error = worst_error(p, times_d(check))
+    print(f"{name} {dtype}: degrees {degrees}")
+    print(f"  {spec.what}")
+    print(f"  0 <= a <= {mp.nstr(largest, 10)}")
+    print(f"  max error 2^{log2(error)} (2^{log2(ideal)} before rounding)")
+    for letter, coefficients in (("P", p), ("D", d)):
+        print(f"  {letter} =")
+        print_coefficients(coefficients, dtype)
+    print(flush=True)
+
+
 def fit(name: str, dtype: str) -> None:
     spec, bits = FITS[name], MANTISSA[FORMATS[dtype]]
     limit = mpf(2) ** -spec.bits[dtype]
@@ -790,15 +866,18 @@ def report(
         print(f"  k = {mp.nstr(spec.k[dtype], 17)}")
         print(f"  {shape(p, check)}")
     print("  P =")
+    print_coefficients(p, FORMATS[dtype])
+    print(flush=True)
+
+
+def print_coefficients(p: list[mpf], format_: str) -> None:
     for value in p:
-        format_ = FORMATS[dtype]
         number = np.dtype(format_).type(float(value))
         # Exact by construction; this guards the printed digits.
         assert mpf(float(number)) == value
         text = f"{float(number):.{DIGITS[format_] - 1}e}"
         assert np.dtype(format_).type(text) == number
         print(f"    {text}")
-    print(flush=True)
 
 
 def shape(p: list[mpf], sample: list[Point]) -> str:
@@ -815,7 +894,7 @@ def shape(p: list[mpf], sample: list[Point]) -> str:
     )
 
 
-# ------------------------------------------------------------ roots, choices
+# --------------------------------------------------------------------- roots
 
 
 def roots() -> None:
@@ -832,46 +911,17 @@ def roots() -> None:
     print(flush=True)
 
 
-def gelu_k() -> None:
-    """The lowest degrees over k, and how close the constant terms can come.
-
-    The last columns are the relative errors of the constant terms of tail and
-    slope when rounded, which bound those of the fits from below.
-    """
-    print("k: dtype, degrees of tail and slope, rounding of their constant terms")
-    for k in sorted({mpf(i) / 8 for i in range(6, 33)} | set(GELU_K.values())):
-        for dtype, bits in MANTISSA.items():
-            degrees, constants = [], []
-            for name, make in [
-                ("gelu_tail", gelu_tail_target),
-                ("gelu_slope", gelu_slope_target),
-            ]:
-                spec, target = FITS[name], make(k)
-                sample = sample_of(target, gelu_interval(k, dtype), 300)
-                limit = mpf(2) ** -spec.bits[dtype]
-                degree = next(
-                    degree
-                    for degree in range(spec.start[dtype] - 4, 60)
-                    if remez(sample, degree)[0] <= limit
-                )
-                degrees.append(str(degree))
-                value = target(mpf(0))[0]
-                constants.append(f"2^{log2(abs(round_to(value, bits) / value - 1))}")
-            print(
-                f"  {float(k):.10g}: {dtype} {' '.join(degrees + constants)}",
-                flush=True,
-            )
-    print(flush=True)
-
-
 def main(names: list[str]) -> None:
-    others = {"roots": roots, "gelu_k": gelu_k}
-    unknown = set(names) - {*others, *FITS}
+    everything = ["roots", *FITS, *QUOTIENT_FITS]
+    unknown = set(names) - set(everything)
     if unknown:
         sys.exit(f"unknown name: {', '.join(sorted(unknown))}")
-    for name in names or ["roots", *FITS]:
-        if name in others:
-            others[name]()
+    for name in names or everything:
+        if name == "roots":
+            roots()
+        elif name in QUOTIENT_FITS:
+            for dtype in QUOTIENT_FITS[name].degrees:
+                fit_quotient(name, dtype)
         else:
             for dtype in FITS[name].target:
                 fit(name, dtype)

@@ -82,6 +82,19 @@ EXP_FLOAT64 = (
     "2.5110000987810989e-08",
     "2.0954697580267195e-09",
 )
+# The same, with a small error beside e^r instead of expm1(r)
+EXP_BY_VALUE_FLOAT64 = (
+    "5.0000000000000111e-01",
+    "1.6666666666666421e-01",
+    "4.1666666666526908e-02",
+    "8.3333333334888529e-03",
+    "1.3888888944369243e-03",
+    "1.9841269518635864e-04",
+    "2.4801492412740406e-05",
+    "2.7557575602590016e-06",
+    "2.7630472627663889e-07",
+    "2.5003484030137261e-08",
+)
 # log1p(u) = u + u^2 LOG1P(u) for 0 <= u <= 1
 LOG1P_FLOAT16 = (
     "-4.99907464e-01",
@@ -523,20 +536,31 @@ def exp_parts_of_minus(
     return _power(bits(shifted)), r, fma(whole, curve, rest)
 
 
-def exp_of_half_square(a: Value) -> tuple[Value, Value, Value]:
-    """2^n, lifted, and expm1(r) as a product, where -a^2 / 2 = n ln 2 + r.
+def exp_of_half_square(
+    a: Value,
+    low: Value | None = None,
+    *,
+    unit: float = 1.0,
+    shift: int,
+) -> tuple[Value, Value, Value]:
+    """2^n 2^shift, h and a series: e^(unit low - a^2 / 2) = 2^n (1 + h series).
 
-    n times the high part of 2 ln 2 is exact, and fma adds it to the exact square of a.
+    -h / 2 is what the exponent has beside n ln 2. n times the high part of 2 ln 2 is
+    exact, and fma adds it to the exact square of a.
     """
     places = by_dtype(15, 41)
     two_ln2 = 2 * Fraction(LN2)
     high = Fraction(round(two_ln2 * 2**places), 2**places)
-    magic = _biased_magic(lift())
+    rest = real(f"{two_ln2 - high}")
+    magic = _biased_magic(shift)
     shifted = fma(a * a, real(f"{Fraction(LOG2_E) / -2}"), magic)
     n = shifted - magic
-    h = fma(n, real(f"{two_ln2 - high}"), fma(a, a, n * float(high)))
-    # r = -h / 2
-    series = exp_coefficients()
+    h = fma(a, a, n * float(high))
+    h = fma(n, rest, h) if low is None else h + fma(low, -2.0 * unit, n * rest)
+    series = by_dtype(
+        ("0.5", "1.66664883e-01", "4.16655503e-02", "8.37228913e-03", "1.40358217e-03"),
+        EXP_BY_VALUE_FLOAT64,
+    )
     halved = [f"{Fraction(c) / (-2) ** i}" for i, c in enumerate(series, 2)]
     return _power(bits(shifted)), h, horner(h, ["-0.5", *halved])
 
@@ -555,6 +579,24 @@ def exp_over_one_plus_factors(x: Value) -> tuple[Value, Value]:
     series = [f"{Fraction(e) * (-1) ** i}" for i, e in enumerate(exp_coefficients())]
     curve = horner(r, [c * (1 + 2.0**-5), -1.0, *series])
     return power, fma(power, lower(), 1.0 - c) + curve
+
+
+def exp_beside_root(root: str, a: Value, a_low: Value | None) -> tuple[Value, Value]:
+    """2^n, lifted, and expm1(r), r = root - a - a_low - n ln 2, in float64.
+
+    However near the root, r has its full relative precision: n is 0 there.
+    """
+    # Of so few digits that what is not small in r is exact
+    ln2_high, ln2_low = split_at(LN2, 42)
+    high, middle, last = split_in_three_at(root, 42)
+    if a_low is not None:
+        last = last - a_low
+    magic = _biased_magic(lift())
+    shifted = fma(high - a, real(LOG2_E), magic)
+    n = shifted - magic
+    r = ((fma(-n, ln2_high, high) - a) + fma(-n, ln2_low, middle)) + last
+    # Estrin's scheme: nothing else of a kernel could be done meanwhile.
+    return _power(bits(shifted)), fma(r * r, polynomial(r, EXP_BY_VALUE_FLOAT64), r)
 
 
 def exp_full_range(x: Value, x_low: Value | None = None) -> Value:
@@ -1014,6 +1056,12 @@ def with_sign(size: Value, x: Value) -> Value:
     """A number without a sign, with that of x: one operation less than `copysign`."""
     sign = and_integers(bits(x), bits(-0.0))
     return from_bits(add_integers(bits(size), sign))
+
+
+def rounded_down(x: Value, digits: int) -> Value:
+    """x without its last binary digits, of which it then has that many less."""
+    kept = 2 ** by_dtype(32, 64) - 2**digits
+    return from_bits(and_integers(bits(x), kept))
 
 
 def chain(dy: Value, slope: Real) -> Value:

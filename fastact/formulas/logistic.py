@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from .elementary import (
     Pair,
     clamp_size,
+    exp_beside_root,
     exp_factors_and_rest,
     exp_lifted,
     exp_parts,
     exp_value,
     fast_two_sum,
+    fma_exact,
     lift,
     log1p_lifted,
     log1p_lifted_pair,
@@ -41,6 +45,7 @@ from .language import (
     horner,
     power_of_two,
     real,
+    split,
     to_last_digit,
     where,
 )
@@ -278,17 +283,6 @@ SILU_SLOPE_FLOAT32 = (
     "-1.52224936e-02",
     "7.00847758e-03",
 )
-SILU_SLOPE_FLOAT64 = (
-    "-2.1781170571980010e-01",
-    "1.4664879699694711e-01",
-    "-1.8874814223764282e-02",
-    "-1.5222655223908799e-02",
-    "6.6065891175900969e-03",
-    "1.2662810117390348e-04",
-    "-7.9851335959248116e-04",
-    "1.8545979336316982e-04",
-    "3.9777299337399813e-05",
-)
 
 
 def silu_slope(z: Value, z_low: Value | None = None) -> Value:
@@ -298,6 +292,8 @@ def silu_slope(z: Value, z_low: Value | None = None) -> Value:
     and 1 - g(a) right of it. The factor is a sum of numbers that are known exactly. Near
     its root, where it magnifies what s lacks all the same, g is a polynomial.
     """
+    if by_dtype(False, True):
+        return silu_slope_float64(z, z_low)
     rest = None if z_low is None else where(z < 0, -z_low, z_low)
     a = clamp_high(abs(z), -lowest_exponent())
     s, s_low = exp_over_one_plus(a, rest)
@@ -309,10 +305,43 @@ def silu_slope(z: Value, z_low: Value | None = None) -> Value:
     factor, factor_low = fast_two_sum(t, product)
     low = (factor_low + product_low) + t_low
     far = fma(s, factor, fma(s_low, factor + product, s * low))
-    slope = by_dtype(SILU_SLOPE_FLOAT32, SILU_SLOPE_FLOAT64)
-    near = near_root(SILU_ROOT, a, slope, x_low=rest) * power_of_two(lift())
+    near = near_root(SILU_ROOT, a, SILU_SLOPE_FLOAT32, x_low=rest) * power_of_two(
+        lift()
+    )
     left = where((a > 39 / 32) & (a < 43 / 32), near, far)
     return one_minus_right(z < 0, left)
+
+
+def silu_slope_float64(z: Value, z_low: Value | None) -> Value:
+    """The same in float64.
+
+    With e^-a = e0 e^(root - a) and e0 = e^-root = root - 1, the factor of g(a) =
+    e (1 + e - a) / (1 + e)^2 is (1 - a + e0) + e0 expm1(root - a): near the root the
+    first sum is exact, and has the sign of the second. Products lack nothing: what they
+    have lost is a part of the quotient's remainder.
+    """
+    a_low = None if z_low is None else where(z < 0, -z_low, z_low)
+    a = clamp_high(abs(z), -lowest_exponent())
+    e0, e0_low = split(f"{Fraction(SILU_ROOT) - 1}")
+    power, growth = exp_beside_root(SILU_ROOT, a, a_low)
+    scaled = power * e0
+    e = fma(scaled, growth, scaled)
+
+    whole = scaled * lower()
+    # Exact near the root; near zero, where 1 - a is smaller, up to 2^-53 of 2 is lost.
+    begun, lost = fast_two_sum(1.0 - a, whole)
+    rest = e0_low if a_low is None else e0_low - a_low
+    factor = fma(whole, growth, begun + rest)
+    factor_low = fma(whole, growth, begun - factor) + (lost + rest)
+
+    two_and_e = fma(e, power_of_two(-2 * lift()), power_of_two(1 - lift()))
+    square, square_low = fma_exact(e, two_and_e, real(1.0))
+    reciprocal = 1.0 / square
+    product, product_low = two_product(e, factor)
+    q = product * reciprocal
+    remainder_low = fma(e, factor_low, fma(-q, square_low, product_low))
+    remainder = fma(-q, square, product) + remainder_low
+    return one_minus_right(z < 0, fma(remainder, reciprocal, q))
 
 
 def exp_over_one_plus(a: Value, a_low: Value | None) -> Pair:

@@ -196,7 +196,9 @@ class CPrinter(_Printer):
     def number(self, value: Value) -> str:
         """A constant's digits."""
         if value.kind != "real":
-            return str(int(value.constant))
+            integer = int(value.constant)
+            # Decimal digits alone would be a signed number, which has one bit less.
+            return f"{integer}u" if integer >= 2**63 else f"{integer}"
         number: float = value.constant
         if number != number:
             return f"FA_NAN({self.precision.arithmetic})"

@@ -9,22 +9,17 @@ from ..elementary import (
     Pair,
     clamp_size,
     constant_pair,
-    distance_to,
     exact_quotient,
-    exp_lifted,
     exp_of_half_square,
     exp_parts,
-    fast_two_sum,
     fma_exact,
     lift,
     long_exp_coefficients,
     lower,
-    multiply,
     one_minus_exp,
     pair,
     quotient,
-    reduce_exp,
-    rounded_product,
+    rounded_down,
     scale,
     split_in_three_at,
     times_exp,
@@ -94,106 +89,111 @@ TAIL_FLOAT32 = Reciprocal(
         "1.02441000e+05",
     ),
 )
-# TAIL with a larger error
-TAIL_SHORT_FLOAT32 = (
-    "-4.71072719e-02",
-    "1.81159246e+00",
-    "-1.75568652e+00",
-    "-7.67776585e+00",
-    "2.16097717e+01",
-    "1.64486141e+01",
-    "-2.31361145e+02",
-    "5.02984802e+02",
-    "7.30136108e+02",
-    "-7.00428271e+03",
-    "1.67439766e+04",
-    "-1.47993018e+04",
-)
-# gelu'(-a) = exp(-a^2/2) (root - a) (1 + SLOPE) / 2
-SLOPE_FLOAT32 = Reciprocal(
-    3 / 2,
-    31 / 64,
-    3 / 32,
+
+
+class Quotient(NamedTuple):
+    """A quotient of polynomials of a."""
+
+    numerator: tuple[str, ...]
+    denominator: tuple[str, ...]
+
+    def at(self, a: Value) -> Value:
+        """Its value. No powers of a: a kernel waits for other things meanwhile."""
+        return horner(a, self.numerator) / horner(a, self.denominator)
+
+
+# (1 - Phi(a)) exp(a^2/2) = 7/16 (1 + TAIL(a)) / (a + 13/16), |TAIL| < 1/10
+TAIL_K = 13 / 16
+TAIL_SCALE = 7 / 16
+TAIL_QUOTIENT_FLOAT32 = Quotient(
     (
-        "-6.63558915e-02",
-        "1.63199520e+00",
-        "1.55176640e+00",
-        "-5.41157579e+00",
-        "-5.90670252e+00",
-        "5.77015381e+01",
-        "-5.72628326e+01",
-        "-5.93647217e+02",
-        "2.99624756e+03",
-        "-6.26449170e+03",
-        "5.24761816e+03",
+        "-7.14285746e-02",
+        "2.80368298e-01",
+        "1.47655949e-01",
+        "2.79780217e-02",
+        "-9.32645577e-04",
+        "-1.06180133e-03",
+    ),
+    (
+        "1.00000000e+00",
+        "1.70234799e+00",
+        "1.24657750e+00",
+        "4.99050409e-01",
+        "1.11825638e-01",
+        "1.20486841e-02",
     ),
 )
-# With t = (a - k) / (a + k), for 0 <= a <= 39:
-# (1 - Phi(a)) exp(a^2/2) = GELU_TAIL(t) / (a + k). GELU_TAIL varies little, so that its
-# last rounding is nearly its only error.
-GELU_K_FLOAT64 = 1.890625
-GELU_TAIL_FLOAT64 = (
-    "6.6258097317189624e-01",
-    "-3.0469433273875757e-01",
-    "7.2828766292961176e-03",
-    "3.6953449016924614e-02",
-    "4.5312551342859917e-03",
-    "-5.8323843046103590e-03",
-    "-3.0406000899164125e-03",
-    "8.6157200873458026e-05",
-    "8.2400761738441646e-04",
-    "4.2678579245421759e-04",
-    "1.5689936589668954e-05",
-    "-1.1918877692912192e-04",
-    "-8.5552274722157644e-05",
-    "-2.1931217561882891e-05",
-    "1.2544564166597913e-05",
-    "1.7343928664914567e-05",
-    "9.3792000584385953e-06",
-    "1.2344736606750219e-06",
-    "-2.4300048988444201e-06",
-    "-2.2280683455317039e-06",
-    "-1.0749564163246039e-06",
-    "-6.2506707941432677e-07",
-    "-9.1916296355720779e-08",
-    "7.4233775057506814e-07",
-    "6.9317714817513412e-07",
-    "-7.5640181359613094e-08",
-    "-3.3326001568965106e-07",
-    "-7.7529560287124964e-08",
-    "5.3272154234984891e-08",
-    "2.0793411168083036e-08",
+TAIL_QUOTIENT_FLOAT64 = Quotient(
+    (
+        "-1.8068603739478080e+04",
+        "5.8964539953937492e+04",
+        "8.0207350983278899e+04",
+        "4.6976295564605847e+04",
+        "1.6034065782624939e+04",
+        "3.2958384187137649e+03",
+        "3.2607908289913286e+02",
+        "-2.0183922713958264e+01",
+        "-1.1386420609099389e+01",
+        "-1.5671109992181111e+00",
+        "-8.8131930512607259e-02",
+    ),
+    (
+        "2.5296045235269319e+05",
+        "5.9803156575095037e+05",
+        "6.5743125631702074e+05",
+        "4.4374236455296678e+05",
+        "2.0429404964745953e+05",
+        "6.7293179433024852e+04",
+        "1.6138133619643895e+04",
+        "2.7995386644547266e+03",
+        "3.3900419047017334e+02",
+        "2.6188054574899823e+01",
+        "1.0000000000000000e+00",
+    ),
 )
-# gelu'(-a) = exp(-a^2/2) (r - a) GELU_SLOPE(t), r its root
-GELU_SLOPE_FLOAT64 = (
-    "5.0843449501283822e-01",
-    "-1.3892205890067069e-01",
-    "2.5267284395018727e-02",
-    "6.9307030621881989e-03",
-    "-1.6618556593815043e-03",
-    "-1.2665174199281688e-03",
-    "-1.1630650526732540e-04",
-    "1.9207576670574318e-04",
-    "1.0908774314863656e-04",
-    "1.0474817449697395e-05",
-    "-2.1082052318422400e-05",
-    "-1.5226801272014950e-05",
-    "-3.8066987397101894e-06",
-    "1.8644404505071788e-06",
-    "2.4608769985080591e-06",
-    "1.2055538319781755e-06",
-    "1.0792160133523292e-07",
-    "-2.8617375099616350e-07",
-    "-2.4457163801922874e-07",
-    "-1.5339052669069862e-07",
-    "-7.4413107256212879e-08",
-    "4.9337606330972104e-08",
-    "9.9614157896616041e-08",
-    "2.5576026240116396e-08",
-    "-3.1214521636116596e-08",
-    "-1.5531447348011836e-08",
-    "3.3175151230741519e-09",
-    "2.2982075302928712e-09",
+# gelu'(-a) = exp(-a^2/2) (root - a) (7/8 + SLOPE(a)) / 2
+SLOPE_FLOAT32 = Quotient(
+    (
+        "7.46740282e-01",
+        "4.64260757e-01",
+        "1.01321682e-01",
+        "-2.14094063e-03",
+        "-3.29884887e-03",
+    ),
+    (
+        "1.64062500e+00",
+        "2.29350781e+00",
+        "1.29959345e+00",
+        "3.60407650e-01",
+        "4.27806862e-02",
+    ),
+)
+SLOPE_FLOAT64 = Quotient(
+    (
+        "4.2554290083912805e+04",
+        "5.7674441714699824e+04",
+        "3.6647004158265387e+04",
+        "1.3706674448112029e+04",
+        "3.1153749928665193e+03",
+        "3.6681472501778273e+02",
+        "-6.1146629441175007e+00",
+        "-9.3419588091494514e+00",
+        "-1.3812059036826785e+00",
+        "-7.7115439206405526e-02",
+        "4.3118620907151575e-14",
+    ),
+    (
+        "9.3493859235679207e+04",
+        "1.9928655015037258e+05",
+        "1.9512728999966406e+05",
+        "1.1549914596786273e+05",
+        "4.5694435975362860e+04",
+        "1.2579969693311979e+04",
+        "2.4219925629109580e+03",
+        "3.1646878252147019e+02",
+        "2.5689392107499923e+01",
+        "1.0000000000000000e+00",
+    ),
 )
 GELU_ROOT = "0.7517915246935644574579049467795240396645"
 # erf(t) = 1 - exp(-2t (1/sqrt(pi) + t ERF(t))), for 0 <= t <= 4 (6 in float64)
@@ -255,46 +255,50 @@ def normal_exponent(a: Value, a_low: Value | None = None) -> Pair:
     return Pair(square * -0.5, rest if a_low is None else fma(-a, a_low, rest))
 
 
-def normal_density_lifted(a: Value, a_low: Value | None = None) -> Pair:
-    """exp(-(a + a_low)^2 / 2), lifted."""
-    return exp_lifted(reduce_exp(*normal_exponent(a, a_low)))
-
-
 def times_gaussian_lifted(factor: Real, x: Value) -> Value:
     """factor exp(-x^2), rounded once, lifted."""
     square, square_low = two_product(x, x)
     return times_exp(factor, -square, -square_low, shift=lift())
 
 
-def gelu_variable(a: Value, a_low: Value | None = None) -> tuple[Value, Pair]:
-    """t = (a - k) / (a + k) and, as a pair, 1 / (a + k)."""
-    k = GELU_K_FLOAT64
-    base, base_low = two_sum(a, k)
-    if a_low is not None:
-        base_low = base_low + a_low
-    reciprocal = 1.0 / base
-    missing = fma(-base_low, reciprocal, fma(-base, reciprocal, 1.0))
-    return (a - k) * reciprocal, Pair(reciprocal, correction(reciprocal * missing))
-
-
-def gelu_polynomial(t: Value, coefficients: tuple[str, ...]) -> Pair:
-    """Estrin's scheme but for the last step, whose power of t would be rounded."""
-    constant, *others = coefficients
-    return fma_exact(polynomial(t, others), t, real(constant))
-
-
 def normal_tail_lifted(a: Value, a_low: Value | None = None) -> Value:
     """1 - Phi(a + a_low), lifted; Phi is the distribution function."""
     if by_dtype(True, False):
         return normal_tail_float32(a, a_low)
-    t, reciprocal = gelu_variable(a, a_low)
-    series = gelu_polynomial(t, GELU_TAIL_FLOAT64)
-    product = multiply(normal_density_lifted(a, a_low), reciprocal)
-    return rounded_product(product, series)
+    power, growth, r = normal_tail_factors(a, a_low)
+    part = power * r  # exact
+    return fma(part, growth, part)
+
+
+def normal_tail_factors(
+    a: Value, a_low: Value | None = None, *, scale: float = 1.0
+) -> tuple[Value, Value, Value]:
+    """A power of two, a growth and r: power (1 + growth) r is the same.
+
+    r, times the scale, is 7/16 / (a + 13/16) in so few digits that what it lacks is known
+    exactly. The exponential takes care of that.
+    """
+    scaled = TAIL_SCALE * scale
+    r = scaled / (a + TAIL_K)
+    missing = None
+    if by_dtype(to_last_digit(), True):
+        r = rounded_down(r, by_dtype(8, 16))
+        missing = fma(-a, r, fma(r, -TAIL_K, scaled))  # the inner fma is exact
+    if a_low is not None:
+        # (a + a_low) r, and a a_low in the exponent
+        missing = fma(-a_low, fma(a, scaled, r), missing)
+    power, h, series = exp_of_half_square(a, missing, unit=1.0 / scaled, shift=lift())
+    quotient = by_dtype(TAIL_QUOTIENT_FLOAT32, TAIL_QUOTIENT_FLOAT64)
+    return power, growth_of(h, series, quotient.at(a)), r
+
+
+def growth_of(h: Value, series: Value, ratio: Value) -> Value:
+    """(1 + h series) (1 + ratio) - 1."""
+    return fma(h, series, fma(h * series, ratio, ratio))
 
 
 def normal_tail_float32(a: Value, a_low: Value | None = None) -> Value:
-    """The same in float32: r (1 + TAIL) e^(-a^2 / 2).
+    """The same in float32, within 1 ULP: r (1 + TAIL) e^(-a^2 / 2).
 
     (1 - Phi) exp(a^2 / 2) is about proportional to r^1.16. The exponential takes care of
     what r lacks, which would change TAIL, too; so r may have as few digits as v.
@@ -323,48 +327,6 @@ def normal_tail_float32(a: Value, a_low: Value | None = None) -> Value:
     return grown + fma(high, rest, grown_low + fma(low, change, low))
 
 
-def gelu_float32(x: Value) -> Value:
-    """gelu in fewer operations than by `normal_tail_float32`, rounded about twice.
-
-    a (1 - Phi(a)) = (a 2^n) r (1 + TAIL) (1 + expm1), where a 2^n is exact and lifted, and
-    r lowered, so that the last product is not rounded before it is added.
-    """
-    k, numerator, middle, _ = TAIL_FLOAT32
-    coefficients = short(TAIL_FLOAT16, TAIL_SHORT_FLOAT32)
-    a = clamp_high(abs(x), normal_limit())
-    base = a + k
-    base_low = correction(a - (base - k))  # exact: k has few digits
-    lowered = numerator * 2.0 ** -lift()
-    r = lowered / base
-    missing = correction(fma(-base_low, r, fma(-base, r, lowered)))
-    v = fma(r, 2.0 ** lift(), -middle)
-    # (1 - Phi) exp(a^2 / 2) changes a little more than r does (see there).
-    constant, *others = (real(c) for c in coefficients)
-    first = fma(missing, 1.05 / lowered, constant)
-    tail = fma(v, horner(v, others), first)
-    power, h, slope = exp_of_half_square(a)
-    growth = fma(h, slope, fma(tail, h * slope, tail))
-    high = fma(r, growth, r)
-    low = correction(fma(r, growth, r - high))
-    scaled = -(a * power)
-    return fma(scaled, high, fma(scaled, low, clamp_low(x, 0.0)))
-
-
-def gelu_tail_float64(a: Value) -> Value:
-    """a (1 - Phi(a)), lifted, in fewer operations than by `normal_tail_lifted`."""
-    base = a + GELU_K_FLOAT64
-    base_low = a - (base - GELU_K_FLOAT64)  # exact
-    reciprocal = 1.0 / base
-    ratio = a * reciprocal
-    remainder = fma(-ratio, base_low, fma(-ratio, base, a))
-    ratio_low = remainder * reciprocal
-    t = fma(2.0, ratio_low, fma(2.0, ratio, -1.0))
-    high, low = gelu_polynomial(t, GELU_TAIL_FLOAT64)
-    power, h, slope = exp_of_half_square(a)
-    product = fast_two_sum(high, fma(high, h * slope, low))
-    return rounded_product(Pair(ratio, ratio_low), product) * power
-
-
 @activation(
     formula="x Phi(x), Phi the normal distribution function",
     bound=2.0,
@@ -380,56 +342,35 @@ def gelu_tail_float64(a: Value) -> Value:
 def gelu(x: Value) -> Value:
     """Gaussian error linear unit."""
     # max(x, 0) - a (1 - Phi(a)), a = |x|
-    if by_dtype(True, False):
-        return gelu_float32(x)
     a = clamp_high(abs(x), normal_limit())
-    below = gelu_tail_float64(a)
-    # -0.0, so that the result is, too, where a tiny a / (a + k) is zero
-    return fma(-below, lower(), where(x < 0, -0.0, x))
+    power, growth, r = normal_tail_factors(a, scale=-(2.0 ** -lift()))
+    part = a * power  # exact
+    grown = fma(part, growth, part)
+    # -0.0, so that the result is, too, where a tiny a (1 - Phi(a)) is zero
+    rest = clamp_low(x, -0.0)
+    if to_last_digit():
+        rest = fma(fma(part, growth, part - grown), r, rest)
+    return fma(grown, r, rest)
 
 
 @gelu.derivative
 def gelu_derivative(x: Value) -> Value:
     a = clamp_high(abs(x), normal_limit())
-    slope = by_dtype(gelu_slope_float32, gelu_slope_float64)
-    return one_minus_right(x < 0, slope(a))
+    return one_minus_right(x < 0, gelu_slope(a))
 
 
-def gelu_slope_float64(a: Value) -> Value:
+def gelu_slope(a: Value) -> Value:
     """gelu'(-a), lifted."""
-    t, _ = gelu_variable(a)
-    series = gelu_polynomial(t, GELU_SLOPE_FLOAT64)
-    factor = multiply(normal_density_lifted(a), distance_to(GELU_ROOT, a))
-    return rounded_product(factor, series)
-
-
-def gelu_slope_float32(a: Value) -> Value:
-    """The same in fewer operations.
-
-    SLOPE changes with r about as r^2 does: the exponential takes care of what r lacks.
-    """
-    k, numerator, middle, coefficients = SLOPE_FLOAT32
-    base = a + k
-    base_low = correction(a - (base - k))  # exact: k has few digits
-    r = numerator / base
-    missing = correction(fma(-base_low, r, fma(-base, r, numerator)))
-    square, square_low = two_product(-0.5 * a, a)
-    exponent_low = fma(missing * r, 0.65 / numerator**2, square_low)
-    power, change, rest = exp_parts(
-        square, exponent_low, shift=lift() - 1, series=long_exp_coefficients()
-    )
-    # Few digits of the root: for an a > root the difference is exact.
-    root, root_low, root_rest = split_in_three_at(GELU_ROOT, 20)
+    power, h, series = exp_of_half_square(a, shift=lift() - 1)
+    slope = by_dtype(SLOPE_FLOAT32, SLOPE_FLOAT64)
+    growth = growth_of(h, series, slope.at(a) - 1 / 8)
+    # Few digits of the root: for an a > root / 3 the difference is exact.
+    root, root_low, root_rest = split_in_three_at(GELU_ROOT, by_dtype(20, 47))
     difference = root - a
-    difference_low = correction(((root - difference) - a) + root_rest)
-    distance, lost = fast_two_sum(difference, root_low)
-    factor = distance * power
-    factor_low = correction((lost + difference_low) * power)
-    series = horner(r - middle, coefficients)
-    high, low = fma_exact(factor, series, factor)
-    low = low + fma(factor_low, series, factor_low)
-    grown, grown_low = fma_exact(high, change, high)
-    return grown + fma(high, rest, grown_low + fma(low, change, low))
+    lost = (root - difference) - a
+    distance, low = fma_exact(power, root_low, difference * power)
+    low = fma(power, correction(lost + root_rest), low)
+    return distance + fma(distance, growth, fma(low, growth, low))
 
 
 @activation(
