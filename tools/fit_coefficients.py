@@ -166,9 +166,11 @@ class Reciprocal(NamedTuple):
 # k and the scale are such that |P| < 1/4, a quarter of what it is added to; the middle
 # such that high powers of r - middle do not cancel at either end.
 NORMAL_TAIL = Reciprocal(mpf(47) / 32, mpf(301) / 512, mpf(151) / 1024)
-# The middle is small, so that r - middle is exact for most a, but not so small that
-# high powers of r - middle would cancel at the other end.
-GELU_SLOPE = Reciprocal(mpf(3) / 2, mpf(31) / 64, mpf(3) / 32)
+# What gelu_divisor gives, rounded
+GELU_SLOPE_DIVISOR = [
+    mpf(float(np.float32(c)))
+    for c in ("1", "1.39796567", "0.792154729", "0.219686538", "0.0260773953")
+]
 
 
 def normal_tail_target(v: Reciprocal) -> Target:
@@ -177,6 +179,16 @@ def normal_tail_target(v: Reciprocal) -> Target:
 
 def gelu_slope(a: mpf) -> mpf:
     return 2 * (mills(a) - a * INV_SQRT_2PI) / (GELU_ROOT - a)
+
+
+def divided_target(value: Callable[[mpf], mpf], divisor: list[mpf]) -> Target:
+    """P of 1 + P/Q, of a relative error."""
+
+    def target(a: mpf) -> tuple[mpf, mpf]:
+        f, q = value(a), evaluate(divisor, a)
+        return (f - 1) * q, 1 / (f * q)
+
+    return target
 
 
 def gelu_interval(k: mpf, dtype: str) -> tuple[mpf, mpf]:
@@ -562,12 +574,12 @@ FITS = {
         k=GELU_K,
     ),
     "gelu_short_slope": Fit(
-        what="2 ((1 - Phi(a)) exp(a^2/2) - a/sqrt(2 pi)) / (r0 - a) = 1 + P(r - 3/32), "
-        "r0 the root of the numerator, r = 31/64 / (a + 3/2); relative error",
-        target={"float32": GELU_SLOPE.target(gelu_slope)},
-        interval={"float32": GELU_SLOPE.interval("float32")},
-        bits={"float32": 28},
-        start={"float32": 9},
+        what="2 ((1 - Phi(a)) exp(a^2/2) - a/sqrt(2 pi)) / (r0 - a) = 1 + P(a) / Q(a), "
+        "r0 the root of the numerator, Q of gelu_divisor, 0 <= a <= 14.5; relative error",
+        target={"float32": divided_target(gelu_slope, GELU_SLOPE_DIVISOR)},
+        interval={"float32": (mpf(0), GELU_LARGEST_A["float32"])},
+        bits={"float32": 25.8},
+        start={"float32": 4},
     ),
     "logcosh": Fit(
         what="log(cosh(a)) = a^2/2 + a^4 P(a^2), |a| <= 1; relative error",
@@ -831,6 +843,48 @@ def roots() -> None:
     print(flush=True)
 
 
+def gelu_divisor() -> None:
+    """Q of the P/Q of fourth degrees nearest to gelu_slope - 1, by weighted least squares.
+
+    The equation is linear in P and Q for a weight with the Q of the step before (Loeb);
+    where the error is large the weight grows (Lawson).
+    """
+    degree, count = 4, 400
+    # Chebyshev points of t = (a - 2) / (a + 2)
+    low, high = gelu_interval(mpf(2), "float32")
+    angles = (mp.pi * (i + mpf(1) / 2) / count for i in range(count))
+    ts = [(low + high + (high - low) * mp.cos(angle)) / 2 for angle in angles]
+    points = [2 * (1 + t) / (1 - t) for t in ts]
+    values = [gelu_slope(a) for a in points]
+    weights = [1 / f for f in values]
+    divisors = [mpf(1)] * count
+    best, divisor = mp.inf, [mpf(1)]
+    for _ in range(25):
+        rows, right = [], []
+        for a, f, w, q in zip(points, values, weights, divisors, strict=True):
+            powers = [w / q * a**i for i in range(degree + 1)]
+            rows.append(powers + [(1 - f) * power for power in powers[1:]])
+            right.append((f - 1) * powers[0])
+        solution = list(mp.lu_solve(mp.matrix(rows), mp.matrix(right)))
+        p, q = solution[: degree + 1], [mpf(1), *solution[degree + 1 :]]
+        divisors = [evaluate(q, a) for a in points]
+        errors = [
+            abs(1 + evaluate(p, a) / d - f) / f
+            for a, f, d in zip(points, values, divisors, strict=True)
+        ]
+        worst = max(errors)
+        if worst < best:
+            best, divisor = worst, q
+        weights = [
+            w * mp.sqrt(e / worst + mpf(1) / 50)
+            for w, e in zip(weights, errors, strict=True)
+        ]
+    print(f"gelu_divisor: degree {degree}, max error 2^{log2(best)} before rounding")
+    for value in divisor:
+        print(f"  {float(np.float32(float(value))):.8e}")
+    print(flush=True)
+
+
 def gelu_k() -> None:
     """The lowest degrees over k, and how close the constant terms can come.
 
@@ -864,7 +918,7 @@ def gelu_k() -> None:
 
 
 def main(names: list[str]) -> None:
-    others = {"roots": roots, "gelu_k": gelu_k}
+    others = {"roots": roots, "gelu_k": gelu_k, "gelu_divisor": gelu_divisor}
     unknown = set(names) - {*others, *FITS}
     if unknown:
         sys.exit(f"unknown name: {', '.join(sorted(unknown))}")

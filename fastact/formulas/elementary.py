@@ -531,15 +531,15 @@ def exp_parts_of_minus(
     return _power(bits(shifted)), r, fma(whole, curve, rest)
 
 
-def exp_of_half_square(a: Value) -> tuple[Value, Value]:
-    """2^n, lifted, and expm1(r), where -a^2 / 2 = n ln 2 + r.
+def exp_of_half_square(a: Value, *, shift: int) -> tuple[Value, Value]:
+    """2^n 2^shift and expm1(r), where -a^2 / 2 = n ln 2 + r.
 
     n times the high part of 2 ln 2 is exact, and fma adds it to the exact square of a.
     """
     places = by_dtype(15, 41)
     two_ln2 = 2 * Fraction(LN2)
     high = Fraction(round(two_ln2 * 2**places), 2**places)
-    magic = _biased_magic(lift())
+    magic = _biased_magic(shift)
     shifted = fma(a * a, real(f"{Fraction(LOG2_E) / -2}"), magic)
     n = shifted - magic
     h = fma(n, real(f"{two_ln2 - high}"), fma(a, a, n * float(high)))

@@ -93,24 +93,20 @@ TAIL_FLOAT32 = Reciprocal(
         "1.02441000e+05",
     ),
 )
-# gelu'(-a) = exp(-a^2/2) (root - a) (1 + SLOPE) / 2
-SLOPE_FLOAT32 = Reciprocal(
-    3 / 2,
-    31 / 64,
-    3 / 32,
-    (
-        "-6.63558915e-02",
-        "1.63199520e+00",
-        "1.55176640e+00",
-        "-5.41157579e+00",
-        "-5.90670252e+00",
-        "5.77015381e+01",
-        "-5.72628326e+01",
-        "-5.93647217e+02",
-        "2.99624756e+03",
-        "-6.26449170e+03",
-        "5.24761816e+03",
-    ),
+# gelu'(-a) = exp(-a^2/2) (root - a) (1 + SLOPE(a) / SLOPE_DIVISOR(a)) / 2
+SLOPE_FLOAT32 = (
+    "3.30155969e-01",
+    "1.08240522e-01",
+    "-3.72579247e-02",
+    "-2.87655722e-02",
+    "-5.27052069e-03",
+)
+SLOPE_DIVISOR_FLOAT32 = (
+    "1.00000000e+00",
+    "1.39796567e+00",
+    "7.92154729e-01",
+    "2.19686538e-01",
+    "2.60773953e-02",
 )
 # With t = (a - k) / (a + k), for 0 <= a <= 39:
 # (1 - Phi(a)) exp(a^2/2) = GELU_TAIL(t) / (a + k). GELU_TAIL varies little, so that its
@@ -326,7 +322,7 @@ def gelu_tail_lifted(a: Value) -> Value:
     ratio_low = remainder * reciprocal
     t = fma(2.0, ratio_low, fma(2.0, ratio, -1.0))
     high, low = gelu_polynomial(t, GELU_TAIL_FLOAT64)
-    power, change = exp_of_half_square(a)
+    power, change = exp_of_half_square(a, shift=lift())
     product = fast_two_sum(high, fma(high, change, low))
     return rounded_product(Pair(ratio, ratio_low), product) * power
 
@@ -367,32 +363,14 @@ def gelu_slope_float64(a: Value) -> Value:
 
 
 def gelu_slope_float32(a: Value) -> Value:
-    """The same in fewer operations.
-
-    SLOPE changes with r about as r^2 does: the exponential takes care of what r lacks.
-    """
-    k, numerator, middle, coefficients = SLOPE_FLOAT32
-    base = a + k
-    base_low = correction(a - (base - k))  # exact: k has few digits
-    r = numerator / base
-    missing = correction(fma(-base_low, r, fma(-base, r, numerator)))
-    square, square_low = two_product(-0.5 * a, a)
-    exponent_low = fma(missing * r, 0.65 / numerator**2, square_low)
-    power, change, rest = exp_parts(
-        square, exponent_low, shift=lift() - 1, series=long_exp_coefficients()
-    )
-    # Few digits of the root: for an a > root the difference is exact.
-    root, root_low, root_rest = split_in_three_at(GELU_ROOT, 20)
-    difference = root - a
-    difference_low = correction(((root - difference) - a) + root_rest)
-    distance, lost = fast_two_sum(difference, root_low)
+    """The same in fewer operations."""
+    power, p = exp_of_half_square(a, shift=lift() - 1)
+    root, root_low = split(GELU_ROOT)
+    distance = (root - a) + root_low
+    series = horner(a, SLOPE_FLOAT32) / horner(a, SLOPE_DIVISOR_FLOAT32)
     factor = distance * power
-    factor_low = correction((lost + difference_low) * power)
-    series = horner(r - middle, coefficients)
-    high, low = fma_exact(factor, series, factor)
-    low = low + fma(factor_low, series, factor_low)
-    grown, grown_low = fma_exact(high, change, high)
-    return grown + fma(high, rest, grown_low + fma(low, change, low))
+    factor = fma(factor, series, factor)
+    return fma(factor, p, factor)
 
 
 @activation(
