@@ -26,7 +26,7 @@ from ..elementary import (
     reduce_exp,
     rounded_product,
     scale,
-    split_in_three_at,
+    split_at,
     times_exp,
     two_product,
     two_sum,
@@ -95,18 +95,18 @@ TAIL_FLOAT32 = Reciprocal(
 )
 # gelu'(-a) = exp(-a^2/2) (root - a) (1 + SLOPE(a) / SLOPE_DIVISOR(a)) / 2
 SLOPE_FLOAT32 = (
-    "3.30155969e-01",
-    "1.08240522e-01",
-    "-3.72579247e-02",
-    "-2.87655722e-02",
-    "-5.27052069e-03",
+    "3.40473354e-01",
+    "1.11623034e-01",
+    "-3.84222381e-02",
+    "-2.96644941e-02",
+    "-5.43522462e-03",
 )
 SLOPE_DIVISOR_FLOAT32 = (
-    "1.00000000e+00",
-    "1.39796567e+00",
-    "7.92154729e-01",
-    "2.19686538e-01",
-    "2.60773953e-02",
+    "1.03125000e+00",
+    "1.44165218e+00",
+    "8.16909552e-01",
+    "2.26551741e-01",
+    "2.68923137e-02",
 )
 # With t = (a - k) / (a + k), for 0 <= a <= 39:
 # (1 - Phi(a)) exp(a^2/2) = GELU_TAIL(t) / (a + k). GELU_TAIL varies little, so that its
@@ -365,12 +365,12 @@ def gelu_slope_float64(a: Value) -> Value:
 def gelu_slope_float32(a: Value) -> Value:
     """The same in fewer operations."""
     power, p = exp_of_half_square(a, shift=lift() - 1)
-    root, root_low = split(GELU_ROOT)
-    distance = (root - a) + root_low
     series = horner(a, SLOPE_FLOAT32) / horner(a, SLOPE_DIVISOR_FLOAT32)
-    factor = distance * power
-    factor = fma(factor, series, factor)
-    return fma(factor, p, factor)
+    # Few digits of the root: for an a > root / 2 the difference is exact.
+    root, root_low = split_at(GELU_ROOT, 20)
+    high, low = fma_exact(power, root_low, (root - a) * power)
+    change = fma(series, 1.0 + p, p)
+    return high + fma(high, change, low)
 
 
 @activation(
