@@ -167,10 +167,10 @@ class Reciprocal(NamedTuple):
 # such that high powers of r - middle do not cancel at either end.
 NORMAL_TAIL = Reciprocal(mpf(47) / 32, mpf(301) / 512, mpf(151) / 1024)
 # What gelu_divisor gives, times a number for which both roundings lose little
-GELU_SLOPE_DIVISOR_SCALE = mpf(33) / 32
+GELU_SLOPE_DIVISOR_SCALE = mpf(191) / 128
 GELU_SLOPE_DIVISOR = [
     mpf(float(np.float32(c)))
-    for c in ("1.03125000e+00", "1.44165218e+00", "8.16909552e-01", "2.26551741e-01", "2.68923137e-02")
+    for c in ("1.49218750e+00", "2.08602691e+00", "1.18204343e+00", "3.27813506e-01", "3.89123634e-02")
 ]
 
 
@@ -579,7 +579,7 @@ FITS = {
         "r0 the root of the numerator, Q of gelu_divisor, 0 <= a <= 14.5; relative error",
         target={"float32": divided_target(gelu_slope, GELU_SLOPE_DIVISOR)},
         interval={"float32": (mpf(0), GELU_LARGEST_A["float32"])},
-        bits={"float32": 26.5},
+        bits={"float32": 26.3},
         start={"float32": 4},
     ),
     "logcosh": Fit(

@@ -549,6 +549,21 @@ def exp_of_half_square(a: Value, *, shift: int) -> tuple[Value, Value]:
     return _power(bits(shifted)), h * horner(h, ["-0.5", *halved])
 
 
+def exp_beside_root(
+    a: Value, a_low: Value | None, root: Value, distance: Value
+) -> tuple[Value, Value]:
+    """2^n, lifted, and p with e^(root - a - a_low) = 2^n (1 + p), distance = a - root."""
+    magic = _biased_magic(lift())
+    shifted = fma(distance, real(f"-{LOG2_E}"), magic)
+    n = shifted - magic
+    ln2_high, ln2_low = split_at(LN2, 16)
+    root_high, root_low = split_at(f"{Fraction(root.constant)}", 16)
+    if a_low is not None:
+        root_low = root_low - a_low
+    r = (fma(-n, ln2_high, root_high) - a) + fma(-n, ln2_low, root_low)
+    return _power(bits(shifted)), _expm1_of_reduced(r)
+
+
 def exp_full_range(x: Value, x_low: Value | None = None) -> Value:
     """e^(x + x_low) of any x: infinite where it is too large, a subnormal number or zero
     where it is that small. x_low is small beside 1.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from .elementary import (
+    exp_beside_root,
     Pair,
     clamp_size,
     exp_factors_and_rest,
@@ -41,6 +44,7 @@ from .language import (
     horner,
     power_of_two,
     real,
+    split,
     to_last_digit,
     where,
 )
@@ -271,13 +275,6 @@ def times_logistic_of_any(x: Value, z: Value, z_low: Value) -> Value:
 
 SILU_ROOT = "1.27846454276107379510935873902298015543947749"
 # g(a) = silu'(-a) = (a - SILU_ROOT) SILU_SLOPE(a - SILU_ROOT) for 39/32 <= a <= 43/32
-SILU_SLOPE_FLOAT32 = (
-    "-2.17811704e-01",
-    "1.46648794e-01",
-    "-1.88768320e-02",
-    "-1.52224936e-02",
-    "7.00847758e-03",
-)
 SILU_SLOPE_FLOAT64 = (
     "-2.1781170571980010e-01",
     "1.4664879699694711e-01",
@@ -287,32 +284,72 @@ SILU_SLOPE_FLOAT64 = (
     "1.2662810117390348e-04",
     "-7.9851335959248116e-04",
     "1.8545979336316982e-04",
-    "3.9777299337399813e-05",
+    "3.9773299337399813e-05",
 )
 
 
 def silu_slope(z: Value, z_low: Value | None = None) -> Value:
     """Derivative of z / (1 + e^-z) at z + z_low, accurate around its root too.
 
-    With a = |z|, e = e^-a and s = e / (1 + e) it is g(a) = s (1 - a + a s) left of zero
-    and 1 - g(a) right of it. The factor is a sum of numbers that are known exactly. Near
-    its root, where it magnifies what s lacks all the same, g is a polynomial.
+    It is g(|z|) left of zero and 1 - g(|z|) right of it.
     """
-    rest = None if z_low is None else where(z < 0, -z_low, z_low)
+    negative = z < 0
+    rest = None if z_low is None else where(negative, -z_low, z_low)
     a = clamp_high(abs(z), -lowest_exponent())
-    s, s_low = exp_over_one_plus(a, rest)
+    if by_dtype(True, False):
+        left, unlift = silu_slope_float32(a, rest)
+        sign = where(negative, unlift, -unlift)
+        return fma(left, sign, where(negative, 0.0, 1.0))
+    return one_minus_right(negative, silu_slope_float64(a, rest))
+
+
+def silu_slope_float32(a: Value, a_low: Value | None) -> tuple[Value, Value]:
+    """g(a + a_low), lifted, and what undoes the lifting.
+
+    g(a) = e (1 + e - a) / (1 + e)^2, e = e^-a.
+    """
+    root, root_low = split(SILU_ROOT)
+    exact_root_low = Fraction(SILU_ROOT) - Fraction(root.constant)
+    at_root = (Fraction(SILU_ROOT) - 1) * (1 + exact_root_low)
+    e0 = real(str(at_root + Fraction(1, 2**26)))
+    c = real(str(exact_root_low * Fraction(SILU_ROOT)))
+    distance = a - root
+    power, p = exp_beside_root(a, a_low, root, distance)
+    power_e = power * (e0 * lower())
+    e = fma(power_e, p, power_e)
+    distance = distance - c
+    if a_low is not None:
+        distance = distance + a_low
+    sum_ = fma(-e0, distance, e0 * fma(power_e, p, power_e - e0))
+    factor = power * sum_
+    plus = e + 2.0
+    base = fma(e, plus, 1.0)
+    lost = fma(e, plus, 1.0 - base)
+    reciprocal = 1.0 / base
+    q = fma(factor, p, factor) * reciprocal
+    remainder = fma(-q, lost, fma(factor, p, fma(-q, base, factor)))
+    return fma(correction(remainder), reciprocal, q), lower() * (1.0 - 2.0**-24)
+
+
+def silu_slope_float64(a: Value, a_low: Value | None) -> Value:
+    """g(a + a_low), lifted.
+
+    With e = e^-a and s = e / (1 + e) it is s (1 - a + a s). The factor is a sum of
+    numbers that are known exactly. Near its root, where it magnifies what s lacks all
+    the same, g is a polynomial.
+    """
+    s, s_low = exp_over_one_plus(a, a_low)
     product, product_low = two_product(a * lower(), s)
     t, t_low = fast_two_sum(1.0, -a)
-    if rest is not None:
-        t_low = t_low - fma(-s, rest * lower(), rest)
+    if a_low is not None:
+        t_low = t_low - fma(-s, a_low * lower(), a_low)
     # Even where |t| < product: near 1 the ULP of a is not smaller than the product's.
     factor, factor_low = fast_two_sum(t, product)
     low = (factor_low + product_low) + t_low
     far = fma(s, factor, fma(s_low, factor + product, s * low))
-    slope = by_dtype(SILU_SLOPE_FLOAT32, SILU_SLOPE_FLOAT64)
-    near = near_root(SILU_ROOT, a, slope, x_low=rest) * power_of_two(lift())
-    left = where((a > 39 / 32) & (a < 43 / 32), near, far)
-    return one_minus_right(z < 0, left)
+    near = near_root(SILU_ROOT, a, SILU_SLOPE_FLOAT64, x_low=a_low)
+    near = near * power_of_two(lift())
+    return where((a > 39 / 32) & (a < 43 / 32), near, far)
 
 
 def exp_over_one_plus(a: Value, a_low: Value | None) -> Pair:

@@ -26,7 +26,7 @@ from ..elementary import (
     reduce_exp,
     rounded_product,
     scale,
-    split_at,
+    split_in_three_at,
     times_exp,
     two_product,
     two_sum,
@@ -95,18 +95,18 @@ TAIL_FLOAT32 = Reciprocal(
 )
 # gelu'(-a) = exp(-a^2/2) (root - a) (1 + SLOPE(a) / SLOPE_DIVISOR(a)) / 2
 SLOPE_FLOAT32 = (
-    "3.40473354e-01",
-    "1.11623034e-01",
-    "-3.84222381e-02",
-    "-2.96644941e-02",
-    "-5.43522462e-03",
+    "4.92654622e-01",
+    "1.61515117e-01",
+    "-5.55957668e-02",
+    "-4.29236367e-02",
+    "-7.86460470e-03",
 )
 SLOPE_DIVISOR_FLOAT32 = (
-    "1.03125000e+00",
-    "1.44165218e+00",
-    "8.16909552e-01",
-    "2.26551741e-01",
-    "2.68923137e-02",
+    "1.49218750e+00",
+    "2.08602691e+00",
+    "1.18204343e+00",
+    "3.27813506e-01",
+    "3.89123634e-02",
 )
 # With t = (a - k) / (a + k), for 0 <= a <= 39:
 # (1 - Phi(a)) exp(a^2/2) = GELU_TAIL(t) / (a + k). GELU_TAIL varies little, so that its
@@ -367,8 +367,9 @@ def gelu_slope_float32(a: Value) -> Value:
     power, p = exp_of_half_square(a, shift=lift() - 1)
     series = horner(a, SLOPE_FLOAT32) / horner(a, SLOPE_DIVISOR_FLOAT32)
     # Few digits of the root: for an a > root / 2 the difference is exact.
-    root, root_low = split_at(GELU_ROOT, 20)
+    root, root_low, root_rest = split_in_three_at(GELU_ROOT, 20)
     high, low = fma_exact(power, root_low, (root - a) * power)
+    low = fma(power, correction(root_rest), low)
     change = fma(series, 1.0 + p, p)
     return high + fma(high, change, low)
 
