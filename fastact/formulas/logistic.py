@@ -311,24 +311,23 @@ def silu_slope_float32(a: Value, a_low: Value | None) -> tuple[Value, Value]:
     root, root_low = split(SILU_ROOT)
     exact_root_low = Fraction(SILU_ROOT) - Fraction(root.constant)
     at_root = (Fraction(SILU_ROOT) - 1) * (1 + exact_root_low)
-    e0 = real(str(at_root + Fraction(1, 2**26)))
+    e0 = real(str(at_root))
     c = real(str(exact_root_low * Fraction(SILU_ROOT)))
     distance = a - root
     power, p = exp_beside_root(a, a_low, root, distance)
     power_e = power * (e0 * lower())
+    twice = power * (e0 * (2.0 * lower()))
     e = fma(power_e, p, power_e)
     distance = distance - c
     if a_low is not None:
         distance = distance + a_low
-    sum_ = fma(-e0, distance, e0 * fma(power_e, p, power_e - e0))
-    factor = power * sum_
-    plus = e + 2.0
-    base = fma(e, plus, 1.0)
-    lost = fma(e, plus, 1.0 - base)
+    factor = power * (fma(power_e, p, power_e - e0) - distance)
+    base = fma(e, e + 2.0, 1.0)
+    lost = fma(e, e, fma(twice, p, twice + ((1.0 - 2.0**-24) - base)))
     reciprocal = 1.0 / base
     q = fma(factor, p, factor) * reciprocal
     remainder = fma(-q, lost, fma(factor, p, fma(-q, base, factor)))
-    return fma(correction(remainder), reciprocal, q), lower() * (1.0 - 2.0**-24)
+    return fma(correction(remainder), reciprocal, q), lower() * e0
 
 
 def silu_slope_float64(a: Value, a_low: Value | None) -> Value:
