@@ -167,10 +167,10 @@ class Reciprocal(NamedTuple):
 # such that high powers of r - middle do not cancel at either end.
 NORMAL_TAIL = Reciprocal(mpf(47) / 32, mpf(301) / 512, mpf(151) / 1024)
 # What gelu_divisor gives, times a number for which both roundings lose little
-GELU_SLOPE_DIVISOR_SCALE = mpf(317) / 256
+GELU_SLOPE_DIVISOR_SCALE = mpf(191) / 128
 GELU_SLOPE_DIVISOR = [
     mpf(float(np.float32(c)))
-    for c in ("1.23828125e+00", "1.73107469e+00", "9.80910361e-01", "2.72033721e-01", "3.22911479e-02")
+    for c in ("1.49218750e+00", "2.08602691e+00", "1.18204343e+00", "3.27813506e-01", "3.89123634e-02")
 ]
 
 

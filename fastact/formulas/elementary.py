@@ -546,8 +546,6 @@ def exp_of_half_square(a: Value, *, shift: int) -> tuple[Value, Value]:
     # r = -h / 2
     series = exp_coefficients()
     halved = [f"{Fraction(c) / (-2) ** i}" for i, c in enumerate(series, 2)]
-    if by_dtype(True,False):
-        return _power(bits(shifted)), fma(h * h, horner(h, halved), h * -0.5)
     return _power(bits(shifted)), h * horner(h, ["-0.5", *halved])
 
 
