@@ -549,19 +549,24 @@ def exp_of_half_square(a: Value, *, shift: int) -> tuple[Value, Value]:
     return _power(bits(shifted)), h * horner(h, ["-0.5", *halved])
 
 
-def exp_beside_root(
-    a: Value, a_low: Value | None, root: Value, distance: Value
-) -> tuple[Value, Value]:
-    """2^n, lifted, and p with e^(root - a - a_low) = 2^n (1 + p), distance = a - root."""
+def exp_factors_beside(
+    center: Value, a: Value, a_low: Value | None
+) -> tuple[Value, Value, Value]:
+    """n, 2^n lifted, and p with e^(center - a - a_low) = 2^n (1 + p), in float32.
+
+    For 0 <= a <= 112 and a center between 1 and 2. Around it n is 0, and p is rounded
+    beside center - a only.
+    """
     magic = _biased_magic(lift())
-    shifted = fma(distance, real(f"-{LOG2_E}"), magic)
+    shifted = fma(center - a, real(LOG2_E), magic)
     n = shifted - magic
+    # So few bits that the products, the sum with a and all differences > 2^-9 are exact
     ln2_high, ln2_low = split_at(LN2, 16)
-    root_high, root_low = split_at(f"{Fraction(root.constant)}", 16)
+    high, low = split_at(str(Fraction(center.constant)), 16)
+    r = (fma(-n, ln2_high, high) - a) + fma(-n, ln2_low, low)
     if a_low is not None:
-        root_low = root_low - a_low
-    r = (fma(-n, ln2_high, root_high) - a) + fma(-n, ln2_low, root_low)
-    return _power(bits(shifted)), _expm1_of_reduced(r)
+        r = r - a_low
+    return n, _power(bits(shifted)), _expm1_of_reduced(r)
 
 
 def exp_full_range(x: Value, x_low: Value | None = None) -> Value:

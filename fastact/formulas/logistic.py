@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from .elementary import (
-    exp_beside_root,
+    exp_factors_beside,
     Pair,
     clamp_size,
     exp_factors_and_rest,
@@ -297,37 +297,48 @@ def silu_slope(z: Value, z_low: Value | None = None) -> Value:
     rest = None if z_low is None else where(negative, -z_low, z_low)
     a = clamp_high(abs(z), -lowest_exponent())
     if by_dtype(True, False):
-        left, unlift = silu_slope_float32(a, rest)
+        left, factor = silu_slope_float32(a, rest)
+        unlift = factor * lower()
         sign = where(negative, unlift, -unlift)
         return fma(left, sign, where(negative, 0.0, 1.0))
     return one_minus_right(negative, silu_slope_float64(a, rest))
 
 
 def silu_slope_float32(a: Value, a_low: Value | None) -> tuple[Value, Value]:
-    """g(a + a_low), lifted, and what undoes the lifting.
+    """g(a + a_low) as a product of a lifted number and a constant.
 
-    g(a) = e (1 + e - a) / (1 + e)^2, e = e^-a.
+    It is e (1 + e - a) / (1 + e)^2, e = e^-a.
+
+    With a center near the root, e = e^-center 2^n (1 + p) and n = 0 around it, 1 + e - a
+    is a small constant + e^-center p + (center - a) there: no number is rounded that is
+    large beside the result. What a quotient of rounded numbers lacks is a remainder.
     """
-    root, root_low = split(SILU_ROOT)
-    exact_root_low = Fraction(SILU_ROOT) - Fraction(root.constant)
-    at_root = (Fraction(SILU_ROOT) - 1) * (1 + exact_root_low)
-    e0 = real(str(at_root))
-    c = real(str(exact_root_low * Fraction(SILU_ROOT)))
-    distance = a - root
-    power, p = exp_beside_root(a, a_low, root, distance)
-    power_e = power * (e0 * lower())
-    twice = power * (e0 * (2.0 * lower()))
-    e = fma(power_e, p, power_e)
-    distance = distance - c
+    center, _ = split(SILU_ROOT)
+    root_low = Fraction(SILU_ROOT) - Fraction(center.constant)
+    exact = (Fraction(SILU_ROOT) - 1) * (1 + root_low)  # e^-center
+    at_center = real(str(exact))
+    constant_term = real(str(root_low * Fraction(SILU_ROOT)))
+    rounding = real(str(exact / Fraction(at_center.constant) - 1))
+    n, power, p = exp_factors_beside(center, a, a_low)
+    start = power * (at_center * lower())
+    e = fma(start, p, start)
+
+    near = n == 0.0
+    rest = where(near, fma(at_center, p, constant_term), e)
     if a_low is not None:
-        distance = distance + a_low
-    factor = power * (fma(power_e, p, power_e - e0) - distance)
+        rest = rest - a_low
+    t, t_low = fast_two_sum(where(near, center - a, 1.0 - a), rest)
+
     base = fma(e, e + 2.0, 1.0)
-    lost = fma(e, e, fma(twice, p, twice + ((1.0 - 2.0**-24) - base)))
+    base_low = fma(e, e, fma(2.0, e, 1.0 - base))
     reciprocal = 1.0 / base
+    factor = power * t
     q = fma(factor, p, factor) * reciprocal
-    remainder = fma(-q, lost, fma(factor, p, fma(-q, base, factor)))
-    return fma(correction(remainder), reciprocal, q), lower() * e0
+    remainder = fma(factor, p, fma(-q, base, factor))
+    # The constant that the result is over has a rounding error, too.
+    lost = fma(factor, rounding, remainder)
+    lost = fma(power, t_low, fma(-q, base_low, lost))
+    return fma(correction(lost), reciprocal, q), at_center
 
 
 def silu_slope_float64(a: Value, a_low: Value | None) -> Value:
