@@ -13,6 +13,7 @@ from .elementary import (
     exp_parts,
     exp_value,
     fast_two_sum,
+    fma_exact,
     lift,
     log1p_lifted,
     log1p_lifted_pair,
@@ -333,11 +334,10 @@ def silu_slope_float32(a: Value, a_low: Value | None) -> tuple[Value, Value]:
     base_low = fma(e, e, fma(2.0, e, 1.0 - base))
     reciprocal = 1.0 / base
     factor = power * t
-    q = fma(factor, p, factor) * reciprocal
-    remainder = fma(factor, p, fma(-q, base, factor))
-    # The constant that the result is over has a rounding error, too.
-    lost = fma(factor, rounding, remainder)
-    lost = fma(power, t_low, fma(-q, base_low, lost))
+    product, product_low = fma_exact(factor, p, factor)
+    q = product * reciprocal
+    lost = fma(power, t_low, fma(-q, base, product) + product_low)
+    lost = fma(-q, base_low, fma(factor, fma(e, -(2.0**-25), rounding), lost))
     return fma(correction(lost), reciprocal, q), at_center
 
 
