@@ -13,7 +13,6 @@ from .elementary import (
     exp_parts,
     exp_value,
     fast_two_sum,
-    fma_exact,
     lift,
     log1p_lifted,
     log1p_lifted_pair,
@@ -298,15 +297,12 @@ def silu_slope(z: Value, z_low: Value | None = None) -> Value:
     rest = None if z_low is None else where(negative, -z_low, z_low)
     a = clamp_high(abs(z), -lowest_exponent())
     if by_dtype(True, False):
-        left, factor = silu_slope_float32(a, rest)
-        unlift = factor * lower()
-        sign = where(negative, unlift, -unlift)
-        return fma(left, sign, where(negative, 0.0, 1.0))
+        return silu_slope_float32(negative, a, rest)
     return one_minus_right(negative, silu_slope_float64(a, rest))
 
 
-def silu_slope_float32(a: Value, a_low: Value | None) -> tuple[Value, Value]:
-    """g(a + a_low) as a product of a lifted number and a constant.
+def silu_slope_float32(negative: Value, a: Value, a_low: Value | None) -> Value:
+    """g(a + a_low), lifted.
 
     It is e (1 + e - a) / (1 + e)^2, e = e^-a.
 
@@ -334,11 +330,15 @@ def silu_slope_float32(a: Value, a_low: Value | None) -> tuple[Value, Value]:
     base_low = fma(e, e, fma(2.0, e, 1.0 - base))
     reciprocal = 1.0 / base
     factor = power * t
-    product, product_low = fma_exact(factor, p, factor)
-    q = product * reciprocal
-    lost = fma(power, t_low, fma(-q, base, product) + product_low)
-    lost = fma(-q, base_low, fma(factor, fma(e, -(2.0**-25), rounding), lost))
-    return fma(correction(lost), reciprocal, q), at_center
+    q = fma(factor, p, factor) * reciprocal
+    lost = fma(factor, p, fma(-q, base, factor))
+    lost = fma(power, t_low, fma(factor, rounding, lost))
+    lost = fma(-q, base_low, lost)
+    # One minus that right of zero; rounded once on the left
+    unlift = at_center * lower()
+    sign = where(negative, unlift, -unlift)
+    zero_or_one = where(negative, 0.0, 1.0)
+    return fma(q, sign, fma(correction(lost), reciprocal * sign, zero_or_one))
 
 
 def silu_slope_float64(a: Value, a_low: Value | None) -> Value:
