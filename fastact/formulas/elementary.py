@@ -564,9 +564,12 @@ def exp_factors_beside(
     ln2_high, ln2_low = split_at(LN2, 16)
     high, low = split_at(str(Fraction(center.constant)), 16)
     r = (fma(-n, ln2_high, high) - a) + fma(-n, ln2_low, low)
+    p = _expm1_of_reduced(r)
     if a_low is not None:
-        r = r - a_low
-    return n, _power(bits(shifted)), _expm1_of_reduced(r)
+        # Added to the smaller summand, and so not rounded as a part of r
+        rest = -fma(a_low, p, a_low)
+        p = r + fma(r * r, horner(r, exp_coefficients()), rest)
+    return n, _power(bits(shifted)), p
 
 
 def exp_full_range(x: Value, x_low: Value | None = None) -> Value:

@@ -321,10 +321,13 @@ def silu_slope_float32(negative: Value, a: Value, a_low: Value | None) -> Value:
     e = fma(start, p, start)
 
     near = n == 0.0
-    rest = where(near, fma(at_center, p, constant_term), e)
+    beside = fma(at_center, p, constant_term)
     if a_low is not None:
-        rest = rest - a_low
-    t, t_low = fast_two_sum(where(near, center - a, 1.0 - a), rest)
+        beside = beside - a_low
+    t, t_low = fast_two_sum(where(near, center - a, 1.0 - a), where(near, beside, e))
+    if a_low is not None:
+        t_low = t_low - where(near, 0.0, correction(a_low))
+        t_low = fma(t_low, p, t_low)
 
     base = fma(e, e + 2.0, 1.0)
     base_low = fma(e, e, fma(2.0, e, 1.0 - base))
@@ -334,11 +337,10 @@ def silu_slope_float32(negative: Value, a: Value, a_low: Value | None) -> Value:
     lost = fma(factor, p, fma(-q, base, factor))
     lost = fma(power, t_low, fma(factor, rounding, lost))
     lost = fma(-q, base_low, lost)
-    # One minus that right of zero; rounded once on the left
     unlift = at_center * lower()
     sign = where(negative, unlift, -unlift)
-    zero_or_one = where(negative, 0.0, 1.0)
-    return fma(q, sign, fma(correction(lost), reciprocal * sign, zero_or_one))
+    left = fma(q, sign, correction(lost) * (reciprocal * sign))
+    return left + where(negative, 0.0, 1.0)
 
 
 def silu_slope_float64(a: Value, a_low: Value | None) -> Value:
