@@ -6,8 +6,8 @@ Names: roots, exp, exp_long, log1p, artanh, normal_tail, gelu_tail,
 gelu_slope, gelu_short_slope, erf, logcosh, logcosh_tail, tanhshrink, tanhshrink_divisor,
 tanh_squared_divisor, tanh, tanh_near, lisht, lisht_slope, sine, arctan, telu_slope,
 dish_slope, silu_slope, gelu_tanh_slope, mish, mish_slope, softplus, softplus_tail (these
-when no name is given), and gelu_k, which surveys how the choice of k changes the gelu
-fits.
+when no name is given), gelu_divisor, the divisor in gelu_short_slope, and gelu_k, which
+surveys how the choice of k changes the gelu fits.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
 nothing at run time imports it.
 
@@ -170,7 +170,13 @@ NORMAL_TAIL = Reciprocal(mpf(47) / 32, mpf(301) / 512, mpf(151) / 1024)
 GELU_SLOPE_DIVISOR_SCALE = mpf(191) / 128
 GELU_SLOPE_DIVISOR = [
     mpf(float(np.float32(c)))
-    for c in ("1.49218750e+00", "2.08602691e+00", "1.18204343e+00", "3.27813506e-01", "3.89123634e-02")
+    for c in (
+        "1.49218750e+00",
+        "2.08602691e+00",
+        "1.18204343e+00",
+        "3.27813506e-01",
+        "3.89123634e-02",
+    )
 ]
 
 
@@ -703,10 +709,10 @@ FITS = {
     "silu_slope": Fit(
         what="silu'(-a) = (a - r) P(a - r), r the root, 39/32 <= a <= 43/32; "
         "relative error",
-        target=dict.fromkeys(DIGITS, near_root_target(silu_slope, SILU_ROOT)),
-        interval=dict.fromkeys(DIGITS, SILU_NEAR_ROOT),
-        bits={"float32": 26, "float64": 55},
-        start={"float32": 2, "float64": 7},
+        target={"float64": near_root_target(silu_slope, SILU_ROOT)},
+        interval={"float64": SILU_NEAR_ROOT},
+        bits={"float64": 55},
+        start={"float64": 7},
     ),
     "gelu_tanh_slope": Fit(
         what="gelu_tanh'(x) = (x - r) P(x - k), r its root, -21/16 <= x <= 3/8, in "

@@ -5,10 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 
 from .elementary import (
-    exp_factors_beside,
     Pair,
     clamp_size,
     exp_factors_and_rest,
+    exp_factors_beside,
     exp_lifted,
     exp_parts,
     exp_value,
@@ -302,26 +302,24 @@ def silu_slope(z: Value, z_low: Value | None = None) -> Value:
 
 
 def silu_slope_float32(negative: Value, a: Value, a_low: Value | None) -> Value:
-    """g(a + a_low), lifted.
+    """g(a + a_low) where it is negative, else 1 - g, to 2 ULP.
 
-    It is e (1 + e - a) / (1 + e)^2, e = e^-a.
-
-    With a center near the root, e = e^-center 2^n (1 + p) and n = 0 around it, 1 + e - a
-    is a small constant + e^-center p + (center - a) there: no number is rounded that is
-    large beside the result. What a quotient of rounded numbers lacks is a remainder.
+    g(a) = e (1 + e - a) / (1 + e)^2, e = e^-a. The center c is the root's nearest number.
+    With e = e^-c 2^n (1 + p), n is 0 around the root, where the sum would cancel: there
+    it is (1 - c + e^-c) + e^-c p + (c - a), a small constant, a product that is rounded
+    beside c - a only, and an exact difference.
     """
     center, _ = split(SILU_ROOT)
     root_low = Fraction(SILU_ROOT) - Fraction(center.constant)
-    exact = (Fraction(SILU_ROOT) - 1) * (1 + root_low)  # e^-center
+    # 1 + e^-root = root
+    exact = (Fraction(SILU_ROOT) - 1) * (1 + root_low)
     at_center = real(str(exact))
-    constant_term = real(str(root_low * Fraction(SILU_ROOT)))
-    rounding = real(str(exact / Fraction(at_center.constant) - 1))
     n, power, p = exp_factors_beside(center, a, a_low)
     start = power * (at_center * lower())
     e = fma(start, p, start)
 
     near = n == 0.0
-    beside = fma(at_center, p, constant_term)
+    beside = fma(at_center, p, real(str(root_low * Fraction(SILU_ROOT))))
     if a_low is not None:
         beside = beside - a_low
     t, t_low = fast_two_sum(where(near, center - a, 1.0 - a), where(near, beside, e))
@@ -332,15 +330,19 @@ def silu_slope_float32(negative: Value, a: Value, a_low: Value | None) -> Value:
     base = fma(e, e + 2.0, 1.0)
     base_low = fma(e, e, fma(2.0, e, 1.0 - base))
     reciprocal = 1.0 / base
+    # power (1 + p) t over the base, for now without the factor e^-c
     factor = power * t
     q = fma(factor, p, factor) * reciprocal
-    lost = fma(factor, p, fma(-q, base, factor))
-    lost = fma(power, t_low, fma(factor, rounding, lost))
-    lost = fma(-q, base_low, lost)
+    remainder = fma(factor, p, fma(-q, base, factor))
+    # e^-c over its nearest number, which is a factor of the result, is 1 + this
+    rounding = real(str(exact / Fraction(at_center.constant) - 1))
+    remainder = fma(power, t_low, fma(factor, rounding, remainder))
+    remainder = fma(-q, base_low, remainder)
+
     unlift = at_center * lower()
     sign = where(negative, unlift, -unlift)
-    left = fma(q, sign, correction(lost) * (reciprocal * sign))
-    return left + where(negative, 0.0, 1.0)
+    g = fma(q, sign, correction(remainder) * (reciprocal * sign))
+    return g + where(negative, 0.0, 1.0)
 
 
 def silu_slope_float64(a: Value, a_low: Value | None) -> Value:
