@@ -709,10 +709,12 @@ FITS = {
     "silu_slope": Fit(
         what="silu'(-a) = (a - r) P(a - r), r the root, 39/32 <= a <= 43/32; "
         "relative error",
-        target={"float64": near_root_target(silu_slope, SILU_ROOT)},
-        interval={"float64": SILU_NEAR_ROOT},
-        bits={"float64": 55},
-        start={"float64": 7},
+        target=dict.fromkeys(
+            ("float16", "float64"), near_root_target(silu_slope, SILU_ROOT)
+        ),
+        interval=dict.fromkeys(("float16", "float64"), SILU_NEAR_ROOT),
+        bits={"float16": 26, "float64": 55},
+        start={"float16": 2, "float64": 7},
     ),
     "gelu_tanh_slope": Fit(
         what="gelu_tanh'(x) = (x - r) P(x - k), r its root, -21/16 <= x <= 3/8, in "

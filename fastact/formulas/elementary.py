@@ -554,13 +554,13 @@ def exp_factors_beside(
 ) -> tuple[Value, Value, Value]:
     """n, 2^n lifted, and p with e^(center - a - a_low) = 2^n (1 + p), in float32.
 
-    For 0 <= a <= 112 and a center between 1 and 2. Around it n is 0, and p is rounded
-    beside center - a only.
+    For 0 <= a <= 112 and a center between 1 and 2. Around it n is 0, and the error of p
+    is small beside center - a.
     """
     magic = _biased_magic(lift())
     shifted = fma(center - a, real(LOG2_E), magic)
     n = shifted - magic
-    # So few bits that the products, the sum with a and all differences > 2^-9 are exact
+    # So few bits that n times it is exact, and the sums are for an a > 1/2
     ln2_high, ln2_low = split_at(LN2, 16)
     high, low = split_at(str(Fraction(center.constant)), 16)
     r = (fma(-n, ln2_high, high) - a) + fma(-n, ln2_low, low)

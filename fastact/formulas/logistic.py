@@ -275,6 +275,13 @@ def times_logistic_of_any(x: Value, z: Value, z_low: Value) -> Value:
 
 SILU_ROOT = "1.27846454276107379510935873902298015543947749"
 # g(a) = silu'(-a) = (a - SILU_ROOT) SILU_SLOPE(a - SILU_ROOT) for 39/32 <= a <= 43/32
+SILU_SLOPE_FLOAT16 = (
+    "-2.17811704e-01",
+    "1.46648794e-01",
+    "-1.88768320e-02",
+    "-1.52224936e-02",
+    "7.00847758e-03",
+)
 SILU_SLOPE_FLOAT64 = (
     "-2.1781170571980010e-01",
     "1.4664879699694711e-01",
@@ -284,7 +291,7 @@ SILU_SLOPE_FLOAT64 = (
     "1.2662810117390348e-04",
     "-7.9851335959248116e-04",
     "1.8545979336316982e-04",
-    "3.9773299337399813e-05",
+    "3.9777299337399813e-05",
 )
 
 
@@ -296,9 +303,9 @@ def silu_slope(z: Value, z_low: Value | None = None) -> Value:
     negative = z < 0
     rest = None if z_low is None else where(negative, -z_low, z_low)
     a = clamp_high(abs(z), -lowest_exponent())
-    if by_dtype(True, False):
+    if to_last_digit():
         return silu_slope_float32(negative, a, rest)
-    return one_minus_right(negative, silu_slope_float64(a, rest))
+    return one_minus_right(negative, silu_slope_by_sums(a, rest))
 
 
 def silu_slope_float32(negative: Value, a: Value, a_low: Value | None) -> Value:
@@ -324,7 +331,7 @@ def silu_slope_float32(negative: Value, a: Value, a_low: Value | None) -> Value:
         beside = beside - a_low
     t, t_low = fast_two_sum(where(near, center - a, 1.0 - a), where(near, beside, e))
     if a_low is not None:
-        t_low = t_low - where(near, 0.0, correction(a_low))
+        t_low = t_low - where(near, 0.0, a_low)
         t_low = fma(t_low, p, t_low)
 
     base = fma(e, e + 2.0, 1.0)
@@ -334,19 +341,21 @@ def silu_slope_float32(negative: Value, a: Value, a_low: Value | None) -> Value:
     factor = power * t
     q = fma(factor, p, factor) * reciprocal
     remainder = fma(factor, p, fma(-q, base, factor))
-    # e^-c over its nearest number, which is a factor of the result, is 1 + this
+    # e^-c, a factor of the result, is its nearest number times 1 + this.
     rounding = real(str(exact / Fraction(at_center.constant) - 1))
     remainder = fma(power, t_low, fma(factor, rounding, remainder))
     remainder = fma(-q, base_low, remainder)
 
     unlift = at_center * lower()
     sign = where(negative, unlift, -unlift)
-    g = fma(q, sign, correction(remainder) * (reciprocal * sign))
+    g = fma(q, sign, remainder * (reciprocal * sign))
     return g + where(negative, 0.0, 1.0)
 
 
-def silu_slope_float64(a: Value, a_low: Value | None) -> Value:
-    """g(a + a_low), lifted.
+def silu_slope_by_sums(a: Value, a_low: Value | None) -> Value:
+    """g(a + a_low), lifted, in float64 and for 16-bit arrays.
+
+    Its exponential is silu's, too, which kernels of both compute once.
 
     With e = e^-a and s = e / (1 + e) it is s (1 - a + a s). The factor is a sum of
     numbers that are known exactly. Near its root, where it magnifies what s lacks all
@@ -361,8 +370,8 @@ def silu_slope_float64(a: Value, a_low: Value | None) -> Value:
     factor, factor_low = fast_two_sum(t, product)
     low = (factor_low + product_low) + t_low
     far = fma(s, factor, fma(s_low, factor + product, s * low))
-    near = near_root(SILU_ROOT, a, SILU_SLOPE_FLOAT64, x_low=a_low)
-    near = near * power_of_two(lift())
+    slope = by_dtype(SILU_SLOPE_FLOAT16, SILU_SLOPE_FLOAT64)
+    near = near_root(SILU_ROOT, a, slope, x_low=a_low) * power_of_two(lift())
     return where((a > 39 / 32) & (a < 43 / 32), near, far)
 
 

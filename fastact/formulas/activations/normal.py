@@ -372,7 +372,7 @@ def gelu_slope_float32(a: Value) -> Value:
     """
     power, p = exp_of_half_square(a, shift=lift() - 1)
     slope = horner(a, SLOPE_FLOAT32) / horner(a, SLOPE_DIVISOR_FLOAT32)
-    # Few digits of the root: for an a > root / 3 the difference is exact.
+    # Few digits of the root: for an a > 0.26 the difference is exact.
     root, root_low, root_rest = split_in_three_at(GELU_ROOT, 20)
     distance, low = fma_exact(power, root_low, (root - a) * power)
     low = fma(power, correction(root_rest), low)
