@@ -5,7 +5,7 @@
 Names: roots, exp, exp_long, exp_by_value, log1p, artanh, normal_tail,
 normal_tail_quotient, gelu_slope_quotient, erf, logcosh, logcosh_tail,
 tanhshrink, tanhshrink_divisor, tanh_squared_divisor, tanh_near, lisht, lisht_slope,
-sine, arctan, telu_slope, dish_slope, silu_slope, gelu_tanh_slope, mish, mish_slope,
+sine, arctan, telu_slope, dish_slope, gelu_tanh_slope, mish, mish_slope,
 softplus, softplus_tail; all of them when no name is given.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
 nothing at run time imports it.
@@ -303,15 +303,6 @@ def chord_target(slope: Callable[[mpf], mpf], root: mpf, middle: mpf) -> Target:
 TELU_MIDDLE = {"float32": mpf(-47) / 32, "float64": mpf(-69) / 64}
 GELU_TANH_SLOPE_MIDDLE = mpf(-13) / 16
 MISH_SLOPE_MIDDLE = mpf(-7) / 8
-
-
-SILU_ROOT = mp.findroot(lambda a: 1 - a / (1 + mp.exp(-a)), mpf("1.278"))
-SILU_NEAR_ROOT = mpf(39) / 32 - SILU_ROOT, mpf(43) / 32 - SILU_ROOT
-
-
-def silu_slope(a: mpf) -> mpf:
-    e = mp.exp(-a)
-    return e * (1 + e - a) / (1 + e) ** 2
 
 
 def sample_of(target: Target, interval: tuple[mpf, mpf], count: int) -> list[Point]:
@@ -707,14 +698,6 @@ FITS = {
         interval=dict.fromkeys(DIGITS, (-(mpf(2) ** -10), mpf(2) ** -10)),
         bits={"float32": 25.4, "float64": 54.5},
         start={"float32": 1, "float64": 3},
-    ),
-    "silu_slope": Fit(
-        what="silu'(-a) = (a - r) P(a - r), r the root, 39/32 <= a <= 43/32; "
-        "relative error",
-        target={"float32": near_root_target(silu_slope, SILU_ROOT)},
-        interval={"float32": SILU_NEAR_ROOT},
-        bits={"float32": 26},
-        start={"float32": 2},
     ),
     "gelu_tanh_slope": Fit(
         what="gelu_tanh'(x) = (x - r) P(x - k), r its root, -21/16 <= x <= 3/8, in "

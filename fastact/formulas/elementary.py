@@ -581,22 +581,27 @@ def exp_over_one_plus_factors(x: Value) -> tuple[Value, Value]:
     return power, fma(power, lower(), 1.0 - c) + curve
 
 
-def exp_beside_root(root: str, a: Value, a_low: Value | None) -> tuple[Value, Value]:
-    """2^n, lifted, and expm1(r), r = root - a - a_low - n ln 2, in float64.
+def exp_beside_center(
+    center: str, a: Value, a_low: Value | None
+) -> tuple[Value, Value]:
+    """2^n, lifted, and expm1(r), r = center - a - a_low - n ln 2.
 
-    However near the root, r has its full relative precision: n is 0 there.
+    However near the center, r has its full relative precision: n is 0 there.
     """
     # Of so few digits that what is not small in r is exact
-    ln2_high, ln2_low = split_at(LN2, 42)
-    high, middle, last = split_in_three_at(root, 42)
+    places = by_dtype(16, 42)
+    ln2_high, ln2_low = split_at(LN2, places)
+    high, middle, last = split_in_three_at(center, places)
     if a_low is not None:
         last = last - a_low
     magic = _biased_magic(lift())
     shifted = fma(high - a, real(LOG2_E), magic)
     n = shifted - magic
     r = ((fma(-n, ln2_high, high) - a) + fma(-n, ln2_low, middle)) + last
-    # Estrin's scheme: nothing else of a kernel could be done meanwhile.
-    return _power(bits(shifted)), fma(r * r, polynomial(r, EXP_BY_VALUE_FLOAT64), r)
+    # In float64 Estrin's scheme: nothing else of a kernel could be done meanwhile.
+    scheme = by_dtype(horner, polynomial)
+    series = scheme(r, by_dtype(exp_coefficients(), EXP_BY_VALUE_FLOAT64))
+    return _power(bits(shifted)), fma(r * r, series, r)
 
 
 def exp_full_range(x: Value, x_low: Value | None = None) -> Value:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Context, Decimal
 from fractions import Fraction
 
 from .elementary import (
     Pair,
     clamp_size,
-    exp_beside_root,
+    exp_beside_center,
     exp_factors_and_rest,
     exp_lifted,
     exp_parts,
@@ -20,7 +21,6 @@ from .elementary import (
     lower,
     lowest_exponent,
     multiply,
-    near_root,
     one_plus,
     one_plus_exp_lowered,
     over_one_plus,
@@ -45,7 +45,6 @@ from .language import (
     horner,
     power_of_two,
     real,
-    split,
     to_last_digit,
     where,
 )
@@ -275,64 +274,33 @@ def times_logistic_of_any(x: Value, z: Value, z_low: Value) -> Value:
 
 
 SILU_ROOT = "1.27846454276107379510935873902298015543947749"
-# g(a) = silu'(-a) = (a - SILU_ROOT) SILU_SLOPE(a - SILU_ROOT) for 39/32 <= a <= 43/32
-SILU_SLOPE_FLOAT32 = (
-    "-2.17811704e-01",
-    "1.46648794e-01",
-    "-1.88768320e-02",
-    "-1.52224936e-02",
-    "7.00847758e-03",
-)
 
 
 def silu_slope(z: Value, z_low: Value | None = None) -> Value:
     """Derivative of z / (1 + e^-z) at z + z_low, accurate around its root too.
 
-    With a = |z|, e = e^-a and s = e / (1 + e) it is g(a) = s (1 - a + a s) left of zero
-    and 1 - g(a) right of it. The factor is a sum of numbers that are known exactly. Near
-    its root, where it magnifies what s lacks all the same, g is a polynomial.
-    """
-    if by_dtype(False, True):
-        return silu_slope_float64(z, z_low)
-    rest = None if z_low is None else where(z < 0, -z_low, z_low)
-    a = clamp_high(abs(z), -lowest_exponent())
-    s, s_low = exp_over_one_plus(a, rest)
-    product, product_low = two_product(a * lower(), s)
-    t, t_low = fast_two_sum(1.0, -a)
-    if rest is not None:
-        t_low = t_low - fma(-s, rest * lower(), rest)
-    # Even where |t| < product: near 1 the ULP of a is not smaller than the product's.
-    factor, factor_low = fast_two_sum(t, product)
-    low = (factor_low + product_low) + t_low
-    far = fma(s, factor, fma(s_low, factor + product, s * low))
-    near = near_root(SILU_ROOT, a, SILU_SLOPE_FLOAT32, x_low=rest) * power_of_two(
-        lift()
-    )
-    left = where((a > 39 / 32) & (a < 43 / 32), near, far)
-    return one_minus_right(z < 0, left)
-
-
-def silu_slope_float64(z: Value, z_low: Value | None) -> Value:
-    """The same in float64.
-
-    With e^-a = e0 e^(root - a) and e0 = e^-root = root - 1, the factor of g(a) =
-    e (1 + e - a) / (1 + e)^2 is (1 - a + e0) + e0 expm1(root - a): near the root the
-    first sum is exact, and has the sign of the second. Products lack nothing: what they
-    have lost is a part of the quotient's remainder.
+    It is g(|z|) left of zero and 1 - g(|z|) right of it, g(a) = e (1 + e - a) / (1 + e)^2,
+    e = e^-a. At the root e is root - 1. With e0, a number near that, and e = e0 e^(c - a)
+    the factor is (1 - a + e0) + e0 expm1(c - a): near the root the first sum is exact, and
+    has the sign of the second. Products lack nothing: what they have lost is a part of the
+    quotient's remainder.
     """
     a_low = None if z_low is None else where(z < 0, -z_low, z_low)
     a = clamp_high(abs(z), -lowest_exponent())
-    e0, e0_low = split(f"{Fraction(SILU_ROOT) - 1}")
-    power, growth = exp_beside_root(SILU_ROOT, a, a_low)
+    e0 = real(f"{Fraction(SILU_ROOT) - 1}")
+    center = -Context(prec=60).ln(Decimal(e0.constant))
+    power, growth = exp_beside_center(f"{center}", a, a_low)
     scaled = power * e0
     e = fma(scaled, growth, scaled)
 
     whole = scaled * lower()
-    # Exact near the root; near zero, where 1 - a is smaller, up to 2^-53 of 2 is lost.
+    # Near zero, where 1 - a is smaller, a quarter of a ULP is lost.
     begun, lost = fast_two_sum(1.0 - a, whole)
-    rest = e0_low if a_low is None else e0_low - a_low
-    factor = fma(whole, growth, begun + rest)
-    factor_low = fma(whole, growth, begun - factor) + (lost + rest)
+    start = begun if a_low is None else begun - a_low
+    factor = fma(whole, growth, start)
+    factor_low = fma(whole, growth, begun - factor) + lost
+    if a_low is not None:
+        factor_low = factor_low - a_low
 
     two_and_e = fma(e, power_of_two(-2 * lift()), power_of_two(1 - lift()))
     square, square_low = fma_exact(e, two_and_e, real(1.0))
@@ -341,24 +309,7 @@ def silu_slope_float64(z: Value, z_low: Value | None) -> Value:
     q = product * reciprocal
     remainder_low = fma(e, factor_low, fma(-q, square_low, product_low))
     remainder = fma(-q, square, product) + remainder_low
-    return one_minus_right(z < 0, fma(remainder, reciprocal, q))
-
-
-def exp_over_one_plus(a: Value, a_low: Value | None) -> Pair:
-    """e / (1 + e) as a sum, lifted, for e = e^-(a + a_low) <= 1.
-
-    A quotient q of a rounded e lacks a remainder e - q - q e, which is exact, as
-    q >= e / 2 (Sterbenz), and the part of e that it lacks, (1 + e)^-2 times.
-    """
-    low = None if a_low is None else -a_low
-    power, r, small = exp_parts(-a, low, shift=lift())
-    lifted = fma(power, r + small, power)
-    e = lifted * lower()
-    reciprocal = 1.0 / (1.0 + e)
-    q = lifted * reciprocal
-    remainder = fma(-q, e, lifted - q)
-    lost = fma(power, small, fma(power, r, power - lifted))
-    return Pair(q, correction(fma(lost, reciprocal, remainder) * reciprocal))
+    return one_minus_right(z < 0, fma(correction(remainder), reciprocal, q))
 
 
 def one_minus_right(negative: Value, left_lifted: Value) -> Value:

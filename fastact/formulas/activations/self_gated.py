@@ -65,7 +65,9 @@ from ..logistic import (
 
 @activation(
     formula="x / (1 + exp(-x))",
+    # Both are rounded twice; to 1 ULP they would take longer than other libraries.
     bound=2.0,
+    backward_bound=2.0,
     source="Elfwing, Uchibe and Doya 2017, arXiv:1702.03118",
     aliases=("swish_1", "swish1", "sil"),
     derivative_roots=("-" + SILU_ROOT,),
@@ -91,7 +93,8 @@ def silu_derivative(x: Value) -> Value:
 
 @activation(
     formula="x / (1 + exp(-beta x))",
-    bound=2.0,
+    bound=2.0,  # as of silu
+    backward_bound=2.0,
     source="Ramachandran, Zoph and Le 2017, arXiv:1710.05941",
     derivative_roots=("-" + SILU_ROOT,),
     plain="x / (1 + np.exp(-beta * x))",
@@ -131,6 +134,7 @@ def quick_gelu_exponent(x: Value) -> tuple[Value, Pair]:
 
 @activation(
     formula="x / (1 + exp(-1.702 x))",
+    backward_bound=2.0,  # silu's
     source="Hendrycks and Gimpel 2016, arXiv:1606.08415",
     aliases=("gelu_quick", "quickgelu", "gelu_fast_approx"),
     derivative_roots=("-0.75115425544128895129809561634722688333694329612221",),
