@@ -45,6 +45,7 @@ from .language import (
     horner,
     power_of_two,
     real,
+    split,
     to_last_digit,
     where,
 )
@@ -280,30 +281,33 @@ def silu_slope(z: Value, z_low: Value | None = None) -> Value:
     """Derivative of z / (1 + e^-z) at z + z_low, accurate around its root too.
 
     It is g(|z|) left of zero and 1 - g(|z|) right of it, g(a) = e (1 + e - a) / (1 + e)^2,
-    e = e^-a. At the root e is root - 1. With e0, a number near that, and e = e0 e^(c - a)
-    the factor is (1 - a + e0) + e0 expm1(c - a): near the root the first sum is exact, and
-    has the sign of the second. Products lack nothing: what they have lost is a part of the
-    quotient's remainder.
+    e = e^-a. At the root e is root - 1. With a center c next to it, e0 = e^-c and
+    e = e0 e^(c - a) the factor is (1 - a + e0) + e0 expm1(c - a): near the root the first
+    sum is exact, and has the sign of the second. Products lack nothing: what they have
+    lost is a part of the quotient's remainder.
     """
     a_low = None if z_low is None else where(z < 0, -z_low, z_low)
     a = clamp_high(abs(z), -lowest_exponent())
-    e0 = real(f"{Fraction(SILU_ROOT) - 1}")
-    center = -Context(prec=60).ln(Decimal(e0.constant))
-    power, growth = exp_beside_center(f"{center}", a, a_low)
+    e0, e0_low = split(f"{Fraction(SILU_ROOT) - 1}")
+    # In float32 a center whose e0 is a number of the format. In float64 the root itself is
+    # so near to a number that the sums would cancel beside it.
+    number_center = f"{-Context(prec=60).ln(Decimal(e0.constant))}"
+    center, rest = by_dtype((number_center, None), (SILU_ROOT, e0_low))
+    if a_low is not None:
+        rest = -a_low if rest is None else rest - a_low
+    power, growth = exp_beside_center(center, a, a_low)
     scaled = power * e0
     e = fma(scaled, growth, scaled)
 
     whole = scaled * lower()
     # Near zero, where 1 - a is smaller, a quarter of a ULP is lost.
     begun, lost = fast_two_sum(1.0 - a, whole)
-    start = begun if a_low is None else begun - a_low
-    factor = fma(whole, growth, start)
+    factor = fma(whole, growth, begun if rest is None else begun + rest)
+    lost = lost if rest is None else lost + rest
     factor_low = fma(whole, growth, begun - factor) + lost
-    if a_low is not None:
-        factor_low = factor_low - a_low
 
-    two_and_e = fma(e, power_of_two(-2 * lift()), power_of_two(1 - lift()))
-    square, square_low = fma_exact(e, two_and_e, real(1.0))
+    unlifted = e * lower()
+    square, square_low = fma_exact(unlifted, unlifted + 2.0, real(1.0))
     reciprocal = 1.0 / square
     product, product_low = two_product(e, factor)
     q = product * reciprocal

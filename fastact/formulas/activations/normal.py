@@ -284,9 +284,9 @@ def normal_tail_factors(
     if by_dtype(to_last_digit(), True):
         r = rounded_down(r, by_dtype(8, 16))
         missing = fma(-a, r, fma(r, -TAIL_K, scaled))  # the inner fma is exact
-    if a_low is not None:
-        # (a + a_low) r, and a a_low in the exponent
-        missing = fma(-a_low, fma(a, scaled, r), missing)
+        if a_low is not None:
+            # (a + a_low) r, and a a_low in the exponent
+            missing = fma(-a_low, fma(a, scaled, r), missing)
     power, h, series = exp_of_half_square(a, missing, unit=1.0 / scaled, shift=lift())
     quotient = by_dtype(TAIL_QUOTIENT_FLOAT32, TAIL_QUOTIENT_FLOAT64)
     return power, growth_of(h, series, quotient.at(a)), r

@@ -76,14 +76,11 @@ from ..logistic import (
 )
 def silu(x: Value) -> Value:
     """Sigmoid linear unit."""
-    if by_dtype(True, False):
-        # max(x, 0) - a e / (1 + e), a = |x|, e = e^-a
-        a = clamp_high(abs(x), -lowest_exponent())
-        power, denominator = exp_over_one_plus_factors(-a)
-        left = a * power / denominator
-        return fma(-left, lower(), clamp_low(x, 0.0))
-    # Its exponential is the one in the derivative: a kernel of both computes it once.
-    return times_logistic(clamp_low(x, lowest_exponent()), x)
+    # max(x, 0) - a e / (1 + e), a = |x|, e = e^-a
+    a = clamp_high(abs(x), -lowest_exponent())
+    power, denominator = exp_over_one_plus_factors(-a)
+    left = a * power / denominator
+    return fma(-left, lower(), clamp_low(x, 0.0))
 
 
 @silu.derivative
