@@ -673,11 +673,11 @@ def _divisions_by_width(loop: Any) -> dict[int, int]:
 def test_each_pass_of_a_loop_computes_two_vectors_where_registers_suffice() -> None:
     from fastact import _numba_kernels
 
-    # One division each; gelu in float64 has more constants than registers
+    # One division each; mish' in float64 has more constants than registers
     for loop, vectors in (
         (_numba_kernels.silu_f32_loop, 2),
         (_numba_kernels.silu_f64_loop, 2),
-        (_numba_kernels.gelu_f64_loop, 1),
+        (_numba_kernels.mish_derivative_f64_loop, 1),
     ):
         divisions = _divisions_by_width(loop)
         assert divisions[max(divisions)] == vectors, loop.__name__

@@ -565,20 +565,30 @@ def exp_of_half_square(
     return _power(bits(shifted)), h, horner(h, ["-0.5", *halved])
 
 
-def exp_over_one_plus_factors(x: Value) -> tuple[Value, Value]:
-    """2^n, lifted, and 2^n + e^-r: e^x / (1 + e^x) is 2^n over it, e^x = 2^n e^r, x <= 0.
+def exp_over_one_plus_factors(
+    x: Value,
+    x_low: Value | None = None,
+    *,
+    shift: int,
+    only: Bool | None = None,
+    unlift: Real,
+) -> tuple[Value, Value]:
+    """2^n 2^shift and 2^n + e^-r: e^x / (1 + e^x) is 2^n over that, e^x = 2^n e^r, x <= 0.
 
     A multiple of the quotient is rounded twice, as the power is exact. With e^-r as
     (1 - c) + (c + expm1(-r)), c one unit of 1's last place, the sum of 2^n and 1 - c is
     exact but for n = -25 (-54), where half a unit is lost; some of that is added to c,
-    so little that other sums hardly suffer.
+    so little that other sums hardly suffer. The shift, which unlift takes back, may apply
+    only where something holds.
     """
-    r, n_bits = _reduce_to_value(x, None, _biased_magic(lift()))
+    r, n_bits = _reduce_to_value(x, None, _biased_magic(shift, only))
+    if x_low is not None:
+        r = r + x_low
     power = _power(n_bits)
     c = by_dtype(2.0**-23, 2.0**-52)
     series = [f"{Fraction(e) * (-1) ** i}" for i, e in enumerate(exp_coefficients())]
     curve = horner(r, [c * (1 + 2.0**-5), -1.0, *series])
-    return power, fma(power, lower(), 1.0 - c) + curve
+    return power, fma(power, unlift, 1.0 - c) + curve
 
 
 def exp_beside_center(

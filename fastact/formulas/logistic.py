@@ -11,6 +11,7 @@ from .elementary import (
     exp_beside_center,
     exp_factors_and_rest,
     exp_lifted,
+    exp_over_one_plus_factors,
     exp_parts,
     exp_value,
     fast_two_sum,
@@ -258,19 +259,17 @@ def times_logistic_of_any(x: Value, z: Value, z_low: Value) -> Value:
     # On the right e^-|z| only has to be negligible, and must not need lifting.
     exponent = clamp_low(-abs(z), where(negative, lowest, edge))
     rest = where(negative, z_low, -z_low)
-    if to_last_digit():
-        # Elsewhere a small x is lifted, so that a subnormal result is rounded once.
-        small = abs(x) < where(far, 0.0, power_of_two(60))
-        scale = where(small, power_of_two(lowering), scale)
-        back = where(small, power_of_two(-lowering), back)
-        a = clamp_size(where(negative, x, -x) * scale, (2.0 - 2.0**-23) * 2.0**127)
-        summands = exp_parts(exponent, rest, shift=shift, only=far)
-        part = times_exp_over_one_plus(a, *summands, unlift)
-        product = copysign(fma(part, back, where(negative, 0.0, x)), x)
-    else:
-        e = exp_value(exponent, rest, shift=shift, only=far)
-        logistic_z = over_one_plus(where(negative, e, 1.0), e * unlift)
-        product = times_pair(x * scale, logistic_z) * back
+    # Elsewhere a small x is lifted, so that a subnormal result is rounded once.
+    small = abs(x) < where(far, 0.0, by_dtype(power_of_two(60), power_of_two(500)))
+    scale = where(small, power_of_two(lowering), scale)
+    back = where(small, power_of_two(-lowering), back)
+    largest = by_dtype((2.0 - 2.0**-23) * 2.0**127, (2.0 - 2.0**-52) * 2.0**1023)
+    a = clamp_size(where(negative, x, -x) * scale, largest)
+    power, denominator = exp_over_one_plus_factors(
+        exponent, rest, shift=shift, only=far, unlift=unlift
+    )
+    part = a * power / denominator
+    product = copysign(fma(part, back, where(negative, 0.0, x)), x)
     return where(z <= lowest, copysign(0.0, x), product)
 
 
