@@ -4,7 +4,7 @@
 
 Names: roots, exp, exp_long, exp_by_value, log1p, artanh, normal_tail,
 normal_tail_quotient, gelu_slope_quotient, erf, logcosh, logcosh_tail,
-tanhshrink, tanhshrink_divisor, tanh_squared_divisor, tanh_near, lisht, lisht_slope,
+tanhshrink, tanhshrink_divisor, tanh_squared_divisor, tanh, tanh_near, lisht, lisht_slope,
 sine, arctan, telu_slope, dish_slope, gelu_tanh_slope, mish, mish_slope,
 softplus, softplus_tail; all of them when no name is given.
 Needs mpmath (gmpy2 makes it faster) and NumPy; it is a development tool,
@@ -638,6 +638,13 @@ FITS = {
         interval={"float32": (mpf(0), (mpf(21) / 16) ** 2)},
         bits={"float32": 27},
         start={"float32": 2},
+    ),
+    "tanh": Fit(
+        what="tanh(a) = a + a^3 P(a^2), |a| <= 11/16; relative error",
+        target={"float32": tanh_target},
+        interval={"float32": (mpf(0), (mpf(11) / 16) ** 2)},
+        bits={"float32": 26},
+        start={"float32": 3},
     ),
     "tanh_near": Fit(
         what="tanh(a) = a + a^3 P(a^2), |a| <= 5/16; relative error",

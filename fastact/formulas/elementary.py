@@ -136,7 +136,15 @@ ARTANH_FLOAT64 = (
     "4.1721560410463633e-02",
     "8.5054486173725533e-02",
 )
-# tanh(a) = a + a^3 TANH_NEAR(a^2) for |a| <= 5/16
+# tanh(a) = a + a^3 TANH(a^2) for |a| <= 11/16
+TANH_FLOAT32 = (
+    "-3.33332121e-01",
+    "1.33296251e-01",
+    "-5.35953492e-02",
+    "2.01927293e-02",
+    "-5.23358723e-03",
+)
+# The same for |a| <= 5/16
 TANH_NEAR_FLOAT32 = (
     "-3.33333284e-01",
     "1.33328304e-01",
@@ -684,7 +692,7 @@ def lowest_of_expm1() -> float:
 
 
 def tanh_of_half_size(b: Value) -> Value:
-    """tanh(b / 2) for b >= 0 and a normal e^-b, within 2 ULP.
+    """tanh(b / 2) for b >= 0 and a normal e^-b, to about 1.5 ULP.
 
     The quotient of 1 - e^-b = (1 - 2^n) - 2^n expm1(r) and 1 + e^-b, -b = n ln 2 + r,
     neither of which cancels. The low part of ln 2, 0.03 ULP in float32 and 0.2 in
@@ -702,6 +710,21 @@ def tanh_of_half_size(b: Value) -> Value:
     lost = fma(-power, curve, (1.0 - power) - difference)
     lost_of_total = fma(power, curve, (1.0 + power) - total)
     return fma(fma(-ratio, lost_of_total, lost), fma(ratio, 0.5, 0.5), ratio)
+
+
+def tanh_near_and_far(a: Value) -> Value:
+    """tanh(a) in float32 for a >= 0, to 1 ULP.
+
+    Near zero the rounding errors of a polynomial are those of the small term after a.
+    Beyond, with D = 1 + e^2a, it is (D - 2) / D, where the difference is exact, and what
+    D has lost counts less the larger it is. From D = 2^25, where D - 2 would be rounded
+    to D - 4, the number before 2 leaves it D.
+    """
+    a = clamp_high(a, 25.0)  # where it has long been 1
+    square = a * a
+    near = fma(a * square, horner(square, TANH_FLOAT32), a)
+    base = one_plus_exp_of_double(a)
+    return where(a < 11 / 16, near, (base - (2.0 - 2.0**-23)) / base)
 
 
 def one_plus_exp_of_double(a: Value) -> Value:

@@ -102,7 +102,7 @@ class Quotient(NamedTuple):
         return horner(a, self.numerator) / horner(a, self.denominator)
 
 
-# (1 - Phi(a)) exp(a^2/2) = 7/16 (1 + TAIL(a)) / (a + 13/16), |TAIL| < 1/10
+# (1 - Phi(a)) exp(a^2/2) = 7/16 (1 + TAIL_QUOTIENT(a)) / (a + 13/16), the quotient < 1/10
 TAIL_K = 13 / 16
 TAIL_SCALE = 7 / 16
 TAIL_QUOTIENT_FLOAT32 = Quotient(
@@ -298,7 +298,7 @@ def growth_of(h: Value, series: Value, ratio: Value) -> Value:
 
 
 def normal_tail_float32(a: Value, a_low: Value | None = None) -> Value:
-    """The same in float32, within 1 ULP: r (1 + TAIL) e^(-a^2 / 2).
+    """`normal_tail_lifted` in float32, within 1 ULP: r (1 + TAIL) e^(-a^2 / 2).
 
     (1 - Phi) exp(a^2 / 2) is about proportional to r^1.16. The exponential takes care of
     what r lacks, which would change TAIL, too; so r may have as few digits as v.

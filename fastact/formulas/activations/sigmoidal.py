@@ -25,6 +25,7 @@ from ..elementary import (
     quotient,
     scale,
     select,
+    tanh_near_and_far,
     tanh_of_half_size,
     two_product,
     two_sum,
@@ -89,15 +90,16 @@ def sigmoid_derivative_from_output(y: Value) -> Value:
 
 @activation(
     formula="tanh(x)",
-    bound=2.0,
     source="LeCun et al. 1998, Efficient BackProp",
     plain="np.tanh(x)",
     plain_backward="dy * (1 - np.tanh(x) ** 2)",
 )
 def tanh(x: Value) -> Value:
     """Hyperbolic tangent."""
+    if to_last_digit():
+        return with_sign(tanh_near_and_far(abs(x)), x)
     # beyond 25 it is 1 to any precision here
-    return with_sign(tanh_of_half_size(clamp_high(abs(x + x), 50.0)), x)
+    return copysign(tanh_of_half_size(clamp_high(abs(x + x), 50.0)), x)
 
 
 @tanh.derivative

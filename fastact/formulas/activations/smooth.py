@@ -316,7 +316,6 @@ LISHT_SLOPE_FLOAT32 = (
 
 @activation(
     formula="log(cosh(x))",
-    backward_bound=2.0,  # tanh's
     source="NNlib.jl, https://github.com/FluxML/NNlib.jl",
     aliases=("log_cosh",),
     plain="np.log1p(2 * np.sinh(x / 2) ** 2)",
