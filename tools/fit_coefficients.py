@@ -553,10 +553,11 @@ FITS = {
     ),
     "exp_by_value": Fit(
         what="e^r = 1 + r + r^2 P(r), |r| <= 0.5 ln2 (1 + 2^-12); relative error",
-        target={"float64": exp_by_value_target},
-        interval={"float64": (-LN2_HALF, LN2_HALF)},
-        bits={"float64": 57.5},
-        start={"float64": 8},
+        target=dict.fromkeys(DIGITS, exp_by_value_target),
+        interval=dict.fromkeys(DIGITS, (-LN2_HALF, LN2_HALF)),
+        bits={"float32": 27.5, "float64": 57.5},
+        start={"float32": 2, "float64": 8},
+        fixed=[mpf(1) / 2, None],
     ),
     "log1p": Fit(
         what="log1p(u) = u + u^2 P(u), u in [0, 1]; error relative to log1p(u)",

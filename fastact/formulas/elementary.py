@@ -83,6 +83,13 @@ EXP_FLOAT64 = (
     "2.0954697580267195e-09",
 )
 # The same, with a small error beside e^r instead of expm1(r)
+EXP_BY_VALUE_FLOAT32 = (
+    "5.00000000e-01",
+    "1.66664883e-01",
+    "4.16655503e-02",
+    "8.37228913e-03",
+    "1.40358217e-03",
+)
 EXP_BY_VALUE_FLOAT64 = (
     "5.0000000000000111e-01",
     "1.6666666666666421e-01",
@@ -565,10 +572,7 @@ def exp_of_half_square(
     n = shifted - magic
     h = fma(a, a, n * float(high))
     h = fma(n, rest, h) if low is None else h + fma(low, -2.0 * unit, n * rest)
-    series = by_dtype(
-        ("0.5", "1.66664883e-01", "4.16655503e-02", "8.37228913e-03", "1.40358217e-03"),
-        EXP_BY_VALUE_FLOAT64,
-    )
+    series = by_dtype(EXP_BY_VALUE_FLOAT32, EXP_BY_VALUE_FLOAT64)
     halved = [f"{Fraction(c) / (-2) ** i}" for i, c in enumerate(series, 2)]
     return _power(bits(shifted)), h, horner(h, ["-0.5", *halved])
 
