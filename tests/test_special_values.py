@@ -411,3 +411,9 @@ def test_every_16_bit_number_survives_widening_and_narrowing(dtype: Any) -> None
         found = fa.identity(every)
         with np.errstate(invalid="ignore"):  # ml_dtypes' comparison of signalling NaN
             assert_same_bits(found, every)
+
+
+def test_gelu_of_the_smallest_negative_numbers_keeps_its_sign():
+    for dtype in (np.float32, np.float64):
+        tiny = -np.nextafter(dtype(0), dtype(1))
+        assert np.signbit(fa.gelu(tiny)), dtype
