@@ -114,17 +114,20 @@ int fa_softmax_cross_entropy(fa_cross_entropy *call);
 enum { FA_ROW_FUNCTIONS = FA_MAXOUT + 1 };
 
 /* Kernels for tiles of rows take memory for their own use: FA_SCRATCH_OF_ROW bytes for each row and FA_SCRATCH_MORE. */
-enum { FA_SCRATCH_ALIGNMENT = 64, FA_SCRATCH_OF_ROW = 1024, FA_SCRATCH_MORE = 16 * FA_SCRATCH_ALIGNMENT };
+enum { FA_SCRATCH_ALIGNMENT = 64, FA_SCRATCH_OF_ROW = 1536, FA_SCRATCH_MORE = 16 * FA_SCRATCH_ALIGNMENT };
 
 /* One row function on a tile of `width` interleaved rows: element i of row r of an array stands at i * pitch + r. */
 typedef struct {
     void (*forward)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, double scale, void *y, ptrdiff_t y_pitch,
                     char *scratch);
-    /* What the gradient is computed from, other than dy; NULL: from x itself. */
+    /* What `backward` starts from, other than dy; NULL: from x itself. */
     void (*prepare)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, double scale, void *y, ptrdiff_t y_pitch,
                     char *scratch);
     void (*backward)(size_t n, size_t width, const void *dy, ptrdiff_t dy_pitch, const void *y, ptrdiff_t y_pitch,
                      double scale, void *dx, ptrdiff_t dx_pitch, char *scratch);
+    /* Both at once, where that is faster, or NULL. */
+    void (*from_input)(size_t n, size_t width, const void *dy, ptrdiff_t dy_pitch, const void *x, ptrdiff_t x_pitch,
+                       double scale, void *dx, ptrdiff_t dx_pitch, char *scratch);
 } fa_row_kernel;
 
 /* What softmax of a tile of rows is compared with: (1 - smoothing) of the probabilities, or of 1 for each row's label
@@ -150,6 +153,9 @@ typedef struct {
     void (*widen)(size_t n, const uint16_t *narrow, float *x);
     void (*narrow)(size_t n, const float *x, uint16_t *narrow);
 } fa_conversion;
+
+enum { FA_LINE = 64 };       /* bytes of a cache line */
+enum { FA_STREAMED = 1024 }; /* elements of a block of results that is written past the caches */
 
 /* Everything that is compiled once per instruction set. */
 typedef struct {

@@ -10,10 +10,10 @@
 
 /* Elements of a staged block: few, so that moving the next one overlaps with computing this one. With 1024 of them gelu
    in a 16-bit type took a fifth longer than in float32, with 256 a tenth; with 128 and 512 it was slower again. */
-enum { STAGE = 256, CACHE_LINE = 64 };
+enum { STAGE = 256 };
 
 /* Of a block for which nothing is moved, only parameters repeated: there is a call for each. */
-enum { LONG_STAGE = 1024 };
+enum { LONG_STAGE = FA_STREAMED };
 
 /* Waking a thread costs some tens of microseconds (csrc/threads.c). Below this many elementary operations, about
    30 us of one core, an array is not worth it, unless calls follow one another: then a sixth is enough. Memory traffic
@@ -55,7 +55,7 @@ in_pairs(const job *j)
 static inline void
 prefetch(const char *first, ptrdiff_t bytes)
 {
-    for (const char *line = first; line < first + bytes; line += CACHE_LINE)
+    for (const char *line = first; line < first + bytes; line += FA_LINE)
         __builtin_prefetch(line);
 }
 
@@ -71,7 +71,7 @@ typedef struct {
 static size_t
 before_next_line(const char *array, ptrdiff_t step)
 {
-    return -(uintptr_t)array % CACHE_LINE / (size_t)step;
+    return -(uintptr_t)array % FA_LINE / (size_t)step;
 }
 
 static void

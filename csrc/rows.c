@@ -157,6 +157,11 @@ run_kernel(const job *j, size_t n, size_t width, char **operands, const ptrdiff_
         kernel->forward(n, width, operands[0], pitches[0], scale, operands[1], pitches[1], scratch);
         return;
     }
+    if (!loop->from_output && kernel->from_input != NULL) {
+        kernel->from_input(n, width, operands[0], pitches[0], operands[1], pitches[1], scale, operands[2], pitches[2],
+                           scratch);
+        return;
+    }
     const bool prepares = !loop->from_output && kernel->prepare != NULL;
     if (prepares)
         kernel->prepare(n, width, operands[1], pitches[1], scale, operands[2], pitches[2], scratch);

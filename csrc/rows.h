@@ -67,12 +67,12 @@ take(char **scratch, size_t bytes)
 /* What the gradient starts from is the output unless said otherwise. */
 #define ROW_KERNELS(suffix) \
     { \
-        [FA_SOFTMAX] = {softmax_##suffix, softmax_##suffix, softmax_backward_##suffix}, \
-        [FA_SOFTMIN] = {softmin_##suffix, softmin_##suffix, softmin_backward_##suffix}, \
-        [FA_LOG_SOFTMAX] = {log_softmax_##suffix, log_softmax_##suffix, log_softmax_backward_##suffix}, \
-        [FA_LOGSUMEXP] = {logsumexp_##suffix, softmax_##suffix, logsumexp_backward_##suffix}, \
-        [FA_SPARSEMAX] = {sparsemax_##suffix, sparsemax_##suffix, sparsemax_backward_##suffix}, \
-        [FA_ENTMAX15] = {entmax15_##suffix, entmax15_##suffix, entmax15_backward_##suffix}, \
-        [FA_HARDMAX] = {hardmax_##suffix, NULL, NULL}, /* its gradient is 0 */ \
-        [FA_MAXOUT] = {maxout_##suffix, NULL, maxout_backward_##suffix}, \
+        [FA_SOFTMAX] = {softmax_##suffix, NULL, softmax_backward_##suffix, softmax_from_input_##suffix}, \
+        [FA_SOFTMIN] = {softmin_##suffix, NULL, softmin_backward_##suffix, softmin_from_input_##suffix}, \
+        [FA_LOG_SOFTMAX] = {log_softmax_##suffix, log_softmax_##suffix, log_softmax_backward_##suffix, NULL}, \
+        [FA_LOGSUMEXP] = {logsumexp_##suffix, softmax_##suffix, logsumexp_backward_##suffix, NULL}, \
+        [FA_SPARSEMAX] = {sparsemax_##suffix, sparsemax_##suffix, sparsemax_backward_##suffix, NULL}, \
+        [FA_ENTMAX15] = {entmax15_##suffix, entmax15_##suffix, entmax15_backward_##suffix, NULL}, \
+        [FA_HARDMAX] = {hardmax_##suffix, NULL, NULL, NULL}, /* its gradient is 0 */ \
+        [FA_MAXOUT] = {maxout_##suffix, NULL, maxout_backward_##suffix, NULL}, \
     }

@@ -166,9 +166,8 @@ ROW(backwards)(size_t n, size_t done)
 FA_INLINE void
 ROW(prefetch)(size_t n, size_t width, size_t row, const T *x, ptrdiff_t pitch)
 {
-    enum { LINE_BYTES = 64 };
     if (!ONE_ROW && width <= FORESEEN_WIDTH && pitch != (ptrdiff_t)width && row < n)
-        for (size_t k = 0; k < width; k += LINE_BYTES / sizeof(T))
+        for (size_t k = 0; k < width; k += FA_LINE / sizeof(T))
             __builtin_prefetch(x + (ptrdiff_t)row * pitch + k);
 }
 
@@ -180,18 +179,12 @@ ROW(least)(size_t a, size_t b)
 
 typedef T ROW(term)(T a, T b);
 
-/* Add two terms to a lane, of floats their sum: that rounds it, but halves the conversions to double precision. */
-FA_INLINE ROW(lane)
-ROW(plus_two)(ROW(lane) lane, T a, T b)
-{
-    return KEEPS_LOSSES ? ROW(plus)(ROW(plus)(lane, a), b) : ROW(plus)(lane, a + b);
-}
-
-/* Add four terms of a lane to it. They are written out, as gcc makes slower code of a loop over them. */
+/* Add four terms of a lane to it, after they have been added to each other: there is one conversion to double precision
+   for all of them, or one rounding that is kept. */
 FA_INLINE ROW(lane)
 ROW(plus_four)(ROW(lane) lane, T a, T b, T c, T d)
 {
-    return ROW(plus_two)(ROW(plus_two)(lane, a, b), c, d);
+    return ROW(plus)(lane, (a + b) + (c + d));
 }
 
 /* Add term(a, b) of every element to the lanes of the rows, and other_term(a, b) to other lanes unless it is NULL: of
@@ -216,15 +209,15 @@ ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitc
         for (size_t k = 0; k < step * width; k++) {
             const ROW(lane) sum = ROW(get)(sums, first_lane + k);
             ROW(put)(sums, first_lane + k,
-                     ROW(plus)(sum, (term(as[k], bs[k]) + term(as[k + p], bs[k + q])) +
-                                        (term(as[k + 2 * p], bs[k + 2 * q]) + term(as[k + 3 * p], bs[k + 3 * q]))));
+                     ROW(plus_four)(sum, term(as[k], bs[k]), term(as[k + p], bs[k + q]),
+                                    term(as[k + 2 * p], bs[k + 2 * q]), term(as[k + 3 * p], bs[k + 3 * q])));
             if (other_term == NULL)
                 continue;
             const ROW(lane) other = ROW(get)(others, first_lane + k);
             ROW(put)(others, first_lane + k,
-                     ROW(plus)(other, (other_term(as[k], bs[k]) + other_term(as[k + p], bs[k + q])) +
-                                          (other_term(as[k + 2 * p], bs[k + 2 * q]) +
-                                           other_term(as[k + 3 * p], bs[k + 3 * q]))));
+                     ROW(plus_four)(other, other_term(as[k], bs[k]), other_term(as[k + p], bs[k + q]),
+                                    other_term(as[k + 2 * p], bs[k + 2 * q]),
+                                    other_term(as[k + 3 * p], bs[k + 3 * q])));
         }
     }
     for (; i < n; i += step) {
@@ -246,6 +239,16 @@ ROW(larger)(T candidate, T largest, int keeps_nan)
     return candidate > largest || (keeps_nan && candidate != candidate) ? candidate : largest;
 }
 
+/* The same of four elements that are `next` apart. */
+FA_INLINE T
+ROW(largest_of_four)(const T *x, ptrdiff_t next, T sign, int keeps_nan, T largest)
+{
+    largest = ROW(larger)(x[0] * sign, largest, keeps_nan);
+    largest = ROW(larger)(x[next] * sign, largest, keeps_nan);
+    largest = ROW(larger)(x[2 * next] * sign, largest, keeps_nan);
+    return ROW(larger)(x[3 * next] * sign, largest, keeps_nan);
+}
+
 /* max(sign * x) of each lane of each row. NaN is passed over, or kept. */
 FA_INLINE void
 ROW(largest_of_lanes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, int keeps_nan, T *largest)
@@ -261,12 +264,8 @@ ROW(largest_of_lanes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sig
         lane = lane + step == LANES ? 0 : lane + step;
         i += lane == 0 ? AT_ONCE * LANES : 0;
         FA_INDEPENDENT
-        for (size_t k = 0; k < step * width; k++) {
-            T so_far = ROW(larger)(block[k] * sign, lanes[k], keeps_nan);
-            so_far = ROW(larger)(block[k + next] * sign, so_far, keeps_nan);
-            so_far = ROW(larger)(block[k + 2 * next] * sign, so_far, keeps_nan);
-            lanes[k] = ROW(larger)(block[k + 3 * next] * sign, so_far, keeps_nan);
-        }
+        for (size_t k = 0; k < step * width; k++)
+            lanes[k] = ROW(largest_of_four)(block + k, next, sign, keeps_nan, lanes[k]);
     }
     for (; i + step <= n; i += step) {
         const T *block = x + (ptrdiff_t)i * pitch;
@@ -294,9 +293,16 @@ FA_INLINE T
 ROW(largest_of_row)(size_t n, const T *x, T sign, int keeps_nan, size_t block)
 {
     T lanes[AT_ONCE * LANES], largest = -(T)INFINITY;
+    size_t done = 0;
     for (size_t k = 0; k < block; k++)
         lanes[k] = -(T)INFINITY;
-    for (size_t done = 0; done < n; done += block) {
+    for (; done + AT_ONCE * block <= n; done += AT_ONCE * block) {
+        const T *from = x + done;
+        FA_INDEPENDENT
+        for (size_t k = 0; k < block; k++)
+            lanes[k] = ROW(largest_of_four)(from + k, (ptrdiff_t)block, sign, keeps_nan, lanes[k]);
+    }
+    for (; done < n; done += block) {
         const T *from = x + (done + block <= n ? done : n - block);
         FA_INDEPENDENT
         for (size_t k = 0; k < block; k++)
@@ -360,8 +366,8 @@ ROW(extremes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, double scale,
 
 /* What weights start from: one per row, and room for them to be repeated. */
 typedef struct {
-    T *extremes;
-    T *offsets, *floors, *magics; /* of powers; NULL: weights exp(scale * (x - extreme)) */
+    T *extremes;                  /* NULL: powers with one factor for all rows */
+    T *offsets, *floors, *magics; /* of powers with each row's own; NULL: weights exp(scale * (x - extreme)) */
 } ROW(start);
 
 /* Weights of a block. */
@@ -369,6 +375,21 @@ FA_INLINE void
 ROW(weigh)(size_t count, const T *x, const ROW(start) *start, size_t first, double scale, T *y)
 {
     const T factor = (T)scale;
+    if (start->extremes == NULL) {
+        T lowest = STEP(row_common_lowest)(), highest = STEP(row_common_highest)();
+        FA_OPAQUE(lowest); /* between two constants gcc 12 selects by masks, not by minimum and maximum */
+        FA_OPAQUE(highest);
+        if (scale == 1) {
+            FA_INDEPENDENT
+            for (size_t k = 0; k < count; k++)
+                y[k] = STEP(row_common_power)(x[k], lowest, highest);
+        } else {
+            FA_INDEPENDENT
+            for (size_t k = 0; k < count; k++)
+                y[k] = STEP(row_common_power_scaled)(x[k], lowest, highest, factor);
+        }
+        return;
+    }
     const T *extremes = start->extremes + OF_ROW(first);
     if (start->offsets != NULL) {
         const T *offsets = start->offsets + OF_ROW(first), *floors = start->floors + OF_ROW(first);
@@ -435,17 +456,39 @@ ROW(add_weights)(size_t count, const T *weights, ptrdiff_t next, int at_once, in
     }
 }
 
+/* Add weights times dy to lanes, in the same way. */
+FA_INLINE void
+ROW(add_products)(size_t count, const T *weights, ptrdiff_t next, const T *dy, ptrdiff_t dy_next, int at_once,
+                  const ROW(lanes) *sums, size_t lane)
+{
+    FA_INDEPENDENT
+    for (size_t k = 0; k < count; k++) {
+        ROW(lane) sum = ROW(get)(sums, lane + k);
+        if (at_once > 1)
+            sum = ROW(plus_four)(sum, weights[k] * dy[k], weights[k + next] * dy[k + dy_next],
+                                 weights[k + 2 * next] * dy[k + 2 * dy_next],
+                                 weights[k + 3 * next] * dy[k + 3 * dy_next]);
+        else
+            sum = ROW(plus)(sum, weights[k] * dy[k]);
+        ROW(put)(sums, lane + k, sum);
+    }
+}
+
 /* The weights of all rows, into y unless it is NULL, and their sums: of powers all, else but those that are 1, which are
-   counted. */
+   counted. With dy, also the sums of weights times dy. */
 FA_INLINE void
 ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(start) *start, double scale, T *y,
-                ptrdiff_t y_pitch, T *ones, double *totals, char *scratch)
+                ptrdiff_t y_pitch, T *ones, double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals,
+                char *scratch)
 {
     const size_t used = ROW(used_lanes)(n, width);
     const int powers = ones == NULL;
     SUMS(sums);
+    SUMS(products);
     T buffer[WEIGHED];
     ROW(clear)(&sums, used);
+    if (dy_totals != NULL)
+        ROW(clear)(&products, used);
     for (size_t i = 0; ONE_ROW && i < n; i += WEIGHED) {
         const size_t count = ROW(least)(WEIGHED, n - i), whole = count - count % LANES;
         T *block = y != NULL ? y + i : buffer;
@@ -455,11 +498,15 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
             if (!powers)
                 ROW(count_ones)(LANES, block + from, LANES, AT_ONCE, ones);
             ROW(add_weights)(LANES, block + from, LANES, AT_ONCE, powers, &sums, 0);
+            if (dy_totals != NULL)
+                ROW(add_products)(LANES, block + from, LANES, dy + i + from, LANES, AT_ONCE, &products, 0);
         }
         for (; from < whole; from += LANES) {
             if (!powers)
                 ROW(count_ones)(LANES, block + from, 0, 1, ones);
             ROW(add_weights)(LANES, block + from, 0, 1, powers, &sums, 0);
+            if (dy_totals != NULL)
+                ROW(add_products)(LANES, block + from, 0, dy + i + from, 0, 1, &products, 0);
         }
         const size_t rest = count - whole;
         if (rest == 0)
@@ -481,8 +528,13 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
         if (!powers)
             ROW(count_ones)(LANES, first, 0, 1, ones);
         ROW(add_weights)(LANES, first, 0, 1, powers, &sums, 0);
+        if (dy_totals != NULL) {
+            T dy_tail[LANES] = {0};
+            memcpy(dy_tail, dy + i + whole, rest * sizeof *dy);
+            ROW(add_products)(LANES, first, 0, dy_tail, 0, 1, &products, 0);
+        }
     }
-    const size_t step = ROW(step)(width, x_pitch, y_pitch, y_pitch);
+    const size_t step = ROW(step)(width, x_pitch, y_pitch, dy_totals != NULL ? dy_pitch : y_pitch);
     for (size_t i = 0, lane = 0; !ONE_ROW && i < n;) {
         enum { MOST = WEIGHED / AT_ONCE };
         const size_t at_once = i + AT_ONCE * LANES <= n ? AT_ONCE : 1, row = i + lane;
@@ -499,10 +551,16 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
                 if (!powers)
                     ROW(count_ones)(length, weights, next, AT_ONCE, ones + first_lane);
                 ROW(add_weights)(length, weights, next, AT_ONCE, powers, &sums, first_lane);
+                if (dy_totals != NULL)
+                    ROW(add_products)(length, weights, next, dy + (ptrdiff_t)row * dy_pitch + from, LANES * dy_pitch,
+                                      AT_ONCE, &products, first_lane);
             } else {
                 if (!powers)
                     ROW(count_ones)(length, weights, next, 1, ones + first_lane);
                 ROW(add_weights)(length, weights, next, 1, powers, &sums, first_lane);
+                if (dy_totals != NULL)
+                    ROW(add_products)(length, weights, next, dy + (ptrdiff_t)row * dy_pitch + from, 0, 1, &products,
+                                      first_lane);
             }
         }
         lane = lane + step == LANES ? 0 : lane + step;
@@ -510,6 +568,8 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
             i += at_once * LANES;
     }
     ROW(totals)(&sums, n, width, totals);
+    if (dy_totals != NULL)
+        ROW(totals)(&products, n, width, dy_totals);
 }
 
 /* Weights exp(scale * (x - extreme)), into y unless it is NULL. `others` becomes their sum less 1, for the extreme
@@ -525,7 +585,7 @@ ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes,
     for (size_t k = 0; k < used; k++)
         ones[k] = 0;
     ROW(repeat)(ROW(step)(width, x_pitch, y_pitch, y_pitch), width, extremes);
-    ROW(weigh_rows)(n, width, x, x_pitch, &start, scale, y, y_pitch, ones, others, scratch);
+    ROW(weigh_rows)(n, width, x, x_pitch, &start, scale, y, y_pitch, ones, others, NULL, 0, NULL, scratch);
     size_t left = used;
     for (size_t half = LANES / 2 * width; half >= width; half /= 2) {
         for (size_t k = 0; k + half < left; k++)
@@ -536,13 +596,12 @@ ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes,
         others[r] = isfinite(extremes[r]) ? others[r] + ((double)ones[r] - 1) : NAN;
 }
 
-/* The powers exp(scale * x) of rows, each row's times a factor that cancels where they are divided by their sum: its
-   largest is about the lifting factor. NaN as of `weights`. */
+/* `powers`, each row's times a factor of its own: its largest is about the lifting factor. */
 FA_INLINE void
-ROW(powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes, double scale, T *y, ptrdiff_t y_pitch,
-            double *totals, char *scratch)
+ROW(own_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes, double scale, T *y,
+                ptrdiff_t y_pitch, double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals, char *scratch)
 {
-    const size_t step = ROW(step)(width, x_pitch, y_pitch, y_pitch);
+    const size_t step = ROW(step)(width, x_pitch, y_pitch, dy_totals != NULL ? dy_pitch : y_pitch);
     ROOM(T, offsets, 1, ROW(repeated)(width));
     ROOM(T, floors, 1, ROW(repeated)(width));
     ROOM(T, magics, 1, ROW(repeated)(width));
@@ -558,9 +617,29 @@ ROW(powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes, 
     ROW(repeat)(step, width, offsets);
     ROW(repeat)(step, width, floors);
     ROW(repeat)(step, width, magics);
-    ROW(weigh_rows)(n, width, x, x_pitch, &start, scale, y, y_pitch, NULL, totals, scratch);
+    ROW(weigh_rows)(n, width, x, x_pitch, &start, scale, y, y_pitch, NULL, totals, dy, dy_pitch, dy_totals, scratch);
     for (size_t r = 0; r < width; r++)
         totals[r] = isfinite(extremes[r]) ? totals[r] : NAN;
+}
+
+/* The powers exp(scale * x) of rows, each row's times a power of two, which cancels where they are divided by their
+   sum: `totals`. With dy, also the sums of powers times dy. NaN as of `weights`. The power of two is one for all rows,
+   without a look at their largest elements, unless a sum shows that a result would lack digits: a row has the same
+   results either way. Returns whether `extremes` have been found. */
+FA_INLINE int
+ROW(powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, T *y, ptrdiff_t y_pitch,
+            double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals, T *extremes, char *scratch)
+{
+    const ROW(start) common = {NULL, NULL, NULL, NULL};
+    int is_moderate = 1;
+    ROW(weigh_rows)(n, width, x, x_pitch, &common, scale, y, y_pitch, NULL, totals, dy, dy_pitch, dy_totals, scratch);
+    for (size_t r = 0; r < width; r++)
+        is_moderate &= totals[r] >= STEP(row_common_least)() && totals[r] < STEP(row_common_limit)();
+    if (is_moderate)
+        return 0;
+    ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
+    ROW(own_powers)(n, width, x, x_pitch, extremes, scale, y, y_pitch, totals, dy, dy_pitch, dy_totals, scratch);
+    return 1;
 }
 
 /* Where in a row an infinite extreme stands, if it stands there only once and nothing is NaN: softmax has a limit then,
@@ -605,8 +684,8 @@ ROW(softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch,
     ROOM(T, shares, 1, block * width);
     ROOM(T, lows, 1, block * width);
     ROOM(double, totals, 1, width);
-    ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
-    ROW(powers)(n, width, x, x_pitch, extremes, scale, y, y_pitch, totals, scratch);
+    const int has_extremes =
+        ROW(powers)(n, width, x, x_pitch, scale, y, y_pitch, totals, NULL, 0, NULL, extremes, scratch);
     for (size_t r = 0; r < width; r++) {
         const double share = 1 / totals[r]; /* with what it lacks, so that an only element's is 1 */
         shares[r] = (T)share;
@@ -621,7 +700,8 @@ ROW(softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch,
         for (size_t k = 0; k < count; k++)
             ys[k] = STEP(fa_fma)(ys[k], shares[OF_ROW(k)], ys[k] * lows[OF_ROW(k)]);
     }
-    ROW(limits)(n, width, x, x_pitch, scale, extremes, y, y_pitch, 1, 0);
+    if (has_extremes)
+        ROW(limits)(n, width, x, x_pitch, scale, extremes, y, y_pitch, 1, 0);
 }
 
 static void
@@ -748,6 +828,9 @@ ROW(softmax_slopes)(size_t n, size_t width, size_t block, const T *dy, ptrdiff_t
     }
 }
 
+/* What rounding takes from the largest number is more. */
+static const double ROW(moderate) = KEEPS_LOSSES ? 0x1p900 : 0x1p100;
+
 /* dx = scale * y * (dy - sum(dy * y)); where y is 0, so is dx, whatever dy. dx may be y. Only in rows whose sum is not
    finite, or so large that a difference from it may overflow, can a dy make more than 0 of a y of 0. */
 static void
@@ -758,7 +841,6 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
     T *dx = result;
     const size_t width = ROW(rows)(given_width), used = ROW(used_lanes)(n, width);
     const size_t step = ROW(step)(width, dy_pitch, y_pitch, dx_pitch), block = ONE_ROW ? n : step;
-    const double moderate = KEEPS_LOSSES ? 0x1p900 : 0x1p100; /* what rounding takes from the largest number is more */
     int careful = 0;
     ROOM(T, means, 1, block * width);
     ROOM(double, totals, 1, width);
@@ -767,7 +849,7 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
     ROW(add_terms)(n, width, step, dy, dy_pitch, y, y_pitch, &sums, ROW(product), NULL, NULL);
     ROW(totals)(&sums, n, width, totals);
     for (size_t r = 0; r < width; r++)
-        careful |= !(fabs(totals[r]) < moderate);
+        careful |= !(fabs(totals[r]) < ROW(moderate));
     if (careful) {
         ROW(clear)(&sums, used);
         ROW(add_terms)(n, width, step, dy, dy_pitch, y, y_pitch, &sums, ROW(product_on_support), NULL, NULL);
@@ -780,6 +862,64 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
         ROW(softmax_slopes)(n, width, block, dy, dy_pitch, y, y_pitch, factor, means, 1, dx, dx_pitch);
     else
         ROW(softmax_slopes)(n, width, block, dy, dy_pitch, y, y_pitch, factor, means, 0, dx, dx_pitch);
+}
+
+/* The same, from x: y is not stored between its sum and the slopes. Only for an only element, whose slope is 0, does
+   that matter more than a rounding of dy. */
+static void
+ROW(softmax_from_input)(size_t n, size_t given_width, const void *gradient, ptrdiff_t dy_pitch, const void *input,
+                        ptrdiff_t x_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
+{
+    const T *dy = gradient, *x = input, factor = (T)scale;
+    T *dx = result;
+    const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, dy_pitch, dx_pitch, dx_pitch);
+    if (n == 1) {
+        ROW(softmax)(n, width, x, x_pitch, scale, dx, dx_pitch, scratch);
+        ROW(softmax_backward)(n, width, dy, dy_pitch, dx, dx_pitch, scale, dx, dx_pitch, scratch);
+        return;
+    }
+    ROOM(T, extremes, 1, ROW(repeated)(width));
+    ROOM(T, shares, 1, block * width);
+    ROOM(T, offsets, 1, block * width);
+    ROOM(double, totals, 1, width);
+    ROOM(double, means, 1, width);
+    ROW(powers)(n, width, x, x_pitch, scale, dx, dx_pitch, totals, dy, dy_pitch, means, extremes, scratch);
+    for (size_t r = 0; r < width; r++) {
+        means[r] /= totals[r];
+        shares[r] = (T)(1 / totals[r]);
+        offsets[r] = (T)(-means[r] * (double)shares[r]);
+    }
+    ROW(repeat)(block, width, offsets);
+    ROW(repeat)(block, width, shares);
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
+        const T *dys = dy + (ptrdiff_t)i * dy_pitch;
+        T *dxs = dx + (ptrdiff_t)i * dx_pitch;
+        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dy, dy_pitch);
+        if (scale == 1) {
+            FA_INDEPENDENT
+            for (size_t k = 0; k < count; k++)
+                dxs[k] = dxs[k] * STEP(fa_fma)(dys[k], shares[OF_ROW(k)], offsets[OF_ROW(k)]);
+        } else {
+            FA_INDEPENDENT
+            for (size_t k = 0; k < count; k++)
+                dxs[k] = factor * (dxs[k] * STEP(fa_fma)(dys[k], shares[OF_ROW(k)], offsets[OF_ROW(k)]));
+        }
+    }
+    /* What needs care needs y. */
+    for (size_t r = 0; r < width; r++) {
+        if (fabs(means[r]) < ROW(moderate))
+            continue;
+        ROW(softmax)(n, 1, x + r, x_pitch, scale, dx + r, dx_pitch, scratch);
+        ROW(softmax_backward)(n, 1, dy + r, dy_pitch, dx + r, dx_pitch, scale, dx + r, dx_pitch, scratch);
+    }
+}
+
+static void
+ROW(softmin_from_input)(size_t n, size_t width, const void *gradient, ptrdiff_t dy_pitch, const void *input,
+                        ptrdiff_t x_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
+{
+    ROW(softmax_from_input)(n, width, gradient, dy_pitch, input, x_pitch, -scale, result, dx_pitch, scratch);
 }
 
 static void

@@ -1,8 +1,6 @@
 /* Writing past the caches; part of kernels.c. A store to memory that is in no cache first reads it, line by line;
    streaming stores of whole lines do not, and leave the caches to what will be read. */
 
-enum { FA_LINE = 64 };
-
 /* Copy; what lies before the first and after the last whole line of `to` in the ordinary way. The stores are not ordered:
    see fa_end_streaming. */
 static void

@@ -92,9 +92,8 @@ transpose(size_t rows, size_t columns, const char *from, ptrdiff_t from_step, ch
 static inline void
 prefetch_lines(size_t lines, const char *first, ptrdiff_t line_step, size_t bytes)
 {
-    enum { CACHE_LINE = 64 };
     for (size_t k = 0; k < lines; k++, first += line_step)
-        for (size_t at = 0; at < bytes; at += CACHE_LINE)
+        for (size_t at = 0; at < bytes; at += FA_LINE)
             __builtin_prefetch(first + at);
 }
 

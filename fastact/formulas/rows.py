@@ -21,7 +21,7 @@ from .elementary import (
 )
 from .elementary import scale as scale_pair
 from .kernels import BACKWARD, BACKWARD_FROM_OUTPUT, FORWARD
-from .language import Value, clamp_low, where
+from .language import Value, by_dtype, clamp_high, clamp_low, power_of_two, real, where
 
 INFINITY = float("inf")
 
@@ -235,6 +235,54 @@ def row_power_scaled(
     return exp_beside(clamp_low(high, floor), low, magic)
 
 
+def _common_shift() -> int:
+    """For `row_common_power`: it gives e^x times two to this power.
+
+    Normal numbers from 2^-126 (2^-1022) on hold all powers then that make a result,
+    which are at least 2^-150 (2^-1075) of the sum, and overflow is as far away as that.
+    """
+    return int(by_dtype(26, 128))
+
+
+def row_common_lowest() -> Value:
+    """From here on down, `row_common_power` is 0 beside any sum that is large enough."""
+    return real(by_dtype(-104.0, -790.0))
+
+
+def row_common_highest() -> Value:
+    """From here on up, `row_common_power` is too small, and at least `common_limit`."""
+    return real(37.0)
+
+
+def row_common_least() -> Value:
+    """Of a sum of `row_common_power`: below, results may lack digits."""
+    return power_of_two(_common_shift())
+
+
+def row_common_limit() -> Value:
+    """Of a sum of `row_common_power`: from here on, an x may have been too large."""
+    return power_of_two(_common_shift() + 52)
+
+
+def _common_power(x: Value, x_low: Value | None, lowest: Value, highest: Value) -> Value:
+    within = clamp_high(clamp_low(x, lowest), highest)
+    if x_low is not None:
+        x_low = where(within == x, x_low, 0.0)  # elsewhere it may be of any size, or NaN
+    return exp_value(within, x_low, shift=_common_shift())
+
+
+def row_common_power(x: Value, lowest: Value, highest: Value) -> Value:
+    """e^x times a power of two that is the same for any x: for moderate ones."""
+    return _common_power(x, None, lowest, highest)
+
+
+def row_common_power_scaled(
+    x: Value, lowest: Value, highest: Value, scale: Value
+) -> Value:
+    """e^(scale x) times that power of two."""
+    return _common_power(*two_product(scale, x), lowest, highest)
+
+
 def row_log_weight_of(
     x: Value, extreme: Value, scale: Value | None, log_high: Value, log_low: Value
 ) -> Value:
@@ -265,6 +313,12 @@ def row_exp(x: Value) -> Value:
 ROW_FORMULAS = (
     row_peak_magic,
     row_peak_floor,
+    row_common_lowest,
+    row_common_highest,
+    row_common_least,
+    row_common_limit,
+    row_common_power,
+    row_common_power_scaled,
     row_power,
     row_power_scaled,
     row_weight,

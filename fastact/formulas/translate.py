@@ -340,6 +340,14 @@ def c_kernel(kernel: Kernel, precision: Precision) -> str:
     whole = ", ".join(f"a_{array}" for array in arrays)
     tail = ", ".join(f"tail_{array}" for array in arrays)
     step = "".join(f", a_{array} += FA_BLOCK({form})" for array in arrays)
+    # Kernels of the 16-bit types work on buffers, which are in the cache.
+    fetched = arrays if str(precision) == form else []
+    fetches = "".join(
+        f"        FA_FETCH(a_{array}, ahead, {int(array not in kernel.inputs)});\n"
+        for array in fetched
+    )
+    if fetches:
+        opaque += "    const size_t ahead = FA_AHEAD(n);\n"
     buffers = "".join(f"        FA_TAIL({form}, {array});\n" for array in arrays)
     fills = "".join(
         f"        FA_FILL_TAIL({form}, {array});\n" for array in kernel.inputs
@@ -352,7 +360,7 @@ static FA_NOINLINE void
 {name}_blocks(size_t n, {declared})
 {{
 {opaque}    for (; n > 0; n -= FA_BLOCK({form}){step}) {{
-        FA_INDEPENDENT
+{fetches}        FA_INDEPENDENT
         for (int i = 0; i < {length}; i++) {{
 {body}        }}
     }}
@@ -448,7 +456,7 @@ def c_row_formulas() -> str:
                 output = formula(*inputs)
             printer = CPrinter(precision)
             body = "".join(f"    {line}\n" for line in printer.statements([output]))
-            declared = ", ".join(f"{real} {name}" for name in names)
+            declared = ", ".join(f"{real} {name}" for name in names) or "void"
             text += f"""
 FA_INLINE {real}
 {formula.__name__}_{precision}({declared})
