@@ -22,11 +22,13 @@ enum { FA_BLOCK_BYTES = 128 };
     } while (0)
 #define FA_STORE_TAIL(array) memcpy(a_##array + whole, tail_##array, (n - whole) * sizeof *tail_##array)
 
-/* What a kernel will read and write 2 KB later is fetched, of arrays that are in no near cache. By themselves processors
-   do it too late: the instructions that wait for one line fill the scheduler before those that ask for the next ones
-   get into it. So long are a thread's parts of arrays of half a million elements and more; results that are streamed
-   are computed FA_STREAMED elements at a time. For shorter ones nothing is to be fetched: a branch would cost more. */
-#define FA_AHEAD(n) (n >= 1 << 15 || n == FA_STREAMED ? (size_t)2048 : 0)
+/* What a kernel will read and write FA_DISTANCE bytes later is fetched, of arrays that are in no near cache. By themselves
+   processors do it too late: the instructions that wait for one line fill the scheduler before those that ask for the
+   next ones get into it. So long are a thread's parts of arrays of half a million elements and more; results that are
+   streamed are computed FA_STREAMED elements at a time. For shorter ones nothing is to be fetched: a branch would cost
+   more. */
+enum { FA_DISTANCE = 2048 };
+#define FA_AHEAD(n) (n >= 1 << 15 || n == FA_STREAMED ? (size_t)FA_DISTANCE : 0)
 #define FA_FETCH(array, ahead, is_written) \
     do { \
         __builtin_prefetch((const char *)(array) + ahead, is_written); \

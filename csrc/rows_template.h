@@ -171,6 +171,14 @@ ROW(prefetch)(size_t n, size_t width, size_t row, const T *x, ptrdiff_t pitch)
             __builtin_prefetch(x + (ptrdiff_t)row * pitch + k);
 }
 
+/* Fetch what a row, or the next one, holds FA_DISTANCE bytes after AT_ONCE elements of each lane; see FA_FETCH. */
+FA_INLINE void
+ROW(fetch)(const T *x)
+{
+    for (size_t k = 0; ONE_ROW && k < AT_ONCE * LANES; k += FA_LINE / sizeof(T))
+        __builtin_prefetch((const char *)(x + k) + FA_DISTANCE);
+}
+
 FA_INLINE size_t
 ROW(least)(size_t a, size_t b)
 {
@@ -200,6 +208,9 @@ ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitc
         const size_t first_lane = lane * width;
         lane = lane + step == LANES ? 0 : lane + step;
         i += lane == 0 ? AT_ONCE * LANES : 0;
+        ROW(fetch)(as);
+        if (b != a)
+            ROW(fetch)(bs);
         for (size_t k = 0; k < AT_ONCE; k++) {
             ROW(prefetch)(n, width, i + lane + k * LANES, a, a_pitch);
             if (b != a)
@@ -498,8 +509,11 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
             if (!powers)
                 ROW(count_ones)(LANES, block + from, LANES, AT_ONCE, ones);
             ROW(add_weights)(LANES, block + from, LANES, AT_ONCE, powers, &sums, 0);
-            if (dy_totals != NULL)
+            ROW(fetch)(x + i + from);
+            if (dy_totals != NULL) {
+                ROW(fetch)(dy + i + from);
                 ROW(add_products)(LANES, block + from, LANES, dy + i + from, LANES, AT_ONCE, &products, 0);
+            }
         }
         for (; from < whole; from += LANES) {
             if (!powers)

@@ -140,6 +140,43 @@ def test_a_row_of_a_million_is_within_4_ulp(name: str, dtype: Any) -> None:
     assert _ulps(_function(name)(x), _reference(name, x), dtype).max() <= 4
 
 
+# Sums of e^x from 1 to 2^52 are computed in one way, others in another: both sides of
+# each bound, and what leaves the exponents' range.
+LEVELS = (-1000, -745, -104, -87, -40, -8, -5, -4, 0, 5, 30, 33, 34, 36, 37, 38, 88, 710)
+
+
+@pytest.mark.parametrize("length", [3, 100, 1000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_any_level_is_as_accurate(dtype: Any, length: int) -> None:
+    levels = np.array(LEVELS, dtype)[:, None]
+    x = _random((len(LEVELS), length), dtype) + levels
+    dy = _random(x.shape, dtype, 2)
+    for scale in (1.0, 0.125):
+        z = (x / dtype(scale)).astype(dtype)
+        y = fa.softmax(z, scale=scale)
+        assert _ulps(y, _reference("softmax", z, scale=scale), dtype).max() <= 4
+        dx = fa.softmax_backward(dy, z, scale=scale)
+        exact = _reference_gradient("softmax_backward", dy, z, scale=scale)
+        slack = _slack("softmax_backward", dy, z, -1, True, scale)
+        assert (abs(dx - exact) <= 4 * np.finfo(dtype).eps * slack).all()
+
+
+@pytest.mark.parametrize("name", ["softmax", "softmax_backward"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_a_row_does_not_depend_on_its_neighbours(name: str, dtype: Any) -> None:
+    levels = np.array([*LEVELS, 0, np.inf, np.nan, -np.inf], dtype)[:, None]
+    x = _random((len(levels), 70), dtype) + levels
+    x[len(LEVELS), 7] = np.inf  # the limit
+    dy = _random(x.shape, dtype, 2)
+    dy[3] *= dtype(np.finfo(dtype).max / 8)
+    arrays = (x,) if name == "softmax" else (dy, x)
+    alone = np.stack([_function(name)(*(a[r] for a in arrays)) for r in range(len(x))])
+    assert_same_bits(_function(name)(*arrays), alone)
+    columns = [np.ascontiguousarray(a.T) for a in arrays]
+    assert_same_bits(_function(name)(*columns, axis=0).T, alone)
+
+
+
 @pytest.mark.parametrize("rows", ["N(0, 1)", "10 N(0, 1)", "one logit 60 above"])
 @every_name
 def test_16_bit_types_are_rounded_once(name: str, rows: str) -> None:
