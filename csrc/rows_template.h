@@ -894,16 +894,16 @@ ROW(softmax_from_input)(size_t n, size_t given_width, const void *gradient, ptrd
     }
     ROOM(T, extremes, 1, ROW(repeated)(width));
     ROOM(T, shares, 1, block * width);
-    ROOM(T, offsets, 1, block * width);
+    ROOM(T, means, 1, block * width);
     ROOM(double, totals, 1, width);
-    ROOM(double, means, 1, width);
-    ROW(powers)(n, width, x, x_pitch, scale, dx, dx_pitch, totals, dy, dy_pitch, means, extremes, scratch);
+    ROOM(double, dy_totals, 1, width);
+    ROW(powers)(n, width, x, x_pitch, scale, dx, dx_pitch, totals, dy, dy_pitch, dy_totals, extremes, scratch);
     for (size_t r = 0; r < width; r++) {
-        means[r] /= totals[r];
+        dy_totals[r] /= totals[r];
+        means[r] = (T)dy_totals[r];
         shares[r] = (T)(1 / totals[r]);
-        offsets[r] = (T)(-means[r] * (double)shares[r]);
     }
-    ROW(repeat)(block, width, offsets);
+    ROW(repeat)(block, width, means);
     ROW(repeat)(block, width, shares);
     for (size_t done = 0; done < n; done += block) {
         const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
@@ -913,16 +913,16 @@ ROW(softmax_from_input)(size_t n, size_t given_width, const void *gradient, ptrd
         if (scale == 1) {
             FA_INDEPENDENT
             for (size_t k = 0; k < count; k++)
-                dxs[k] = dxs[k] * STEP(fa_fma)(dys[k], shares[OF_ROW(k)], offsets[OF_ROW(k)]);
+                dxs[k] = dxs[k] * shares[OF_ROW(k)] * (dys[k] - means[OF_ROW(k)]);
         } else {
             FA_INDEPENDENT
             for (size_t k = 0; k < count; k++)
-                dxs[k] = factor * (dxs[k] * STEP(fa_fma)(dys[k], shares[OF_ROW(k)], offsets[OF_ROW(k)]));
+                dxs[k] = factor * (dxs[k] * shares[OF_ROW(k)] * (dys[k] - means[OF_ROW(k)]));
         }
     }
     /* What needs care needs y. */
     for (size_t r = 0; r < width; r++) {
-        if (fabs(means[r]) < ROW(moderate))
+        if (fabs(dy_totals[r]) < ROW(moderate))
             continue;
         ROW(softmax)(n, 1, x + r, x_pitch, scale, dx + r, dx_pitch, scratch);
         ROW(softmax_backward)(n, 1, dy + r, dy_pitch, dx + r, dx_pitch, scale, dx + r, dx_pitch, scratch);

@@ -161,6 +161,16 @@ def test_any_level_is_as_accurate(dtype: Any, length: int) -> None:
         assert (abs(dx - exact) <= 4 * np.finfo(dtype).eps * slack).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_small_gradients_keep_their_digits(dtype: Any) -> None:
+    tiny = dtype(2) ** (-90 if dtype is np.float32 else -900)
+    for level in (0, 30):
+        x = _random((20, 100), dtype) + dtype(level)
+        dy = _random(x.shape, dtype, 2)
+        dx = fa.softmax_backward(dy, x)
+        assert_same_bits(fa.softmax_backward(dy * tiny, x) / tiny, dx)
+
+
 @pytest.mark.parametrize("name", ["softmax", "softmax_backward"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 def test_a_row_does_not_depend_on_its_neighbours(name: str, dtype: Any) -> None:

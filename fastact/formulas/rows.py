@@ -238,8 +238,9 @@ def row_power_scaled(
 def _common_shift() -> int:
     """For `row_common_power`: it gives e^x times two to this power.
 
-    Normal numbers from 2^-126 (2^-1022) on hold all powers then that make a result,
-    which are at least 2^-150 (2^-1075) of the sum, and overflow is as far away as that.
+    From 2^-126 (2^-1022) on they are normal numbers then, which is 2^-152 (2^-1150) of
+    the least sum: smaller ones make no result. Up to 52 more than this power the sum may
+    grow, far from overflow.
     """
     return int(by_dtype(26, 128))
 
