@@ -485,48 +485,59 @@ ROW(add_products)(size_t count, const T *weights, ptrdiff_t next, const T *dy, p
     }
 }
 
+/* What is summed of weights, lane by lane. */
+typedef struct {
+    T *ones;                     /* how many are 1; NULL: they are powers, of which none is counted */
+    const ROW(lanes) *sums;      /* of the weights that are not counted */
+    const ROW(lanes) *products;  /* of weights times dy, or NULL */
+} ROW(sum);
+
+FA_INLINE void
+ROW(sum_up)(const ROW(sum) *sum, size_t count, const T *weights, ptrdiff_t next, const T *dy, ptrdiff_t dy_next,
+            int at_once, size_t lane)
+{
+    if (sum->ones != NULL)
+        ROW(count_ones)(count, weights, next, at_once, sum->ones + lane);
+    ROW(add_weights)(count, weights, next, at_once, sum->ones == NULL, sum->sums, lane);
+    if (sum->products != NULL)
+        ROW(add_products)(count, weights, next, dy, dy_next, at_once, sum->products, lane);
+}
+
 /* The weights of all rows, into y unless it is NULL, and their sums: of powers all, else but those that are 1, which are
-   counted. With dy, also the sums of weights times dy. */
+   counted. Unless dy_totals is NULL, also the sums of weights times dy. */
 FA_INLINE void
 ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(start) *start, double scale, T *y,
                 ptrdiff_t y_pitch, T *ones, double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals,
                 char *scratch)
 {
     const size_t used = ROW(used_lanes)(n, width);
-    const int powers = ones == NULL;
+    const int with_dy = dy_totals != NULL;
     SUMS(sums);
     SUMS(products);
+    const ROW(sum) sum = {ones, &sums, with_dy ? &products : NULL};
     T buffer[WEIGHED];
     ROW(clear)(&sums, used);
-    if (dy_totals != NULL)
+    if (with_dy)
         ROW(clear)(&products, used);
     for (size_t i = 0; ONE_ROW && i < n; i += WEIGHED) {
         const size_t count = ROW(least)(WEIGHED, n - i), whole = count - count % LANES;
         T *block = y != NULL ? y + i : buffer;
+        const T *dys = with_dy ? dy + i : NULL;
         ROW(weigh)(whole, x + i, start, 0, scale, block);
         size_t from = 0;
         for (; from + AT_ONCE * LANES <= whole; from += AT_ONCE * LANES) {
-            if (!powers)
-                ROW(count_ones)(LANES, block + from, LANES, AT_ONCE, ones);
-            ROW(add_weights)(LANES, block + from, LANES, AT_ONCE, powers, &sums, 0);
             ROW(fetch)(x + i + from);
-            if (dy_totals != NULL) {
-                ROW(fetch)(dy + i + from);
-                ROW(add_products)(LANES, block + from, LANES, dy + i + from, LANES, AT_ONCE, &products, 0);
-            }
+            if (with_dy)
+                ROW(fetch)(dys + from);
+            ROW(sum_up)(&sum, LANES, block + from, LANES, with_dy ? dys + from : NULL, LANES, AT_ONCE, 0);
         }
-        for (; from < whole; from += LANES) {
-            if (!powers)
-                ROW(count_ones)(LANES, block + from, 0, 1, ones);
-            ROW(add_weights)(LANES, block + from, 0, 1, powers, &sums, 0);
-            if (dy_totals != NULL)
-                ROW(add_products)(LANES, block + from, 0, dy + i + from, 0, 1, &products, 0);
-        }
+        for (; from < whole; from += LANES)
+            ROW(sum_up)(&sum, LANES, block + from, 0, with_dy ? dys + from : NULL, 0, 1, 0);
         const size_t rest = count - whole;
         if (rest == 0)
             continue;
         /* The end of a row goes through a whole block, too: its last elements, or if they are too few, with copies. */
-        T tail[2 * LANES] = {0};
+        T tail[2 * LANES] = {0}, dy_tail[LANES] = {0};
         const T *first = n >= LANES ? tail + (LANES - rest) : tail;
         if (n >= LANES) {
             ROW(weigh)(LANES, x + n - LANES, start, 0, scale, tail);
@@ -539,50 +550,35 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
         }
         if (y != NULL)
             memcpy(block + whole, first, rest * sizeof *y);
-        if (!powers)
-            ROW(count_ones)(LANES, first, 0, 1, ones);
-        ROW(add_weights)(LANES, first, 0, 1, powers, &sums, 0);
-        if (dy_totals != NULL) {
-            T dy_tail[LANES] = {0};
-            memcpy(dy_tail, dy + i + whole, rest * sizeof *dy);
-            ROW(add_products)(LANES, first, 0, dy_tail, 0, 1, &products, 0);
-        }
+        if (with_dy)
+            memcpy(dy_tail, dys + whole, rest * sizeof *dy);
+        ROW(sum_up)(&sum, LANES, first, 0, dy_tail, 0, 1, 0);
     }
-    const size_t step = ROW(step)(width, x_pitch, y_pitch, dy_totals != NULL ? dy_pitch : y_pitch);
+    const size_t step = ROW(step)(width, x_pitch, y_pitch, with_dy ? dy_pitch : y_pitch);
     for (size_t i = 0, lane = 0; !ONE_ROW && i < n;) {
         enum { MOST = WEIGHED / AT_ONCE };
-        const size_t at_once = i + AT_ONCE * LANES <= n ? AT_ONCE : 1, row = i + lane;
-        const size_t count = ROW(least)(step, n - row) * width;
+        const int at_once = i + AT_ONCE * LANES <= n ? AT_ONCE : 1;
+        const size_t row = i + lane, count = ROW(least)(step, n - row) * width;
         for (size_t from = 0; from < count; from += MOST) {
             const size_t length = ROW(least)(MOST, count - from), first_lane = lane * width + from;
             T *weights = y != NULL ? y + (ptrdiff_t)row * y_pitch + from : buffer;
+            const T *dys = with_dy ? dy + (ptrdiff_t)row * dy_pitch + from : NULL;
             const ptrdiff_t next = y != NULL ? LANES * y_pitch : MOST;
-            for (size_t k = 0; k < at_once; k++) {
-                const T *xs = x + (ptrdiff_t)(row + k * LANES) * x_pitch + from;
-                ROW(weigh)(length, xs, start, from, scale, weights + (ptrdiff_t)k * next);
+            for (int k = 0; k < at_once; k++) {
+                const T *xs = x + (ptrdiff_t)(row + (size_t)k * LANES) * x_pitch + from;
+                ROW(weigh)(length, xs, start, from, scale, weights + k * next);
             }
-            if (at_once > 1) {
-                if (!powers)
-                    ROW(count_ones)(length, weights, next, AT_ONCE, ones + first_lane);
-                ROW(add_weights)(length, weights, next, AT_ONCE, powers, &sums, first_lane);
-                if (dy_totals != NULL)
-                    ROW(add_products)(length, weights, next, dy + (ptrdiff_t)row * dy_pitch + from, LANES * dy_pitch,
-                                      AT_ONCE, &products, first_lane);
-            } else {
-                if (!powers)
-                    ROW(count_ones)(length, weights, next, 1, ones + first_lane);
-                ROW(add_weights)(length, weights, next, 1, powers, &sums, first_lane);
-                if (dy_totals != NULL)
-                    ROW(add_products)(length, weights, next, dy + (ptrdiff_t)row * dy_pitch + from, 0, 1, &products,
-                                      first_lane);
-            }
+            if (at_once > 1)
+                ROW(sum_up)(&sum, length, weights, next, dys, LANES * dy_pitch, AT_ONCE, first_lane);
+            else
+                ROW(sum_up)(&sum, length, weights, next, dys, 0, 1, first_lane);
         }
         lane = lane + step == LANES ? 0 : lane + step;
         if (lane == 0 || row + step >= n)
-            i += at_once * LANES;
+            i += (size_t)at_once * LANES;
     }
     ROW(totals)(&sums, n, width, totals);
-    if (dy_totals != NULL)
+    if (with_dy)
         ROW(totals)(&products, n, width, dy_totals);
 }
 
