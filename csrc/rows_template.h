@@ -632,6 +632,16 @@ ROW(own_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extrem
         totals[r] = isfinite(extremes[r]) ? totals[r] : NAN;
 }
 
+/* Whether a row may have a moderate sum of powers: of one that is far off as a whole, a few elements tell. */
+FA_INLINE int
+ROW(looks_moderate)(size_t n, const T *x, ptrdiff_t pitch, T scale)
+{
+    T largest = x[0] * scale;
+    largest = ROW(larger)(x[(ptrdiff_t)(n / 2) * pitch] * scale, largest, 0);
+    largest = ROW(larger)(x[(ptrdiff_t)(n - 1) * pitch] * scale, largest, 0);
+    return !(largest < -16 || largest >= STEP(row_common_highest)());
+}
+
 /* The powers exp(scale * x) of rows, each row's times a power of two, which cancels where they are divided by their
    sum: `totals`. With dy, also the sums of powers times dy. NaN as of `weights`. The power of two is one for all rows,
    without a look at their largest elements, unless a sum shows that a result would lack digits: a row has the same
@@ -642,11 +652,16 @@ ROW(powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale,
 {
     const ROW(start) common = {NULL, NULL, NULL, NULL};
     int is_moderate = 1;
-    ROW(weigh_rows)(n, width, x, x_pitch, &common, scale, y, y_pitch, NULL, totals, dy, dy_pitch, dy_totals, scratch);
-    for (size_t r = 0; r < width; r++)
-        is_moderate &= totals[r] >= STEP(row_common_least)() && totals[r] < STEP(row_common_limit)();
-    if (is_moderate)
-        return 0;
+    for (size_t r = 0; n > 0 && r < width; r++)
+        is_moderate &= ROW(looks_moderate)(n, x + r, x_pitch, (T)scale);
+    if (is_moderate) {
+        ROW(weigh_rows)(n, width, x, x_pitch, &common, scale, y, y_pitch, NULL, totals, dy, dy_pitch, dy_totals,
+                        scratch);
+        for (size_t r = 0; r < width; r++)
+            is_moderate &= totals[r] >= STEP(row_common_least)() && totals[r] < STEP(row_common_limit)();
+        if (is_moderate)
+            return 0;
+    }
     ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
     ROW(own_powers)(n, width, x, x_pitch, extremes, scale, y, y_pitch, totals, dy, dy_pitch, dy_totals, scratch);
     return 1;

@@ -239,15 +239,15 @@ def _common_shift() -> int:
     """For `row_common_power`: it gives e^x times two to this power.
 
     From 2^-126 (2^-1022) on they are normal numbers then, which is 2^-152 (2^-1150) of
-    the least sum: smaller ones make no result. Up to 52 more than this power the sum may
-    grow, far from overflow.
+    the least sum that is allowed: smaller ones make no result. The largest sum is far
+    from overflow.
     """
-    return int(by_dtype(26, 128))
+    return int(by_dtype(36, 138))
 
 
 def row_common_lowest() -> Value:
     """From here on down, `row_common_power` is 0 beside any sum that is large enough."""
-    return real(by_dtype(-104.0, -790.0))
+    return real(by_dtype(-111.0, -790.0))
 
 
 def row_common_highest() -> Value:
@@ -256,8 +256,11 @@ def row_common_highest() -> Value:
 
 
 def row_common_least() -> Value:
-    """Of a sum of `row_common_power`: below, results may lack digits."""
-    return power_of_two(_common_shift())
+    """Of a sum of `row_common_power`: below, results may lack digits.
+
+    That of logarithms of probabilities is 1.
+    """
+    return power_of_two(_common_shift() - 10)
 
 
 def row_common_limit() -> Value:
