@@ -186,7 +186,6 @@ def test_a_row_does_not_depend_on_its_neighbours(name: str, dtype: Any) -> None:
     assert_same_bits(_function(name)(*columns, axis=0).T, alone)
 
 
-
 @pytest.mark.parametrize("rows", ["N(0, 1)", "10 N(0, 1)", "one logit 60 above"])
 @every_name
 def test_16_bit_types_are_rounded_once(name: str, rows: str) -> None:

@@ -268,10 +268,12 @@ def row_common_limit() -> Value:
     return power_of_two(_common_shift() + 52)
 
 
-def _common_power(x: Value, x_low: Value | None, lowest: Value, highest: Value) -> Value:
+def _common_power(
+    x: Value, x_low: Value | None, lowest: Value, highest: Value
+) -> Value:
     within = clamp_high(clamp_low(x, lowest), highest)
     if x_low is not None:
-        x_low = where(within == x, x_low, 0.0)  # elsewhere it may be of any size, or NaN
+        x_low = where(within == x, x_low, 0.0)  # elsewhere it may be large, or NaN
     return exp_value(within, x_low, shift=_common_shift())
 
 
