@@ -23,8 +23,8 @@ enum { FA_BLOCK_BYTES = 128 };
 #define FA_STORE_TAIL(array) memcpy(a_##array + whole, tail_##array, (n - whole) * sizeof *tail_##array)
 
 /* What a kernel will read and write FA_DISTANCE bytes later is fetched, of arrays that are in no near cache. By themselves
-   processors do it too late: the instructions that wait for one line fill the scheduler before those that ask for the
-   next ones get into it. So long are a thread's parts of arrays of half a million elements and more; results that are
+   processors do it too late, presumably as the instructions that wait for one line fill the scheduler before those that
+   ask for the next ones get into it. So long are a thread's parts of arrays of half a million elements and more; results that are
    streamed are computed FA_STREAMED elements at a time. For shorter ones nothing is to be fetched: a branch would cost
    more. */
 enum { FA_DISTANCE = 2048 };

@@ -889,8 +889,8 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
         ROW(softmax_slopes)(n, width, block, dy, dy_pitch, y, y_pitch, factor, means, 0, dx, dx_pitch);
 }
 
-/* The same, from x: y is not stored between its sum and the slopes. Only for an only element, whose slope is 0, does
-   that matter more than a rounding of dy. */
+/* The same, from x: y is not stored between its sum and the slopes. Where one element has nearly all the weight, its
+   slope may be a rounding error of dy for that; of an only element it is 0. */
 static void
 ROW(softmax_from_input)(size_t n, size_t given_width, const void *gradient, ptrdiff_t dy_pitch, const void *input,
                         ptrdiff_t x_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)

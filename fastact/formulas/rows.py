@@ -251,7 +251,7 @@ def row_common_lowest() -> Value:
 
 
 def row_common_highest() -> Value:
-    """From here on up, `row_common_power` is too small, and at least `common_limit`."""
+    """From here on up, `row_common_power` is too small, and at least the limit."""
     return real(37.0)
 
 
