@@ -56,15 +56,15 @@ void fa_run_blas_jobs(int wait, void (*run)(int slot, void *job, int data), int 
     atomic_fetch_sub(&callers, 1);
 }
 
-/* ---- fork ---- */
+/* ---- fork and exit ---- */
 
 #if !defined(_WIN32)
-/* Of the handlers that run before a fork, the one registered last comes first: this one before OpenBLAS's, which frees
-   the scratch buffers.
+/* A product holds a lock of OpenBLAS's and reads its scratch buffers for a few instructions after the end of its jobs,
+   which cannot be seen from here: they are given time, QUIET_NANOSECONDS. */
 
-   A product holds a lock of OpenBLAS's, too, which the child could never get if the fork came in between. The thread
-   that forks holds the GIL, so no product begins meanwhile; those under way will end. The few instructions between the
-   end of the jobs and the release of that lock cannot be seen from here: they are given time. */
+/* The child could never get the lock of OpenBLAS's that another thread's product holds. Of the handlers that run before
+   a fork, the one registered last comes first: this one before OpenBLAS's, which frees the scratch buffers. The thread
+   that forks holds the GIL, so no product begins meanwhile; those under way will end. */
 static void lock_before_fork(void)
 {
     for (;;) {
@@ -87,17 +87,27 @@ static void unlock_in_child(void)
     atomic_store(&callers, 0);
 }
 
-static void register_fork_handlers(void)
+/* OpenBLAS's destructor frees the scratch buffers of products that daemon threads of Python still run: it waits for its
+   own threads only. Functions given to atexit run before destructors. The lock is kept: other jobs wait for the end. */
+static void lock_at_exit(void)
+{
+    pthread_mutex_lock(&lock);
+    if (fa_nanoseconds() - last_end < QUIET_NANOSECONDS)
+        nanosleep(&(struct timespec){.tv_nsec = QUIET_NANOSECONDS}, NULL);
+}
+
+static void register_handlers(void)
 {
     pthread_atfork(lock_before_fork, unlock_in_parent, unlock_in_child);
+    atexit(lock_at_exit);
 }
 #endif
 
 void fa_prepare_blas(int slots)
 {
 #if !defined(_WIN32)
-    static pthread_once_t fork_handlers = PTHREAD_ONCE_INIT;
-    pthread_once(&fork_handlers, register_fork_handlers);
+    static pthread_once_t handlers = PTHREAD_ONCE_INIT;
+    pthread_once(&handlers, register_handlers);
 #endif
     slot_count = slots;
 }

@@ -214,6 +214,22 @@ in_child(WORK)
 
 
 @needs_entry
+def test_process_ends_in_the_middle_of_a_product() -> None:
+    for _ in range(20):
+        _python(
+            WORK
+            + """
+share()
+large = np.ones((2000, 2000))
+out = np.empty((2000, 2000))
+threading.Thread(target=np.matmul, args=(large, large, out), daemon=True).start()
+time.sleep(0.03)
+""",
+            BLAS_THREADS="2",
+        )
+
+
+@needs_entry
 def test_process_ends_while_products_run() -> None:
     _python(
         WORK
