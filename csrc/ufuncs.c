@@ -1,5 +1,5 @@
-/* Makes np.ufunc objects from the addresses of loops, and callables that choose between two of them; calls the loops of
-   generalised ones without NumPy. A plain extension module, because what a cffi call does has neither the GIL nor Python
+/* Makes np.ufunc objects from the addresses of loops, and callables that choose between two of them; calls the loops
+   without NumPy where that is the same. A plain extension module, because what a cffi call does has neither the GIL nor Python
    objects; it links no kernel and knows nothing of them. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -12,6 +12,177 @@
 #define NPY_TARGET_VERSION NPY_2_1_API_VERSION
 #include <numpy/arrayobject.h>
 #include <numpy/ufuncobject.h>
+
+/* ---- calls past NumPy ----
+
+   NumPy's way from a call to the loop takes longer than the arithmetic of a thousand elements. Plain arrays of one type
+   and shape, without gaps, need nothing of what it does: their loop is called at once, with the same result. All else
+   is left to NumPy. */
+
+enum { MAX_OPERANDS = 16, MAX_RESULTS = 2 };
+
+/* The loop of a ufunc whose first operand has this type; the ufuncs here have no two of them. */
+static Py_ssize_t
+loop_index(const PyUFuncObject *ufunc, int type)
+{
+    for (Py_ssize_t i = 0; i < ufunc->ntypes; i++)
+        if (ufunc->types[i * ufunc->nargs] == type)
+            return i;
+    return -1;
+}
+
+/* Whether an operand is a plain array without gaps, of the type and shape of another. */
+static int
+lies_like(PyObject *object, PyArrayObject *other)
+{
+    PyArrayObject *array = (PyArrayObject *)object;
+    return PyArray_CheckExact(object) && PyArray_TYPE(array) == PyArray_TYPE(other) && PyArray_ISCARRAY_RO(array) &&
+           PyArray_SAMESHAPE(array, other);
+}
+
+/* Whether all operands are that, and there are elements. */
+static int
+are_plain(PyObject *const *arrays, Py_ssize_t count)
+{
+    PyArrayObject *x = (PyArrayObject *)arrays[0];
+    if (!PyArray_CheckExact(arrays[0]) || PyArray_NDIM(x) == 0 || PyArray_SIZE(x) == 0)
+        return 0;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!lies_like(arrays[i], x))
+            return 0;
+    return 1;
+}
+
+/* Whether two such arrays share no memory. */
+static int
+are_apart(PyObject *a, PyObject *b)
+{
+    const char *first = PyArray_BYTES((PyArrayObject *)a), *second = PyArray_BYTES((PyArrayObject *)b);
+    const npy_intp bytes = PyArray_NBYTES((PyArrayObject *)a);
+    return first + bytes <= second || second + bytes <= first;
+}
+
+/* A new array like the inputs for None, else the one given; NULL, mostly without an error, if it cannot take the result
+   as it is. */
+static PyObject *
+result_for(PyObject *given, PyObject *const *inputs, Py_ssize_t count)
+{
+    PyArrayObject *x = (PyArrayObject *)inputs[0], *out = (PyArrayObject *)given;
+    if (given == Py_None)
+        return PyArray_SimpleNew(PyArray_NDIM(x), PyArray_DIMS(x), PyArray_TYPE(x));
+    if (!lies_like(given, x) || !PyArray_ISWRITEABLE(out))
+        return NULL;
+    for (Py_ssize_t i = 0; i < count; i++) /* loops work in place, but not on a part of their input */
+        if (PyArray_BYTES((PyArrayObject *)inputs[i]) != PyArray_BYTES(out) && !are_apart(inputs[i], given))
+            return NULL;
+    /* Of some arrays it warns (those of np.broadcast_arrays), which can be an error. */
+    return PyArray_FailUnlessWriteable(out, "output array") < 0 ? NULL : Py_NewRef(given);
+}
+
+/* Call a loop. Inputs behind the arrays are parameters, each a number for all elements. */
+static void
+run_loop(const PyUFuncObject *ufunc, Py_ssize_t loop, PyObject *const *arrays, Py_ssize_t count,
+         const double *parameters, PyObject *const *results)
+{
+    PyArrayObject *x = (PyArrayObject *)arrays[0];
+    const npy_intp n = PyArray_SIZE(x);
+    char *data[MAX_OPERANDS];
+    npy_intp steps[MAX_OPERANDS];
+    float single[MAX_OPERANDS];
+    for (Py_ssize_t i = 0; i < ufunc->nargs; i++) {
+        steps[i] = PyArray_ITEMSIZE(x);
+        data[i] = i < count ? PyArray_BYTES((PyArrayObject *)arrays[i]) : NULL;
+        if (i >= ufunc->nin) {
+            data[i] = PyArray_BYTES((PyArrayObject *)results[i - ufunc->nin]);
+        } else if (i >= count) {
+            steps[i] = 0;
+            single[i] = (float)parameters[i - count];
+            data[i] = PyArray_TYPE(x) == NPY_DOUBLE ? (char *)&parameters[i - count] : (char *)&single[i];
+        }
+    }
+    NPY_BEGIN_THREADS_DEF;
+    NPY_BEGIN_THREADS_THRESHOLDED(n);
+    ufunc->functions[loop](data, &n, steps, ufunc->data[loop]);
+    NPY_END_THREADS;
+}
+
+/* Call a ufunc; NotImplemented if it is left to NumPy. `outs` has an object for each result, or is NULL. */
+static PyObject *
+call_plain(const PyUFuncObject *ufunc, PyObject *const *arrays, Py_ssize_t count, const double *parameters,
+           PyObject *const *outs)
+{
+    if (ufunc->core_enabled || ufunc->nargs > MAX_OPERANDS || ufunc->nout > MAX_RESULTS || !are_plain(arrays, count))
+        Py_RETURN_NOTIMPLEMENTED;
+    const int type = PyArray_TYPE((PyArrayObject *)arrays[0]), parameter_type = type == NPY_DOUBLE ? type : NPY_FLOAT;
+    const Py_ssize_t loop = loop_index(ufunc, type);
+    if (loop < 0)
+        Py_RETURN_NOTIMPLEMENTED;
+    const char *types = ufunc->types + loop * ufunc->nargs;
+    for (Py_ssize_t i = 0; i < ufunc->nargs; i++)
+        if (types[i] != (count <= i && i < ufunc->nin ? parameter_type : type))
+            Py_RETURN_NOTIMPLEMENTED;
+
+    PyObject *results[MAX_RESULTS] = {NULL, NULL};
+    int ready = 1;
+    for (Py_ssize_t i = 0; i < ufunc->nout && ready; i++) {
+        results[i] = result_for(outs == NULL ? Py_None : outs[i], arrays, count);
+        ready = results[i] != NULL && (i == 0 || are_apart(results[0], results[i]));
+    }
+    if (ready)
+        run_loop(ufunc, loop, arrays, count, parameters, results);
+    if (ready && ufunc->nout == 1)
+        return results[0];
+    PyObject *both = NULL;
+    if (ready)
+        both = PyTuple_Pack(2, results[0], results[1]);
+    else if (!PyErr_Occurred())
+        both = Py_NewRef(Py_NotImplemented);
+    for (Py_ssize_t i = 0; i < MAX_RESULTS; i++)
+        Py_XDECREF(results[i]);
+    return both;
+}
+
+static PyObject *out_name;           /* "out", interned as the names of keywords in a program are */
+static PyObject *only_out;           /* ("out",) */
+static vectorcallfunc call_of_numpy; /* that of every ufunc */
+
+static int
+is_only_out(PyObject *keywords)
+{
+    return PyTuple_GET_SIZE(keywords) == 1 && PyTuple_GET_ITEM(keywords, 0) == out_name;
+}
+
+/* What np.ufunc objects made here are called by. */
+static PyObject *
+ufunc_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *keywords)
+{
+    const PyUFuncObject *ufunc = (PyUFuncObject *)object;
+    const Py_ssize_t given = PyVectorcall_NARGS(flags);
+    PyObject *const *outs = NULL;
+    int plain = given == ufunc->nin;
+    if (keywords == NULL || PyTuple_GET_SIZE(keywords) == 0) {
+        if (given == ufunc->nargs) {
+            plain = 1;
+            outs = args + ufunc->nin;
+        }
+    } else if (plain && is_only_out(keywords)) {
+        if (ufunc->nout == 1)
+            outs = args + given;
+        else if (PyTuple_CheckExact(args[given]) && PyTuple_GET_SIZE(args[given]) == ufunc->nout)
+            outs = &PyTuple_GET_ITEM(args[given], 0);
+        else
+            plain = 0;
+    } else {
+        plain = 0;
+    }
+    if (plain) {
+        PyObject *result = call_plain(ufunc, args, ufunc->nin, NULL, outs);
+        if (result != Py_NotImplemented)
+            return result;
+        Py_DECREF(result);
+    }
+    return call_of_numpy(object, args, flags, keywords);
+}
 
 PyDoc_STRVAR(make_ufunc_doc,
              "make_ufunc(name, doc, input_count, output_count, types, loops, data, signature)\n\n"
@@ -87,6 +258,10 @@ make_ufunc(PyObject *module, PyObject *args)
         ufunc = PyUFunc_FromFuncAndDataAndSignature((PyUFuncGenericFunction *)loop_addresses, data_addresses,
                                                     type_numbers, (int)count, input_count, output_count,
                                                     PyUFunc_None, kept_name, kept_doc, 0, signature);
+    if (ufunc != NULL && signature == NULL) {
+        call_of_numpy = ((PyUFuncObject *)ufunc)->vectorcall;
+        ((PyUFuncObject *)ufunc)->vectorcall = ufunc_call;
+    }
 done:
     if (ufunc == NULL)
         free(block);
@@ -140,40 +315,12 @@ add_bfloat16_loop(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* The loop of a ufunc whose first operand has this type; the ufuncs here have no two of them. */
-static Py_ssize_t
-loop_index(const PyUFuncObject *ufunc, int type)
-{
-    for (Py_ssize_t i = 0; i < ufunc->ntypes; i++)
-        if (ufunc->types[i * ufunc->nargs] == type)
-            return i;
-    return -1;
-}
-
-/* Whether an operand is a plain array without gaps, of the type and shape of another. */
-static int
-lies_like(PyObject *object, PyArrayObject *other)
-{
-    PyArrayObject *array = (PyArrayObject *)object;
-    return PyArray_CheckExact(object) && PyArray_TYPE(array) == PyArray_TYPE(other) && PyArray_ISCARRAY_RO(array) &&
-           PyArray_SAMESHAPE(array, other);
-}
-
-/* Whether they share some memory, but not all of it: loops work in place. */
-static int
-overlaps(PyArrayObject *a, PyArrayObject *b)
-{
-    const char *first = PyArray_BYTES(a), *second = PyArray_BYTES(b);
-    return first != second && first < second + PyArray_NBYTES(b) && second < first + PyArray_NBYTES(a);
-}
-
 PyDoc_STRVAR(call_rows_doc,
              "call_rows(ufunc, array, ..., axis, out)\n\n"
              "Call the loop of a generalised ufunc whose operands all have one core axis, and return the result; return\n"
              "NotImplemented unless all operands are plain arrays of one type and shape, without gaps, and the axis is\n"
              "the first or the last.");
 
-/* Of few elements NumPy's way to the loop of a generalised ufunc takes longer than all else. */
 static PyObject *
 call_rows(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
@@ -185,30 +332,21 @@ call_rows(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     const PyUFuncObject *ufunc = (PyUFuncObject *)args[0];
-    PyObject *const *arrays = args + 1, *axis_given = args[count - 2], *out = args[count - 1];
-    PyArrayObject *x = (PyArrayObject *)arrays[0];
-    if (!PyLong_CheckExact(axis_given) || !PyArray_CheckExact(arrays[0]) || PyArray_NDIM(x) == 0 || PyArray_SIZE(x) == 0)
+    PyObject *const *arrays = args + 1, *axis_given = args[count - 2];
+    if (!PyLong_CheckExact(axis_given) || !are_plain(arrays, inputs))
         Py_RETURN_NOTIMPLEMENTED;
+    PyArrayObject *x = (PyArrayObject *)arrays[0];
     const Py_ssize_t loop = loop_index(ufunc, PyArray_TYPE(x));
     int too_large;
     const long given = PyLong_AsLongAndOverflow(axis_given, &too_large), last = PyArray_NDIM(x) - 1;
     const long axis = given < 0 ? given + last + 1 : given;
     if (loop < 0 || too_large || (axis != 0 && axis != last))
         Py_RETURN_NOTIMPLEMENTED;
-    for (Py_ssize_t i = 0; i < inputs; i++)
-        if (!lies_like(arrays[i], x))
-            Py_RETURN_NOTIMPLEMENTED;
-    if (out == Py_None) {
-        out = PyArray_NewLikeArray(x, NPY_CORDER, NULL, 0);
-        if (out == NULL)
+    PyObject *out = result_for(args[count - 1], arrays, inputs);
+    if (out == NULL) {
+        if (PyErr_Occurred())
             return NULL;
-    } else {
-        if (!lies_like(out, x) || !PyArray_ISWRITEABLE((PyArrayObject *)out))
-            Py_RETURN_NOTIMPLEMENTED;
-        for (Py_ssize_t i = 0; i < inputs; i++)
-            if (overlaps((PyArrayObject *)arrays[i], (PyArrayObject *)out))
-                Py_RETURN_NOTIMPLEMENTED;
-        Py_INCREF(out);
+        Py_RETURN_NOTIMPLEMENTED;
     }
 
     const npy_intp n = PyArray_DIM(x, (int)axis), rows = PyArray_SIZE(x) / n, size = PyArray_ITEMSIZE(x);
@@ -256,9 +394,9 @@ set_compiler(PyObject *module, PyObject *function)
     return PyLong_FromVoidPtr((void *)compile_with_gil);
 }
 
-/* The public function of an activation with parameters. What is called most, f(x) and f(x, 0.2) on plain arrays, goes
-   straight to a ufunc: a Python function in between would cost a third of a small call. Everything else is left to the
-   Python function that it carries. */
+/* The public function of an activation with parameters. What is called most, f(x), f(x, 0.2), f(x, slope=0.2), each
+   with or without out=, on plain arrays, goes straight to a ufunc: a Python function in between would take longer than
+   a small call. Everything else is left to the Python function that it carries. */
 enum { MAX_ARGUMENTS = 8, MAX_REQUIREMENTS = 4 };
 
 /* A parameter that must be greater than (or at least) a number, or another parameter. */
@@ -274,9 +412,11 @@ typedef struct {
     PyObject *weak_references;
     vectorcallfunc vectorcall;
     PyObject *standard; /* ufunc with the default parameters compiled in, or NULL */
-    PyObject *general;  /* ufunc that takes parameters */
+    PyObject *general;  /* ufunc that takes parameters, or a function over one */
     PyObject *python;   /* handles every case */
-    Py_ssize_t array_count, parameter_count, requirement_count;
+    PyObject *names;    /* of the parameters, interned */
+    PyObject *defaults; /* a float or None for each */
+    Py_ssize_t array_count, requirement_count;
     requirement requirements[MAX_REQUIREMENTS];
 } function_object;
 
@@ -332,31 +472,79 @@ are_allowed(const function_object *self, PyObject *const *parameters, int array_
     return 1;
 }
 
+/* The parameters of a call, where they are Python floats, and `out` or NULL; 0 if anything else is given, or nothing
+   for a parameter without default. */
+static int
+parameters_of_call(const function_object *self, PyObject *const *args, Py_ssize_t given, PyObject *keywords,
+                   PyObject **parameters, PyObject **out)
+{
+    const Py_ssize_t count = PyTuple_GET_SIZE(self->names), positional = given - self->array_count;
+    const Py_ssize_t named = keywords == NULL ? 0 : PyTuple_GET_SIZE(keywords);
+    if (positional < 0 || positional > count)
+        return 0;
+    *out = NULL;
+    for (Py_ssize_t i = 0; i < count; i++)
+        parameters[i] = i < positional ? args[self->array_count + i] : NULL;
+    for (Py_ssize_t k = 0; k < named; k++) {
+        PyObject *name = PyTuple_GET_ITEM(keywords, k);
+        Py_ssize_t i = 0;
+        while (i < count && PyTuple_GET_ITEM(self->names, i) != name)
+            i++;
+        if (i < count && parameters[i] == NULL)
+            parameters[i] = args[given + k];
+        else if (name == out_name)
+            *out = args[given + k];
+        else
+            return 0;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (parameters[i] == NULL)
+            parameters[i] = PyTuple_GET_ITEM(self->defaults, i);
+        if (!PyFloat_CheckExact(parameters[i]))
+            return 0;
+    }
+    return 1;
+}
+
 static PyObject *
 function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *keywords)
 {
     function_object *self = (function_object *)object;
     const Py_ssize_t given = PyVectorcall_NARGS(flags), arrays = self->array_count;
-    const int plain = keywords == NULL || PyTuple_Size(keywords) == 0;
-    if (plain && given == arrays && self->standard != NULL)
-        return PyObject_Vectorcall(self->standard, args, flags, NULL);
-    if (!plain || given != arrays + self->parameter_count || given > MAX_ARGUMENTS)
+    const Py_ssize_t inputs = arrays + PyTuple_GET_SIZE(self->names);
+    const int no_keywords = keywords == NULL || PyTuple_GET_SIZE(keywords) == 0;
+    if (self->standard != NULL && given == arrays && (no_keywords || is_only_out(keywords)))
+        return PyObject_Vectorcall(self->standard, args, flags, keywords);
+    PyObject *parameters[MAX_ARGUMENTS], *out;
+    if (!parameters_of_call(self, args, given, keywords, parameters, &out))
         return PyObject_Vectorcall(self->python, args, flags, keywords);
-    for (Py_ssize_t i = arrays; i < given; i++)
-        if (!PyFloat_CheckExact(args[i]))
-            return PyObject_Vectorcall(self->python, args, flags, keywords);
     const int type = common_type(args, arrays);
-    if (type < 0 || !are_allowed(self, args + arrays, type)) /* Python raises the error */
+    if (type < 0 || !are_allowed(self, parameters, type)) /* Python raises the error */
         return PyObject_Vectorcall(self->python, args, flags, keywords);
 
-    PyObject *passed[MAX_ARGUMENTS], *result = NULL;
+    double values[MAX_ARGUMENTS];
+    for (Py_ssize_t i = 0; i < inputs - arrays; i++)
+        values[i] = PyFloat_AS_DOUBLE(parameters[i]);
+    PyObject *result;
+    const PyUFuncObject *general = (PyUFuncObject *)self->general;
+    if (Py_TYPE(general) == &PyUFunc_Type && (out == NULL || general->nout == 1)) {
+        result = call_plain(general, args, arrays, values, out == NULL ? NULL : &out);
+        if (result != Py_NotImplemented)
+            return result;
+        Py_DECREF(result);
+    }
+
+    PyObject *passed[MAX_ARGUMENTS + 1];
     Py_ssize_t made = arrays;
     memcpy(passed, args, (size_t)arrays * sizeof *passed);
-    for (; made < given; made++)
-        if ((passed[made] = parameter_array(PyFloat_AsDouble(args[made]), type)) == NULL)
+    for (; made < inputs; made++)
+        if ((passed[made] = parameter_array(values[made - arrays], type)) == NULL)
             break;
-    if (made == given)
-        result = PyObject_Vectorcall(self->general, passed, (size_t)given, NULL);
+    result = NULL;
+    if (made == inputs) {
+        passed[inputs] = out;
+        result = PyObject_Vectorcall(self->general, passed, (size_t)inputs, out == NULL ? NULL : only_out);
+    }
     while (made > arrays)
         Py_DECREF(passed[--made]);
     return result;
@@ -365,12 +553,16 @@ function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *k
 static PyObject *
 function_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    PyObject *standard, *general, *python, *requirements;
-    Py_ssize_t array_count, parameter_count;
+    PyObject *standard, *general, *python, *names, *defaults, *requirements;
+    Py_ssize_t array_count;
     (void)keywords;
-    if (!PyArg_ParseTuple(args, "OOOnnO!", &standard, &general, &python, &array_count, &parameter_count, &PyTuple_Type,
-                          &requirements))
+    if (!PyArg_ParseTuple(args, "OOOnO!O!O!", &standard, &general, &python, &array_count, &PyTuple_Type, &names,
+                          &PyTuple_Type, &defaults, &PyTuple_Type, &requirements))
         return NULL;
+    if (PyTuple_Size(names) != PyTuple_Size(defaults) || array_count + PyTuple_Size(names) > MAX_ARGUMENTS) {
+        PyErr_SetString(PyExc_ValueError, "too many arguments, or not a default for each parameter");
+        return NULL;
+    }
     if (PyTuple_Size(requirements) > MAX_REQUIREMENTS) {
         PyErr_SetString(PyExc_ValueError, "too many requirements");
         return NULL;
@@ -390,8 +582,9 @@ function_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     self->standard = standard == Py_None ? NULL : Py_NewRef(standard);
     self->general = Py_NewRef(general);
     self->python = Py_NewRef(python);
+    self->names = Py_NewRef(names);
+    self->defaults = Py_NewRef(defaults);
     self->array_count = array_count;
-    self->parameter_count = parameter_count;
     return (PyObject *)self;
 }
 
@@ -404,6 +597,8 @@ function_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->standard);
     Py_VISIT(self->general);
     Py_VISIT(self->python);
+    Py_VISIT(self->names);
+    Py_VISIT(self->defaults);
     return 0;
 }
 
@@ -415,6 +610,8 @@ function_clear(PyObject *object)
     Py_CLEAR(self->standard);
     Py_CLEAR(self->general);
     Py_CLEAR(self->python);
+    Py_CLEAR(self->names);
+    Py_CLEAR(self->defaults);
     return 0;
 }
 
@@ -467,11 +664,12 @@ static PyGetSetDef function_getset[] = {
 };
 
 PyDoc_STRVAR(function_doc,
-             "Function(standard, general, python, array_count, parameter_count, requirements)\n\n"
+             "Function(standard, general, python, array_count, names, defaults, requirements)\n\n"
              "A function of arrays and parameters that calls the ufunc `standard` when no parameter is given, `general`\n"
-             "when all are Python floats that meet the requirements, and otherwise the Python function `python`. A\n"
-             "requirement is (index of a parameter, whether it must be greater or at least, index of the parameter that\n"
-             "is the bound or -1, the bound).");
+             "when all are Python floats that meet the requirements, and otherwise the Python function `python`.\n"
+             "`names` are those of the parameters, interned, and `defaults` a float or None for each. A requirement is\n"
+             "(index of a parameter, whether it must be greater or at least, index of the parameter that is the bound\n"
+             "or -1, the bound).");
 
 static PyType_Slot function_slots[] = {
     {Py_tp_doc, (void *)function_doc},
@@ -508,6 +706,10 @@ execute(PyObject *module)
 {
     import_array1(-1);
     import_umath1(-1);
+    out_name = PyUnicode_InternFromString("out");
+    only_out = out_name == NULL ? NULL : PyTuple_Pack(1, out_name);
+    if (only_out == NULL)
+        return -1;
     PyObject *type = PyType_FromModuleAndSpec(module, &function_spec, NULL);
     if (type == NULL)
         return -1;

@@ -28,7 +28,8 @@ class Function:
         general: np.ufunc,
         python: Callable[..., Any],
         array_count: int,
-        parameter_count: int,
+        names: tuple[str, ...],
+        defaults: tuple[float | None, ...],
         requirements: tuple[tuple[int, bool, int, float], ...],
         /,
     ) -> None: ...

@@ -7,6 +7,7 @@ them as inputs. Parameters never take part in promotion: the dtype comes from th
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -75,7 +76,8 @@ def with_parameters(
         namespace["general"],
         python,
         len(kernel.inputs) - kernel.parameter_count,
-        kernel.parameter_count,
+        tuple(map(sys.intern, defaults)),
+        tuple(None if d is None else float(d) for d in defaults.values()),
         _as_numbers(kernel),
     )
     vars(function).update(
