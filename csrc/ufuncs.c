@@ -142,9 +142,45 @@ call_plain(const PyUFuncObject *ufunc, PyObject *const *arrays, Py_ssize_t count
     return both;
 }
 
-static PyObject *out_name;           /* "out", interned as the names of keywords in a program are */
-static PyObject *only_out;           /* ("out",) */
-static vectorcallfunc call_of_numpy; /* that of every ufunc */
+/* Call a generalised ufunc whose operands all have one core axis, the last one or `axis`; NotImplemented if it is left to
+   NumPy, as it is for axes in the middle. */
+static PyObject *
+call_plain_rows(const PyUFuncObject *ufunc, PyObject *const *arrays, PyObject *axis_given, PyObject *out)
+{
+    PyArrayObject *x = (PyArrayObject *)arrays[0];
+    if (ufunc->nargs > MAX_OPERANDS || !are_plain(arrays, ufunc->nin) ||
+        (axis_given != NULL && !PyLong_CheckExact(axis_given)))
+        Py_RETURN_NOTIMPLEMENTED;
+    const Py_ssize_t loop = loop_index(ufunc, PyArray_TYPE(x));
+    int too_large = 0;
+    const long given = axis_given == NULL ? -1 : PyLong_AsLongAndOverflow(axis_given, &too_large);
+    const long last = PyArray_NDIM(x) - 1, axis = given < 0 ? given + last + 1 : given;
+    if (loop < 0 || too_large || (axis != 0 && axis != last))
+        Py_RETURN_NOTIMPLEMENTED;
+    PyObject *result = result_for(out, arrays, ufunc->nin);
+    if (result == NULL)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_NotImplemented);
+
+    const npy_intp n = PyArray_DIM(x, (int)axis), rows = PyArray_SIZE(x) / n, size = PyArray_ITEMSIZE(x);
+    const npy_intp core_step = axis == last ? size : rows * size, outer_step = axis == last ? n * size : size;
+    const npy_intp dimensions[2] = {rows, n};
+    npy_intp steps[2 * MAX_OPERANDS]; /* from row to row of all operands, then along the rows */
+    char *data[MAX_OPERANDS];
+    for (Py_ssize_t i = 0; i < ufunc->nargs; i++) {
+        data[i] = PyArray_BYTES((PyArrayObject *)(i < ufunc->nin ? arrays[i] : result));
+        steps[i] = outer_step;
+        steps[ufunc->nargs + i] = core_step;
+    }
+    NPY_BEGIN_THREADS_DEF;
+    NPY_BEGIN_THREADS_THRESHOLDED(rows * n);
+    ufunc->functions[loop](data, dimensions, steps, ufunc->data[loop]);
+    NPY_END_THREADS;
+    return result;
+}
+
+static PyObject *out_name, *axis_name; /* interned, as the names of keywords in a program are */
+static PyObject *only_out;             /* ("out",) */
+static vectorcallfunc call_of_numpy;   /* that of every ufunc */
 
 static int
 is_only_out(PyObject *keywords)
@@ -315,57 +351,6 @@ add_bfloat16_loop(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(call_rows_doc,
-             "call_rows(ufunc, array, ..., axis, out)\n\n"
-             "Call the loop of a generalised ufunc whose operands all have one core axis, and return the result; return\n"
-             "NotImplemented unless all operands are plain arrays of one type and shape, without gaps, and the axis is\n"
-             "the first or the last.");
-
-static PyObject *
-call_rows(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    (void)module;
-    enum { MOST_OPERANDS = 3 };
-    const Py_ssize_t inputs = count - 3;
-    if (inputs < 1 || inputs >= MOST_OPERANDS || Py_TYPE(args[0]) != &PyUFunc_Type) {
-        PyErr_SetString(PyExc_TypeError, "call_rows takes a ufunc, its arrays, an axis and out");
-        return NULL;
-    }
-    const PyUFuncObject *ufunc = (PyUFuncObject *)args[0];
-    PyObject *const *arrays = args + 1, *axis_given = args[count - 2];
-    if (!PyLong_CheckExact(axis_given) || !are_plain(arrays, inputs))
-        Py_RETURN_NOTIMPLEMENTED;
-    PyArrayObject *x = (PyArrayObject *)arrays[0];
-    const Py_ssize_t loop = loop_index(ufunc, PyArray_TYPE(x));
-    int too_large;
-    const long given = PyLong_AsLongAndOverflow(axis_given, &too_large), last = PyArray_NDIM(x) - 1;
-    const long axis = given < 0 ? given + last + 1 : given;
-    if (loop < 0 || too_large || (axis != 0 && axis != last))
-        Py_RETURN_NOTIMPLEMENTED;
-    PyObject *out = result_for(args[count - 1], arrays, inputs);
-    if (out == NULL) {
-        if (PyErr_Occurred())
-            return NULL;
-        Py_RETURN_NOTIMPLEMENTED;
-    }
-
-    const npy_intp n = PyArray_DIM(x, (int)axis), rows = PyArray_SIZE(x) / n, size = PyArray_ITEMSIZE(x);
-    const npy_intp core_step = axis == last ? size : rows * size, outer_step = axis == last ? n * size : size;
-    const npy_intp dimensions[2] = {rows, n};
-    npy_intp steps[2 * MOST_OPERANDS]; /* from row to row of all operands, then along the rows */
-    char *data[MOST_OPERANDS];
-    for (Py_ssize_t i = 0; i <= inputs; i++) {
-        data[i] = PyArray_BYTES((PyArrayObject *)(i < inputs ? arrays[i] : out));
-        steps[i] = outer_step;
-        steps[inputs + 1 + i] = core_step;
-    }
-    NPY_BEGIN_THREADS_DEF;
-    NPY_BEGIN_THREADS_THRESHOLDED(rows * n);
-    ufunc->functions[loop](data, dimensions, steps, ufunc->data[loop]);
-    NPY_END_THREADS;
-    return out;
-}
-
 static PyObject *compiler; /* called with the address of an fa_kernel */
 
 static void
@@ -394,7 +379,9 @@ set_compiler(PyObject *module, PyObject *function)
     return PyLong_FromVoidPtr((void *)compile_with_gil);
 }
 
-/* The public function of an activation with parameters. What is called most, f(x), f(x, 0.2), f(x, slope=0.2), each
+/* ---- functions over ufuncs ----
+
+   The public function of an activation with parameters, or of rows. What is called most, f(x), f(x, 0.2), f(x, slope=0.2), each
    with or without out=, on plain arrays, goes straight to a ufunc: a Python function in between would take longer than
    a small call. Everything else is left to the Python function that it carries. */
 enum { MAX_ARGUMENTS = 8, MAX_REQUIREMENTS = 4 };
@@ -412,7 +399,7 @@ typedef struct {
     PyObject *weak_references;
     vectorcallfunc vectorcall;
     PyObject *standard; /* ufunc with the default parameters compiled in, or NULL */
-    PyObject *general;  /* ufunc that takes parameters, or a function over one */
+    PyObject *general;  /* ufunc that takes parameters, or a function over one; of a row function, what makes its ufunc */
     PyObject *python;   /* handles every case */
     PyObject *names;    /* of the parameters, interned */
     PyObject *defaults; /* a float or None for each */
@@ -588,6 +575,61 @@ function_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     return (PyObject *)self;
 }
 
+/* f(x), f(x, axis), with or without axis= and out=, on plain arrays. */
+static PyObject *
+row_function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *keywords)
+{
+    function_object *self = (function_object *)object;
+    const Py_ssize_t given = PyVectorcall_NARGS(flags), arrays = self->array_count;
+    const Py_ssize_t named = keywords == NULL ? 0 : PyTuple_GET_SIZE(keywords);
+    PyObject *axis = given == arrays + 1 ? args[arrays] : NULL, *out = Py_None;
+    int plain = given == arrays || given == arrays + 1;
+    for (Py_ssize_t k = 0; k < named && plain; k++) {
+        PyObject *name = PyTuple_GET_ITEM(keywords, k);
+        if (name == out_name)
+            out = args[given + k];
+        else if (name == axis_name && axis == NULL)
+            axis = args[given + k];
+        else
+            plain = 0;
+    }
+    if (plain && PyArray_CheckExact(args[0])) {
+        if (Py_TYPE(self->general) != &PyUFunc_Type) { /* made when first needed */
+            PyObject *ufunc = PyObject_CallNoArgs(self->general);
+            if (ufunc == NULL)
+                return NULL;
+            Py_SETREF(self->general, ufunc);
+        }
+        PyObject *result = call_plain_rows((PyUFuncObject *)self->general, args, axis, out);
+        if (result != Py_NotImplemented)
+            return result;
+        Py_DECREF(result);
+    }
+    return PyObject_Vectorcall(self->python, args, flags, keywords);
+}
+
+PyDoc_STRVAR(of_rows_doc,
+             "of_rows(find, python, array_count)\n\n"
+             "A function of arrays, `axis` and `out` that calls the generalised ufunc that find() returns, when all arrays\n"
+             "are plain ones and the axis is the first or the last, and otherwise the Python function `python`.");
+
+static PyObject *
+function_of_rows(PyObject *type, PyObject *args)
+{
+    PyObject *find, *python;
+    Py_ssize_t array_count;
+    if (!PyArg_ParseTuple(args, "OOn", &find, &python, &array_count))
+        return NULL;
+    function_object *self = (function_object *)PyType_GenericAlloc((PyTypeObject *)type, 0);
+    if (self == NULL)
+        return NULL;
+    self->vectorcall = row_function_call;
+    self->general = Py_NewRef(find);
+    self->python = Py_NewRef(python);
+    self->array_count = array_count;
+    return (PyObject *)self;
+}
+
 static int
 function_traverse(PyObject *object, visitproc visit, void *arg)
 {
@@ -648,6 +690,7 @@ function_reduce(PyObject *object, PyObject *unused)
 
 static PyMethodDef function_methods[] = {
     {"__reduce__", function_reduce, METH_NOARGS, NULL},
+    {"of_rows", function_of_rows, METH_VARARGS | METH_CLASS, of_rows_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -696,7 +739,6 @@ static PyMethodDef methods[] = {
     {"make_ufunc", make_ufunc, METH_VARARGS, make_ufunc_doc},
     {"set_bfloat16", set_bfloat16, METH_O, set_bfloat16_doc},
     {"add_bfloat16_loop", add_bfloat16_loop, METH_VARARGS, add_bfloat16_loop_doc},
-    {"call_rows", _PyCFunction_CAST(call_rows), METH_FASTCALL, call_rows_doc},
     {"set_compiler", set_compiler, METH_O, set_compiler_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -707,7 +749,8 @@ execute(PyObject *module)
     import_array1(-1);
     import_umath1(-1);
     out_name = PyUnicode_InternFromString("out");
-    only_out = out_name == NULL ? NULL : PyTuple_Pack(1, out_name);
+    axis_name = PyUnicode_InternFromString("axis");
+    only_out = out_name == NULL || axis_name == NULL ? NULL : PyTuple_Pack(1, out_name);
     if (only_out == NULL)
         return -1;
     PyObject *type = PyType_FromModuleAndSpec(module, &function_spec, NULL);

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from . import _core, ufuncs
-from ._ufuncs import call_rows
+from ._ufuncs import Function
 from .foreign import along_axis, has_own_axes, is_dask
 from .formulas.kernels import BACKWARD_FROM_OUTPUT, FORWARD
 from .formulas.rows import ROW_FUNCTIONS, ROW_INPUTS, RowFunction
@@ -274,18 +274,11 @@ def _docstring(name: str, member: str) -> str:
     )
 
 
-# A call that does not mention the scale has this very object.
-_NO_SCALE = 1.0
-_Array = np.ndarray
-
-
 def _elementwise_function(name: str, member: str) -> Any:
     """A function whose result has the input's shape.
 
-    The most frequent calls, which leave nothing to be prepared, go straight to the loop:
-    of few elements a detour would cost as much as all else. Others' arrays take it:
-    pandas would call a ufunc of one frame without keywords block by block, along the
-    wrong axis.
+    Others' arrays need it: pandas would call a ufunc of one frame without keywords block
+    by block, along the wrong axis.
     """
 
     def one(
@@ -294,13 +287,9 @@ def _elementwise_function(name: str, member: str) -> Any:
         axis: int = -1,
         *,
         where: Any = None,
-        scale: float = _NO_SCALE,
+        scale: float = 1.0,
         out: Any = None,
     ) -> Any:
-        if where is None and scale is _NO_SCALE and type(x) is _Array:
-            y = call_rows(ufuncs.get(name), x, axis, out)
-            if y is not NotImplemented:
-                return y
         return _apply(name, member, (x,), axis, where, scale, out)
 
     def two(
@@ -310,13 +299,9 @@ def _elementwise_function(name: str, member: str) -> Any:
         axis: int = -1,
         *,
         where: Any = None,
-        scale: float = _NO_SCALE,
+        scale: float = 1.0,
         out: Any = None,
     ) -> Any:
-        if where is None and scale is _NO_SCALE and type(dy) is type(x) is _Array:
-            dx = call_rows(ufuncs.get(name + member), dy, x, axis, out)
-            if dx is not NotImplemented:
-                return dx
         return _apply(name, member, (dy, x), axis, where, scale, out)
 
     return one if member == FORWARD else two
@@ -447,6 +432,9 @@ def _row_function(name: str, member: str) -> Callable[..., Any]:
         parameter.replace(name=array)
         for parameter, array in zip(parameters, arrays, strict=False)
     ]
+    if not facts.reduces:
+        find = partial(ufuncs.get, name + member)
+        function = Function.of_rows(find, function, len(arrays))
     function.__name__ = function.__qualname__ = name + member
     function.__module__ = __package__
     function.__doc__ = _docstring(name, member)

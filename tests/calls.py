@@ -128,7 +128,9 @@ class Call:
         return self.function(*arrays, *self.parameters, **keywords)
 
     def results(self, *arrays: Any, **keywords: Any) -> tuple[Any, ...]:
-        """The outputs, as a tuple even if there is only one."""
+        """The outputs, as a tuple even if there is only one; `out` is a tuple, too."""
+        if self.output_count == 1 and "out" in keywords:
+            (keywords["out"],) = keywords["out"]
         found = self(*arrays, **keywords)
         return found if self.output_count > 1 else (found,)
 
