@@ -33,15 +33,18 @@ enum {
 _Static_assert(FA_MAX_THREADS <= FREE_SEATS / ONE_SEAT && FA_MAX_THREADS <= WORKERS_INSIDE, "the fields must hold it");
 
 static struct {
-    /* The two words that all threads hammer, each on a cache line of its own. All accesses are sequentially
-       consistent: going to sleep relies on it (see wait_for_seat and wake_workers). */
+    /* The words that several threads hammer, each on a cache line of its own. All accesses are sequentially consistent:
+       going to sleep relies on it (see wait_for_seat and wake_workers). */
     _Alignas(CACHE_LINE) atomic_uint state;
-    _Alignas(CACHE_LINE) atomic_size_t next_chunk;
+    struct {
+        _Alignas(CACHE_LINE) atomic_size_t next_chunk;
+        size_t end;
+    } shares[FA_MAX_THREADS];
 
     /* The job: written by the caller while there are no seats and nobody inside. */
     _Alignas(CACHE_LINE) fa_task task;
     void *context;
-    size_t n, chunk_size, chunk_count;
+    size_t n, chunk_size, share_count;
 
     int worker_count;    /* workers started; belongs to whoever holds `busy` */
     atomic_int sleepers; /* workers in cond_wait or about to be; changed under `lock` */
@@ -57,6 +60,8 @@ static atomic_int together_calls;           /* in fa_run_together: other jobs le
 static atomic_int thread_setting;           /* 0: not yet set */
 static _Atomic uint64_t last_asked;         /* for fa_is_in_series: when */
 static atomic_bool creation_failed;         /* do not try again at each job, only after a new setting */
+static atomic_uint next_place = 1;          /* of the next worker */
+static _Thread_local unsigned place;        /* among the threads of a job; 0 for a caller */
 static _Thread_local bool inside_task;
 
 /* ---- waiting ---- */
@@ -98,15 +103,20 @@ static bool may_spin(uint64_t *deadline)
 
 /* ---- what every thread of a job does ---- */
 
+/* A thread begins with a share of its own, the same in every job, for its cache may still hold what it has read or
+   written there; then it helps with those of others. */
 static void run_chunks(void)
 {
-    for (;;) {
-        size_t chunk = atomic_fetch_add(&pool.next_chunk, 1);
-        if (chunk >= pool.chunk_count)
-            return;
-        size_t begin = chunk * pool.chunk_size;
-        bool last = pool.n - begin <= pool.chunk_size;
-        pool.task(pool.context, begin, last ? pool.n : begin + pool.chunk_size);
+    const size_t shares = pool.share_count;
+    for (size_t k = 0, share = place % shares; k < shares; k++, share = share + 1 == shares ? 0 : share + 1) {
+        for (;;) {
+            size_t chunk = atomic_fetch_add(&pool.shares[share].next_chunk, 1);
+            if (chunk >= pool.shares[share].end)
+                break;
+            size_t begin = chunk * pool.chunk_size;
+            bool last = pool.n - begin <= pool.chunk_size;
+            pool.task(pool.context, begin, last ? pool.n : begin + pool.chunk_size);
+        }
     }
 }
 
@@ -154,6 +164,7 @@ static void leave_job(void)
 static void work_forever(void)
 {
     inside_task = true;
+    place = atomic_fetch_add(&next_place, 1);
     for (;;) {
         wait_for_seat();
         run_chunks();
@@ -172,6 +183,7 @@ static void reset_in_child(void)
     atomic_store(&pool.state, 0);
     atomic_store(&pool.sleepers, 0);
     pool.worker_count = 0;
+    atomic_store(&next_place, 1);
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.job_posted, NULL);
     pthread_cond_init(&pool.job_finished, NULL);
@@ -245,8 +257,12 @@ static void run_job(fa_task task, void *context, size_t n, size_t chunk_size, si
     pool.context = context;
     pool.n = n;
     pool.chunk_size = chunk_size;
-    pool.chunk_count = chunk_count;
-    atomic_store(&pool.next_chunk, 0);
+    pool.share_count = (size_t)helpers + 1;
+    for (size_t share = 0; share < pool.share_count; share++) {
+        const size_t first = chunk_count * share / pool.share_count;
+        atomic_store_explicit(&pool.shares[share].next_chunk, first, memory_order_relaxed);
+        pool.shares[share].end = chunk_count * (share + 1) / pool.share_count;
+    }
     atomic_store(&pool.state, (unsigned)helpers * ONE_SEAT); /* the job is open */
     wake_workers(helpers);
     run_chunks();
