@@ -108,30 +108,6 @@ def exact_logistic(z: Value, z_low: Value | None = None) -> Value:
     return where(z < 0, y, 1.0 - y)
 
 
-def slope_of_logistic(
-    z: Value, z_low: Value | None = None, *, factor: float = 1.0
-) -> Value:
-    """`logistic_slope`, in float32 to 1 ULP.
-
-    It is e y^2, with y = 1 / (1 + e) and e = e^-|z + z_low| = 2^n (1 + p). What y lacks
-    is the remainder 1 - y - y 2^n - y 2^n p, of which only the last step is rounded.
-    """
-    if not to_last_digit():
-        return logistic_slope(z, z_low, factor=factor)
-    rest = None if z_low is None else where(z < 0, z_low, -z_low)
-    size = clamp_high(abs(z), -lowest_exponent())
-    power, p, lost = exp_factors_and_rest(-size, rest, shift=lift())
-    y = 1.0 / fma(fma(power, p, power), lower(), 1.0)
-    part = y * power  # exact and lifted
-    remainder = fma(-part, p, fma(y, -(2.0 ** lift()), 2.0 ** lift()) - part)
-    if z_low is not None:
-        lost = lost * fma(y, 2.0, -1.0)  # y lacks it, too
-    high = fma(y, p, y)
-    low = fma(y, p, y - high)
-    low = fma(fma(remainder, 2.0 * lower(), lost), high, low)
-    return fma(part, high, part * low) * (factor * lower())
-
-
 def logistic_slope_times_lifted(
     factor: Pair, z: Value, z_low: Value | None = None
 ) -> Value:

@@ -61,13 +61,13 @@ from ..logistic import (
     logistic,
     logistic_slope,
     logistic_slope_times_lifted,
-    slope_of_logistic,
 )
 
 
 @activation(
     formula="1 / (1 + exp(-x))",
     bound=2.0,
+    backward_bound=2.0,  # as of tanh
     source="Verhulst 1845; Rumelhart et al. 1986, doi:10.1038/323533a0",
     aliases=("logistic", "expit"),
     plain="1 / (1 + np.exp(-x))",
@@ -80,7 +80,7 @@ def sigmoid(x: Value) -> Value:
 
 @sigmoid.derivative
 def sigmoid_derivative(x: Value) -> Value:
-    return slope_of_logistic(x)
+    return logistic_slope(x)
 
 
 @sigmoid.derivative_from_output
@@ -90,6 +90,7 @@ def sigmoid_derivative_from_output(y: Value) -> Value:
 
 @activation(
     formula="tanh(x)",
+    backward_bound=2.0,  # within 1 PyTorch's, from the output, is faster
     source="LeCun et al. 1998, Efficient BackProp",
     plain="np.tanh(x)",
     plain_backward="dy * (1 - np.tanh(x) ** 2)",
@@ -104,7 +105,7 @@ def tanh(x: Value) -> Value:
 
 @tanh.derivative
 def tanh_derivative(x: Value) -> Value:
-    return slope_of_logistic(x + x, factor=4.0)
+    return logistic_slope(x + x, factor=4.0)
 
 
 @tanh.derivative_from_output
@@ -194,6 +195,7 @@ def scaled_tanh_by_beta(x: Value, alpha: Real, beta: Real) -> Value:
 
 @activation(
     formula="cap tanh(x / cap)",
+    backward_bound=2.0,  # as of tanh
     source="Gemma Team 2024, arXiv:2408.00118; Bello et al. 2016, arXiv:1611.09940",
     requires={"cap": "> 0"},
     plain="cap * np.tanh(x / cap)",
@@ -208,7 +210,7 @@ def softcap(x: Value, cap: Real) -> Value:
 @softcap.derivative
 def softcap_derivative(x: Value, cap: Real) -> Value:
     z = twice(*exact_quotient(pair(x), cap))
-    return slope_of_logistic(*z, factor=4.0)
+    return logistic_slope(*z, factor=4.0)
 
 
 @softcap.derivative_from_output
