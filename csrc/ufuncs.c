@@ -31,13 +31,20 @@ loop_index(const PyUFuncObject *ufunc, int type)
     return -1;
 }
 
-/* Whether an operand is a plain array without gaps, of the type and shape of another. */
+/* Whether an operand is a plain array without gaps, of the type of another and a shape with as many axes. */
 static int
-lies_like(PyObject *object, PyArrayObject *other)
+is_plain_of_shape(PyObject *object, PyArrayObject *other, const npy_intp *shape)
 {
     PyArrayObject *array = (PyArrayObject *)object;
     return PyArray_CheckExact(object) && PyArray_TYPE(array) == PyArray_TYPE(other) && PyArray_ISCARRAY_RO(array) &&
-           PyArray_SAMESHAPE(array, other);
+           PyArray_NDIM(array) == PyArray_NDIM(other) &&
+           PyArray_CompareLists(PyArray_DIMS(array), shape, PyArray_NDIM(array));
+}
+
+static int
+lies_like(PyObject *object, PyArrayObject *other)
+{
+    return is_plain_of_shape(object, other, PyArray_DIMS(other));
 }
 
 /* Whether all operands are that, and there are elements. */
@@ -58,8 +65,7 @@ static int
 are_apart(PyObject *a, PyObject *b)
 {
     const char *first = PyArray_BYTES((PyArrayObject *)a), *second = PyArray_BYTES((PyArrayObject *)b);
-    const npy_intp bytes = PyArray_NBYTES((PyArrayObject *)a);
-    return first + bytes <= second || second + bytes <= first;
+    return first + PyArray_NBYTES((PyArrayObject *)a) <= second || second + PyArray_NBYTES((PyArrayObject *)b) <= first;
 }
 
 /* A new array like the inputs for None, else the one given; NULL, mostly without an error, if it cannot take the result
@@ -142,6 +148,18 @@ call_plain(const PyUFuncObject *ufunc, PyObject *const *arrays, Py_ssize_t count
     return both;
 }
 
+/* The loop whose operands all have the type of x, or -1. */
+static Py_ssize_t
+loop_of_one_type(const PyUFuncObject *ufunc, PyArrayObject *x)
+{
+    const int type = PyArray_TYPE(x);
+    const Py_ssize_t loop = loop_index(ufunc, type);
+    for (Py_ssize_t i = 0; loop >= 0 && i < ufunc->nargs; i++)
+        if (ufunc->types[loop * ufunc->nargs + i] != type)
+            return -1;
+    return loop;
+}
+
 /* Call a generalised ufunc whose operands all have one core axis, the last one or `axis`; NotImplemented if it is left to
    NumPy, as it is for axes in the middle. */
 static PyObject *
@@ -151,7 +169,7 @@ call_plain_rows(const PyUFuncObject *ufunc, PyObject *const *arrays, PyObject *a
     if (ufunc->nargs > MAX_OPERANDS || !are_plain(arrays, ufunc->nin) ||
         (axis_given != NULL && !PyLong_CheckExact(axis_given)))
         Py_RETURN_NOTIMPLEMENTED;
-    const Py_ssize_t loop = loop_index(ufunc, PyArray_TYPE(x));
+    const Py_ssize_t loop = loop_of_one_type(ufunc, x);
     int too_large = 0;
     const long given = axis_given == NULL ? -1 : PyLong_AsLongAndOverflow(axis_given, &too_large);
     const long last = PyArray_NDIM(x) - 1, axis = given < 0 ? given + last + 1 : given;
@@ -174,6 +192,62 @@ call_plain_rows(const PyUFuncObject *ufunc, PyObject *const *arrays, PyObject *a
     NPY_BEGIN_THREADS_DEF;
     NPY_BEGIN_THREADS_THRESHOLDED(rows * n);
     ufunc->functions[loop](data, dimensions, steps, ufunc->data[loop]);
+    NPY_END_THREADS;
+    return result;
+}
+
+/* Call a generalised ufunc on the two halves of an array along an axis, f(first, second) or with the gradient dy before
+   them, where the results are the halves of an array like x; NotImplemented if it is left to Python. `swapped`: the
+   second half comes first. */
+static PyObject *
+call_plain_halves(const PyUFuncObject *ufunc, PyObject *const *arrays, PyObject *axis_given, int swapped, PyObject *out)
+{
+    enum { X, DY_X }; /* what is given */
+    const int given = ufunc->nin == 2 ? X : DY_X;
+    PyObject *x_given = arrays[given == X ? 0 : 1];
+    PyArrayObject *x = (PyArrayObject *)x_given;
+    if (!are_plain(&x_given, 1) || (axis_given != NULL && !PyLong_CheckExact(axis_given)))
+        Py_RETURN_NOTIMPLEMENTED;
+    int too_large = 0;
+    const long axis_number = axis_given == NULL ? -1 : PyLong_AsLongAndOverflow(axis_given, &too_large);
+    const long dimensions = PyArray_NDIM(x), axis = axis_number < 0 ? axis_number + dimensions : axis_number;
+    const Py_ssize_t loop = loop_of_one_type(ufunc, x);
+    if (loop < 0 || too_large || axis < 0 || axis >= dimensions || PyArray_DIM(x, (int)axis) % 2 != 0)
+        Py_RETURN_NOTIMPLEMENTED;
+
+    npy_intp shape[NPY_MAXDIMS], rows = 1;
+    for (long i = 0; i < dimensions; i++) {
+        shape[i] = PyArray_DIM(x, (int)i) / (i == axis ? 2 : 1);
+        rows *= i < axis ? shape[i] : 1;
+    }
+    PyObject *half = given == X ? out : arrays[0]; /* y or dy */
+    if (half != Py_None && !is_plain_of_shape(half, x, shape))
+        Py_RETURN_NOTIMPLEMENTED;
+    PyObject *result = NULL;
+    if (given == DY_X)
+        result = result_for(out, &x_given, 1);
+    else if (half == Py_None)
+        result = PyArray_SimpleNew((int)dimensions, shape, PyArray_TYPE(x));
+    else if (PyArray_ISWRITEABLE((PyArrayObject *)half) && are_apart(half, x_given))
+        result = Py_NewRef(half);
+    if (given == DY_X && result != NULL && !are_apart(half, result))
+        Py_CLEAR(result);
+    if (result == NULL)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_NotImplemented);
+
+    const npy_intp size = PyArray_ITEMSIZE(x), n = PyArray_SIZE(x) / rows / 2, bytes = n * size;
+    const npy_intp work[2] = {rows, n};
+    char *in = PyArray_BYTES(x), *to = PyArray_BYTES((PyArrayObject *)result);
+    const npy_intp first = swapped ? bytes : 0, second = bytes - first;
+    char *of_gate[] = {in + first, in + second, to};
+    char *of_gradient[] = {PyArray_BYTES((PyArrayObject *)half), in + first, in + second, to + first, to + second};
+    const npy_intp steps_of_gate[] = {2 * bytes, 2 * bytes, bytes, size, size, size};
+    const npy_intp steps_of_gradient[] = {bytes, 2 * bytes, 2 * bytes, 2 * bytes, 2 * bytes,
+                                          size,  size,      size,      size,      size};
+    NPY_BEGIN_THREADS_DEF;
+    NPY_BEGIN_THREADS_THRESHOLDED(rows * n);
+    ufunc->functions[loop](given == X ? of_gate : of_gradient, work,
+                           given == X ? steps_of_gate : steps_of_gradient, ufunc->data[loop]);
     NPY_END_THREADS;
     return result;
 }
@@ -381,7 +455,7 @@ set_compiler(PyObject *module, PyObject *function)
 
 /* ---- functions over ufuncs ----
 
-   The public function of an activation with parameters, or of rows. What is called most, f(x), f(x, 0.2), f(x, slope=0.2), each
+   The public function of an activation with parameters, or along an axis. What is called most, f(x), f(x, 0.2), f(x, slope=0.2), each
    with or without out=, on plain arrays, goes straight to a ufunc: a Python function in between would take longer than
    a small call. Everything else is left to the Python function that it carries. */
 enum { MAX_ARGUMENTS = 8, MAX_REQUIREMENTS = 4 };
@@ -399,11 +473,12 @@ typedef struct {
     PyObject *weak_references;
     vectorcallfunc vectorcall;
     PyObject *standard; /* ufunc with the default parameters compiled in, or NULL */
-    PyObject *general;  /* ufunc that takes parameters, or a function over one; of a row function, what makes its ufunc */
+    PyObject *general;  /* ufunc that takes parameters, or a function over one; of functions along an axis what makes it */
     PyObject *python;   /* handles every case */
     PyObject *names;    /* of the parameters, interned */
     PyObject *defaults; /* a float or None for each */
     Py_ssize_t array_count, requirement_count;
+    enum { ROWS, HALVES, SWAPPED_HALVES } along_axis;
     requirement requirements[MAX_REQUIREMENTS];
 } function_object;
 
@@ -577,7 +652,7 @@ function_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 
 /* f(x), f(x, axis), with or without axis= and out=, on plain arrays. */
 static PyObject *
-row_function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *keywords)
+axis_function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *keywords)
 {
     function_object *self = (function_object *)object;
     const Py_ssize_t given = PyVectorcall_NARGS(flags), arrays = self->array_count;
@@ -600,7 +675,10 @@ row_function_call(PyObject *object, PyObject *const *args, size_t flags, PyObjec
                 return NULL;
             Py_SETREF(self->general, ufunc);
         }
-        PyObject *result = call_plain_rows((PyUFuncObject *)self->general, args, axis, out);
+        const PyUFuncObject *ufunc = (PyUFuncObject *)self->general;
+        PyObject *result = self->along_axis == ROWS
+                               ? call_plain_rows(ufunc, args, axis, out)
+                               : call_plain_halves(ufunc, args, axis, self->along_axis == SWAPPED_HALVES, out);
         if (result != Py_NotImplemented)
             return result;
         Py_DECREF(result);
@@ -608,25 +686,28 @@ row_function_call(PyObject *object, PyObject *const *args, size_t flags, PyObjec
     return PyObject_Vectorcall(self->python, args, flags, keywords);
 }
 
-PyDoc_STRVAR(of_rows_doc,
-             "of_rows(find, python, array_count)\n\n"
+PyDoc_STRVAR(along_axis_doc,
+             "along_axis(find, python, array_count, how)\n\n"
              "A function of arrays, `axis` and `out` that calls the generalised ufunc that find() returns, when all arrays\n"
-             "are plain ones and the axis is the first or the last, and otherwise the Python function `python`.");
+             "are plain ones, and otherwise the Python function `python`. `how` is 0 for a function of rows (plain along\n"
+             "the first or last axis), 1 or 2 for one of the halves of its last array, in this order or the other.");
 
 static PyObject *
-function_of_rows(PyObject *type, PyObject *args)
+function_along_axis(PyObject *type, PyObject *args)
 {
     PyObject *find, *python;
     Py_ssize_t array_count;
-    if (!PyArg_ParseTuple(args, "OOn", &find, &python, &array_count))
+    int how;
+    if (!PyArg_ParseTuple(args, "OOni", &find, &python, &array_count, &how))
         return NULL;
     function_object *self = (function_object *)PyType_GenericAlloc((PyTypeObject *)type, 0);
     if (self == NULL)
         return NULL;
-    self->vectorcall = row_function_call;
+    self->vectorcall = axis_function_call;
     self->general = Py_NewRef(find);
     self->python = Py_NewRef(python);
     self->array_count = array_count;
+    self->along_axis = how;
     return (PyObject *)self;
 }
 
@@ -690,7 +771,7 @@ function_reduce(PyObject *object, PyObject *unused)
 
 static PyMethodDef function_methods[] = {
     {"__reduce__", function_reduce, METH_NOARGS, NULL},
-    {"of_rows", function_of_rows, METH_VARARGS | METH_CLASS, of_rows_doc},
+    {"along_axis", function_along_axis, METH_VARARGS | METH_CLASS, along_axis_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -183,7 +183,7 @@ def make_ufunc(
         loop.kernel = record(kernel, type_)
         loop.backend = _ENUM[backend]
         loop.types = operands.encode()
-        if record is builtin_record:
+        if record is builtin_record and not generalised:
             _loops[kernel.name, backend, array] = loop
         else:
             _other_loops.append(loop)

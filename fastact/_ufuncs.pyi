@@ -34,6 +34,11 @@ class Function:
     ) -> None: ...
     def __call__(self, *arguments: Any, **keywords: Any) -> Any: ...
     @classmethod
-    def of_rows(
-        cls, find: Callable[[], np.ufunc], python: Callable[..., Any], array_count: int, /
+    def along_axis(
+        cls,
+        find: Callable[[], np.ufunc],
+        python: Callable[..., Any],
+        array_count: int,
+        how: int,
+        /,
     ) -> Function: ...

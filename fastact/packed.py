@@ -18,12 +18,14 @@ from numpy.lib.array_utils import normalize_axis_index
 import fastact
 
 from . import _core, ufuncs
+from ._ufuncs import Function
 from .foreign import along_axis, has_own_axes, is_dask, is_foreign, is_labelled
 from .formulas.entry import FUSED, Fused
 from .formulas.kernels import BACKWARD, FORWARD, Kernel
 from .parameters import as_parameter, as_real_array, check, check_axis, check_number
 
 PACKED = "_packed"
+_HALVES = {"first": 1, "second": 2}  # by the default gate, for Function.along_axis
 
 
 def _layout(
@@ -446,6 +448,11 @@ def _packed_function(entry: Fused, member: str, plain: Any) -> Callable[..., Any
 
     function: Any = forward if member == FORWARD else backward
     *shown, _ = inspect.signature(function).parameters.values()
+    kernel = Kernel(entry, member, with_defaults=entry.has_defaults)
+    if not kernel.parameter_count:
+        find = partial(ufuncs.elementwise, kernel, __name__, generalised=True)
+        arrays = 1 if member == FORWARD else 2
+        function = Function.along_axis(find, function, arrays, _HALVES[default_gate])
     shown += [
         inspect.Parameter(p.name, inspect.Parameter.KEYWORD_ONLY, default=p.default)
         for p in entry.parameters

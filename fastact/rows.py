@@ -419,6 +419,9 @@ def _pooling_function(name: str, member: str) -> Any:
     return forward if member == FORWARD else backward
 
 
+_ROWS = 0  # for Function.along_axis
+
+
 def _row_function(name: str, member: str) -> Callable[..., Any]:
     facts = ROW_FUNCTIONS[name]
     make = _elementwise_function
@@ -434,7 +437,7 @@ def _row_function(name: str, member: str) -> Callable[..., Any]:
     ]
     if not facts.reduces:
         find = partial(ufuncs.get, name + member)
-        function = Function.of_rows(find, function, len(arrays))
+        function = Function.along_axis(find, function, len(arrays), _ROWS)
     function.__name__ = function.__qualname__ = name + member
     function.__module__ = __package__
     function.__doc__ = _docstring(name, member)
