@@ -1,6 +1,6 @@
 /* Makes np.ufunc objects from the addresses of loops, and callables that choose between two of them; calls the loops
    without NumPy where that is the same. A plain extension module, because what a cffi call does has neither the GIL nor Python
-   objects; it links no kernel and knows nothing of them. */
+   objects; it links no kernel: Python gives it their addresses. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <structmember.h>
@@ -12,6 +12,8 @@
 #define NPY_TARGET_VERSION NPY_2_1_API_VERSION
 #include <numpy/arrayobject.h>
 #include <numpy/ufuncobject.h>
+
+#include "fastact.h"
 
 /* ---- calls past NumPy ----
 
@@ -259,7 +261,7 @@ static vectorcallfunc call_of_numpy;   /* that of every ufunc */
 static int
 is_only_out(PyObject *keywords)
 {
-    return PyTuple_GET_SIZE(keywords) == 1 && PyTuple_GET_ITEM(keywords, 0) == out_name;
+    return PyTuple_Size(keywords) == 1 && PyTuple_GetItem(keywords, 0) == out_name;
 }
 
 /* What np.ufunc objects made here are called by. */
@@ -268,9 +270,9 @@ ufunc_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *keyw
 {
     const PyUFuncObject *ufunc = (PyUFuncObject *)object;
     const Py_ssize_t given = PyVectorcall_NARGS(flags);
-    PyObject *const *outs = NULL;
+    PyObject *const *outs = NULL, *of_tuple[MAX_RESULTS];
     int plain = given == ufunc->nin;
-    if (keywords == NULL || PyTuple_GET_SIZE(keywords) == 0) {
+    if (keywords == NULL || PyTuple_Size(keywords) == 0) {
         if (given == ufunc->nargs) {
             plain = 1;
             outs = args + ufunc->nin;
@@ -278,9 +280,12 @@ ufunc_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *keyw
     } else if (plain && is_only_out(keywords)) {
         if (ufunc->nout == 1)
             outs = args + given;
-        else if (PyTuple_CheckExact(args[given]) && PyTuple_GET_SIZE(args[given]) == ufunc->nout)
-            outs = &PyTuple_GET_ITEM(args[given], 0);
-        else
+        else if (ufunc->nout == MAX_RESULTS && PyTuple_CheckExact(args[given]) &&
+                 PyTuple_Size(args[given]) == MAX_RESULTS) {
+            for (Py_ssize_t i = 0; i < MAX_RESULTS; i++)
+                of_tuple[i] = PyTuple_GetItem(args[given], i);
+            outs = of_tuple;
+        } else
             plain = 0;
     } else {
         plain = 0;
@@ -369,7 +374,7 @@ make_ufunc(PyObject *module, PyObject *args)
                                                     type_numbers, (int)count, input_count, output_count,
                                                     PyUFunc_None, kept_name, kept_doc, 0, signature);
     if (ufunc != NULL && signature == NULL) {
-        call_of_numpy = ((PyUFuncObject *)ufunc)->vectorcall;
+        call_of_numpy = (vectorcallfunc)((PyUFuncObject *)ufunc)->vectorcall;
         ((PyUFuncObject *)ufunc)->vectorcall = ufunc_call;
     }
 done:
@@ -451,6 +456,112 @@ set_compiler(PyObject *module, PyObject *function)
     compiler = Py_NewRef(function);
     Py_XDECREF(before);
     return PyLong_FromVoidPtr((void *)compile_with_gil);
+}
+
+/* ---- the loss ---- */
+
+static size_t (*check_labels)(const fa_cross_entropy *call, size_t *counted);
+static int (*run_cross_entropy)(fa_cross_entropy *call);
+
+PyDoc_STRVAR(set_loss_doc, "set_loss(check_labels, run)\n\nSay at which addresses fa_check_labels and "
+                           "fa_softmax_cross_entropy are.");
+
+static PyObject *
+set_loss(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *check, *run;
+    if (!PyArg_ParseTuple(args, "OO", &check, &run))
+        return NULL;
+    check_labels = (size_t (*)(const fa_cross_entropy *, size_t *))PyLong_AsVoidPtr(check);
+    run_cross_entropy = (int (*)(fa_cross_entropy *))PyLong_AsVoidPtr(run);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* Whether these are float32 or float64 logits along the last axis, and a label for each of their rows. */
+static int
+are_plain_logits_and_labels(PyObject *logits_given, PyObject *labels_given)
+{
+    PyArrayObject *logits = (PyArrayObject *)logits_given, *labels = (PyArrayObject *)labels_given;
+    return are_plain(&logits_given, 1) && (PyArray_TYPE(logits) == NPY_FLOAT || PyArray_TYPE(logits) == NPY_DOUBLE) &&
+           PyArray_CheckExact(labels_given) && PyArray_ISINTEGER(labels) && PyArray_ISCARRAY_RO(labels) &&
+           PyArray_NDIM(labels) == PyArray_NDIM(logits) - 1 &&
+           PyArray_CompareLists(PyArray_DIMS(labels), PyArray_DIMS(logits), PyArray_NDIM(labels));
+}
+
+static int
+is_number(PyObject *object)
+{
+    return PyFloat_Check(object) || PyArray_IsScalar(object, Float);
+}
+
+static fa_row_array
+rows_of(PyObject *object, npy_intp n)
+{
+    PyArrayObject *array = (PyArrayObject *)object;
+    const npy_intp size = PyArray_ITEMSIZE(array);
+    return (fa_row_array){PyArray_BYTES(array), PyArray_DESCR(array)->type, size, {n * size}};
+}
+
+PyDoc_STRVAR(call_loss_doc,
+             "call_loss(logits, targets, dy=None, out=None)\n\n"
+             "The mean of softmax_cross_entropy of the rows along the last axis, or with dy, a float, its gradient;\n"
+             "NotImplemented unless the arrays are plain ones and the targets labels of the right number and size.");
+
+static PyObject *
+call_loss(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    enum { IGNORED = -100 };
+    PyObject *logits = args[0], *labels = args[1], *gradient = NULL;
+    const int backward = count == 4;
+    if (count != 2 && count != 4) {
+        PyErr_SetString(PyExc_TypeError, "call_loss takes logits and targets, or dy and out, too");
+        return NULL;
+    }
+    if (!are_plain_logits_and_labels(logits, labels) || (backward && !is_number(args[2])))
+        Py_RETURN_NOTIMPLEMENTED;
+    PyArrayObject *x = (PyArrayObject *)logits;
+    const npy_intp n = PyArray_DIM(x, PyArray_NDIM(x) - 1);
+    size_t counted, rows = (size_t)(PyArray_SIZE(x) / n);
+    fa_cross_entropy call = {
+        .dimensions = 1,
+        .shape = {rows},
+        .n = (size_t)n,
+        .logits = rows_of(logits, n),
+        .targets = rows_of(labels, 1),
+        .has_labels = 1,
+        .ignore_index = IGNORED,
+        .factor = 1,
+    };
+    if (check_labels(&call, &counted) < rows) /* Python raises the error */
+        Py_RETURN_NOTIMPLEMENTED;
+    if (backward) {
+        gradient = result_for(args[3], &logits, 1);
+        if (gradient != NULL && !are_apart(gradient, labels))
+            Py_CLEAR(gradient);
+        if (gradient == NULL)
+            return PyErr_Occurred() ? NULL : Py_NewRef(Py_NotImplemented);
+        call.backward = 1;
+        call.output = rows_of(gradient, n);
+        call.factor = PyFloat_AsDouble(args[2]) / (counted == 0 ? 1 : (double)counted);
+    }
+    int failed;
+    NPY_BEGIN_THREADS_DEF;
+    NPY_BEGIN_THREADS_THRESHOLDED(PyArray_SIZE(x));
+    failed = run_cross_entropy(&call);
+    NPY_END_THREADS;
+    if (failed) {
+        Py_XDECREF(gradient);
+        return PyErr_NoMemory();
+    }
+    if (backward)
+        return gradient;
+    double mean = counted == 0 ? NPY_NAN : call.sum / (double)counted;
+    float single = (float)mean;
+    return PyArray_Scalar(PyArray_TYPE(x) == NPY_DOUBLE ? (void *)&mean : (void *)&single, PyArray_DESCR(x), NULL);
 }
 
 /* ---- functions over ufuncs ----
@@ -540,17 +651,17 @@ static int
 parameters_of_call(const function_object *self, PyObject *const *args, Py_ssize_t given, PyObject *keywords,
                    PyObject **parameters, PyObject **out)
 {
-    const Py_ssize_t count = PyTuple_GET_SIZE(self->names), positional = given - self->array_count;
-    const Py_ssize_t named = keywords == NULL ? 0 : PyTuple_GET_SIZE(keywords);
+    const Py_ssize_t count = PyTuple_Size(self->names), positional = given - self->array_count;
+    const Py_ssize_t named = keywords == NULL ? 0 : PyTuple_Size(keywords);
     if (positional < 0 || positional > count)
         return 0;
     *out = NULL;
     for (Py_ssize_t i = 0; i < count; i++)
         parameters[i] = i < positional ? args[self->array_count + i] : NULL;
     for (Py_ssize_t k = 0; k < named; k++) {
-        PyObject *name = PyTuple_GET_ITEM(keywords, k);
+        PyObject *name = PyTuple_GetItem(keywords, k);
         Py_ssize_t i = 0;
-        while (i < count && PyTuple_GET_ITEM(self->names, i) != name)
+        while (i < count && PyTuple_GetItem(self->names, i) != name)
             i++;
         if (i < count && parameters[i] == NULL)
             parameters[i] = args[given + k];
@@ -561,7 +672,7 @@ parameters_of_call(const function_object *self, PyObject *const *args, Py_ssize_
     }
     for (Py_ssize_t i = 0; i < count; i++) {
         if (parameters[i] == NULL)
-            parameters[i] = PyTuple_GET_ITEM(self->defaults, i);
+            parameters[i] = PyTuple_GetItem(self->defaults, i);
         if (!PyFloat_CheckExact(parameters[i]))
             return 0;
     }
@@ -573,8 +684,8 @@ function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *k
 {
     function_object *self = (function_object *)object;
     const Py_ssize_t given = PyVectorcall_NARGS(flags), arrays = self->array_count;
-    const Py_ssize_t inputs = arrays + PyTuple_GET_SIZE(self->names);
-    const int no_keywords = keywords == NULL || PyTuple_GET_SIZE(keywords) == 0;
+    const Py_ssize_t inputs = arrays + PyTuple_Size(self->names);
+    const int no_keywords = keywords == NULL || PyTuple_Size(keywords) == 0;
     if (self->standard != NULL && given == arrays && (no_keywords || is_only_out(keywords)))
         return PyObject_Vectorcall(self->standard, args, flags, keywords);
     PyObject *parameters[MAX_ARGUMENTS], *out;
@@ -586,10 +697,10 @@ function_call(PyObject *object, PyObject *const *args, size_t flags, PyObject *k
 
     double values[MAX_ARGUMENTS];
     for (Py_ssize_t i = 0; i < inputs - arrays; i++)
-        values[i] = PyFloat_AS_DOUBLE(parameters[i]);
+        values[i] = PyFloat_AsDouble(parameters[i]);
     PyObject *result;
     const PyUFuncObject *general = (PyUFuncObject *)self->general;
-    if (Py_TYPE(general) == &PyUFunc_Type && (out == NULL || general->nout == 1)) {
+    if (Py_TYPE(self->general) == &PyUFunc_Type && (out == NULL || general->nout == 1)) {
         result = call_plain(general, args, arrays, values, out == NULL ? NULL : &out);
         if (result != Py_NotImplemented)
             return result;
@@ -656,11 +767,11 @@ axis_function_call(PyObject *object, PyObject *const *args, size_t flags, PyObje
 {
     function_object *self = (function_object *)object;
     const Py_ssize_t given = PyVectorcall_NARGS(flags), arrays = self->array_count;
-    const Py_ssize_t named = keywords == NULL ? 0 : PyTuple_GET_SIZE(keywords);
+    const Py_ssize_t named = keywords == NULL ? 0 : PyTuple_Size(keywords);
     PyObject *axis = given == arrays + 1 ? args[arrays] : NULL, *out = Py_None;
     int plain = given == arrays || given == arrays + 1;
     for (Py_ssize_t k = 0; k < named && plain; k++) {
-        PyObject *name = PyTuple_GET_ITEM(keywords, k);
+        PyObject *name = PyTuple_GetItem(keywords, k);
         if (name == out_name)
             out = args[given + k];
         else if (name == axis_name && axis == NULL)
@@ -670,10 +781,11 @@ axis_function_call(PyObject *object, PyObject *const *args, size_t flags, PyObje
     }
     if (plain && PyArray_CheckExact(args[0])) {
         if (Py_TYPE(self->general) != &PyUFunc_Type) { /* made when first needed */
-            PyObject *ufunc = PyObject_CallNoArgs(self->general);
+            PyObject *find = self->general, *ufunc = PyObject_CallNoArgs(find);
             if (ufunc == NULL)
                 return NULL;
-            Py_SETREF(self->general, ufunc);
+            self->general = ufunc;
+            Py_DECREF(find);
         }
         const PyUFuncObject *ufunc = (PyUFuncObject *)self->general;
         PyObject *result = self->along_axis == ROWS
@@ -820,6 +932,8 @@ static PyMethodDef methods[] = {
     {"make_ufunc", make_ufunc, METH_VARARGS, make_ufunc_doc},
     {"set_bfloat16", set_bfloat16, METH_O, set_bfloat16_doc},
     {"add_bfloat16_loop", add_bfloat16_loop, METH_VARARGS, add_bfloat16_loop_doc},
+    {"set_loss", set_loss, METH_VARARGS, set_loss_doc},
+    {"call_loss", _PyCFunction_CAST(call_loss), METH_FASTCALL, call_loss_doc},
     {"set_compiler", set_compiler, METH_O, set_compiler_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -13,11 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from . import _core
+from . import _core, _ufuncs
 from ._kernels import ffi, lib
 from .parameters import as_native, as_real_array, check_axis, refuse_masked
 
 _REDUCTIONS = ("mean", "sum", "none")
+# A call that does not mention them has these very objects.
+_LAST_AXIS, _IGNORED, _NO_SMOOTHING, _MEAN = -1, -100, 0.0, "mean"
+
+_ufuncs.set_loss(
+    _core.address(ffi.addressof(lib, "fa_check_labels")),
+    _core.address(ffi.addressof(lib, "fa_softmax_cross_entropy")),
+)
 
 
 def _as_targets(targets: Any, shape: tuple[int, ...], rows: tuple[int, ...]) -> Any:
@@ -149,14 +156,24 @@ class _Call:
             raise MemoryError("no memory for the rows that are being worked on")
 
 
+def _is_usual(axis: Any, ignore_index: Any, smoothing: Any, reduction: Any) -> bool:
+    """Whether it is what C calls without Python's help: of few rows that takes longest."""
+    return (
+        axis is _LAST_AXIS
+        and ignore_index is _IGNORED
+        and smoothing is _NO_SMOOTHING
+        and reduction is _MEAN
+    )
+
+
 def softmax_cross_entropy(
     logits: Any,
     targets: Any,
-    axis: int = -1,
+    axis: int = _LAST_AXIS,
     *,
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    reduction: str = "mean",
+    ignore_index: int = _IGNORED,
+    label_smoothing: float = _NO_SMOOTHING,
+    reduction: str = _MEAN,
     out: Any = None,
 ) -> Any:
     """Cross-entropy between targets and the softmax of logits along one axis.
@@ -214,6 +231,10 @@ def softmax_cross_entropy(
     Source: `torch.nn.functional.cross_entropy`, whose semantics these are, save that the
     limit is NaN there.
     """
+    if out is None and _is_usual(axis, ignore_index, label_smoothing, reduction):
+        loss = _ufuncs.call_loss(logits, targets)
+        if loss is not NotImplemented:
+            return loss
     call = _Call(logits, targets, axis, ignore_index, label_smoothing, reduction)
     dtype, every = call.logits.dtype, reduction == "none"
     shape = call.rows if every else ()
@@ -242,11 +263,11 @@ def softmax_cross_entropy_backward(
     dy: Any,
     logits: Any,
     targets: Any,
-    axis: int = -1,
+    axis: int = _LAST_AXIS,
     *,
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    reduction: str = "mean",
+    ignore_index: int = _IGNORED,
+    label_smoothing: float = _NO_SMOOTHING,
+    reduction: str = _MEAN,
     out: Any = None,
 ) -> Any:
     """Gradient of softmax_cross_entropy with respect to the logits.
@@ -288,6 +309,10 @@ def softmax_cross_entropy_backward(
 
     Source: `torch.nn.functional.cross_entropy`, whose gradient this is.
     """
+    if _is_usual(axis, ignore_index, label_smoothing, reduction):
+        gradient = _ufuncs.call_loss(logits, targets, dy, out)
+        if gradient is not NotImplemented:
+            return gradient
     call = _Call(logits, targets, axis, ignore_index, label_smoothing, reduction)
     dy = as_real_array("dy", dy)
     shape = call.rows if reduction == "none" else ()
