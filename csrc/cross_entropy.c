@@ -18,7 +18,7 @@ enum {
     MAX_GROUP_ROWS = FA_TILE_ROWS,
     LABELS_PER_TASK = 1 << 14,
     LINE_ROWS = 16, /* as in rows.c */
-    SHORT_ROW = 48,
+    SHORT_ROW = 128,
 };
 
 typedef struct {
