@@ -15,6 +15,7 @@
 enum {
     LINE_ROWS = 16,
     SHORT_ROW = 48,
+    SHORT_ROW_OF_LOGARITHM = 512, /* bytes; by itself each row would have one, and look for its maximum */
     LONG_RUN = 2000,            /* bytes */
     STREAMED_AT_ONCE = 1 << 13, /* bytes of rows that stay in the first-level cache until they are written */
     LONGEST_STREAMED = 1 << 17, /* and of a row that stays in the second-level one */
@@ -323,6 +324,15 @@ grain(const job *j, size_t rows)
     return tile_rows > share ? tile_rows : share;
 }
 
+/* Rows shorter than this are turned into columns. */
+static size_t
+short_row(const fa_row_loop *loop)
+{
+    if (loop->input_count == 1 && (loop->function == FA_LOG_SOFTMAX || loop->function == FA_LOGSUMEXP))
+        return SHORT_ROW_OF_LOGARITHM / fa_type_size(fa_kernel_type(loop->type));
+    return loop->from_output ? SHORT_ROW / 3 : SHORT_ROW; /* without exp there is less to gain */
+}
+
 void
 fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data)
 {
@@ -360,8 +370,7 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
         j.common_scale = scale_of(&j, 0);
     const int x = j.operands[last - 1];
     j.across_memory = rows > 1 && llabs(steps[x]) < llabs(core_steps[x]);
-    const size_t short_row = loop->from_output ? SHORT_ROW / 3 : SHORT_ROW; /* without exp there is less to gain */
-    j.columns = rows > 1 && n > 0 && !j.selects && (j.across_memory || n < short_row);
+    j.columns = rows > 1 && n > 0 && !j.selects && (j.across_memory || n < short_row(loop));
     j.streams = is_worth_streaming(&j, rows);
     void (*const run)(void *, size_t, size_t) = loop->function == FA_HARDMAX && last == 2 ? clear_rows : run_rows;
     if (rows > 1 && rows * n >= ELEMENTS_WORTH_THREADS)

@@ -23,6 +23,20 @@ take(char **scratch, size_t bytes)
     return room;
 }
 
+/* log(1 + u) for a u >= 0 that is finite, within 1 ULP: of the rounded sum, 2^k (1 + f), and what it lacks. Unlike the C
+   library's, it has the same bits everywhere, and many at once. */
+FA_INLINE double
+log1p_of_sum(double u)
+{
+    const double sum = 1 + u, lost = u < 1 ? u - (sum - 1) : 1 - (sum - u);
+    const double root_of_half = 0x1.6a09e667f3bcdp-1, one = 1, integers = 0x1p52;
+    const uint64_t mantissa = (UINT64_C(1) << 52) - 1;
+    const uint64_t above_root = fa_bits_of_f64(sum) - fa_bits_of_f64(root_of_half) + fa_bits_of_f64(one);
+    const double k = fa_from_bits_f64((above_root >> 52) | fa_bits_of_f64(integers)) - (integers + 1023);
+    const double f = fa_from_bits_f64((above_root & mantissa) + fa_bits_of_f64(root_of_half)) - 1;
+    return row_log_of_parts_f64(k, f, lost / sum);
+}
+
 #define SUMS(name) \
     ROOM(double, name##_sum, LANES, LANES * width); \
     ROOM(double, name##_lost, LANES, KEEPS_LOSSES ? LANES * width : 0); \

@@ -45,8 +45,10 @@ ROW(cross_entropy)(size_t n, size_t given_width, const void *input, ptrdiff_t x_
     ROW(extremes)(n, width, x, x_pitch, 1, extremes, scratch);
     ROW(infinite_winners)(n, width, x, x_pitch, extremes, winners);
     ROW(weights)(n, width, x, x_pitch, extremes, 1, NULL, x_pitch, others, scratch);
+    FA_INDEPENDENT
+    for (size_t r = 0; r < width; r++)
+        log_sums[r] = log1p_of_sum(winners[r] < n ? 0 : others[r]);
     for (size_t r = 0; r < width; r++) {
-        log_sums[r] = log1p(winners[r] < n ? 0 : others[r]);
         losses[r] = 0;
         if (probabilities == NULL) {
             const T at_label = x[(ptrdiff_t)targets->labels[r] * x_pitch + (ptrdiff_t)r];

@@ -583,7 +583,7 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
 }
 
 /* Weights exp(scale * (x - extreme)), into y unless it is NULL. `others` becomes their sum less 1, for the extreme
-   itself has the weight 1: log1p of that keeps its digits where one element has nearly all the weight. NaN where the
+   itself has the weight 1: log1p_of_sum of that keeps its digits where one element has nearly all the weight. NaN where the
    row holds a NaN, or infinities that win, or nothing but losing ones. `extremes` must have room to be repeated. */
 FA_INLINE void
 ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes, double scale, T *y, ptrdiff_t y_pitch,
@@ -749,8 +749,9 @@ ROW(log_softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pi
     ROOM(double, others, 1, width);
     ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
     ROW(weights)(n, width, x, x_pitch, extremes, scale, NULL, x_pitch, others, scratch);
+    FA_INDEPENDENT
     for (size_t r = 0; r < width; r++) {
-        const double log_sum = log1p(others[r]);
+        const double log_sum = log1p_of_sum(others[r]);
         highs[r] = (T)log_sum;
         lows[r] = (T)(log_sum - (double)highs[r]);
     }
@@ -791,7 +792,7 @@ ROW(logsumexp)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitc
         const double largest = (double)extremes[r] * scale;
         int has_nan = 0;
         if (isfinite(extremes[r])) {
-            y[r] = (T)(largest + log1p(others[r]));
+            y[r] = (T)(largest + log1p_of_sum(others[r]));
             continue;
         }
         for (size_t i = 0; i < n; i++)

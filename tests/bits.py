@@ -37,8 +37,6 @@ from fastact.formulas.rows import ROW_FUNCTIONS, ROW_INPUTS, RowFunction
 
 FILE = Path(__file__).parent / "bits.json"
 DTYPES = ("float16", "bfloat16", "float32", "float64")
-# log1p of the C library, in double precision: its bits are those of the library.
-OF_THE_LIBRARY = ("log_softmax", "log_softmax_backward", "logsumexp")
 
 Arrays = tuple[np.ndarray[Any, Any], ...]
 
@@ -137,7 +135,6 @@ ROW_CALLS = [
     RowCall(name, member)
     for name, facts in ROW_FUNCTIONS.items()
     for member in facts.members
-    if name + member not in OF_THE_LIBRARY
 ]
 PARAMETER_GRADIENTS = [
     Call(entry, PARAMETER_BACKWARD, other_values(entry))

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .elementary import (
+    ARTANH_FLOAT32,
+    ARTANH_FLOAT64,
+    LN2,
     Pair,
     exp_beside,
     exp_value,
@@ -16,12 +19,23 @@ from .elementary import (
     lower,
     lowest_exponent,
     magic_beside,
+    split_at,
     two_product,
     two_sum,
 )
 from .elementary import scale as scale_pair
 from .kernels import BACKWARD, BACKWARD_FROM_OUTPUT, FORWARD
-from .language import Value, by_dtype, clamp_high, clamp_low, power_of_two, real, where
+from .language import (
+    Value,
+    by_dtype,
+    clamp_high,
+    clamp_low,
+    fma,
+    polynomial,
+    power_of_two,
+    real,
+    where,
+)
 
 INFINITY = float("inf")
 
@@ -311,6 +325,20 @@ def row_log_weight_scaled(
     return row_log_weight_of(x, extreme, scale, log_high, log_low)
 
 
+def row_log_of_parts(k: Value, f: Value, lost: Value) -> Value:
+    """k log(2) + log(1 + f) + lost, for 1 + f within a factor sqrt(2) of 1, a small lost.
+
+    With s = f / (2 + f), log(1 + f) = 2 artanh(s) = f - s (f - 2 s^2 ARTANH(s^2)): of f
+    nothing is rounded but in a product that is at most a fifth of it.
+    """
+    ln2_high, ln2_low = split_at(LN2, 32)
+    s = f / (f + 2.0)
+    square = s * s
+    series = by_dtype(ARTANH_FLOAT32, ARTANH_FLOAT64)
+    rest = fma(square * -2.0, polynomial(square, series), f)
+    return fma(k, ln2_high, f - (s * rest - fma(k, ln2_low, lost)))
+
+
 def row_exp(x: Value) -> Value:
     """exp(x) for x <= 0."""
     return exp_value(clamp_low(x, lowest_exponent()), shift=lift()) * lower()
@@ -331,5 +359,6 @@ ROW_FORMULAS = (
     row_weight_scaled,
     row_log_weight,
     row_log_weight_scaled,
+    row_log_of_parts,
     row_exp,
 )
