@@ -101,7 +101,7 @@ def extension(name: str) -> Extension:
     return Extension(
         f"fastact._{name}",
         [f"csrc/{name}.c"],
-        depends=["csrc/platform.h"],
+        depends=["csrc/platform.h", "csrc/fastact.h"],
         include_dirs=[np.get_include()],
         define_macros=[("Py_LIMITED_API", f"0x{major:02x}{minor:02x}0000")]
         if IS_LIMITED

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A tile holds rows one after another, or columns: interleaved rows, as they lie along a first axis. Rows shorter than
-   SHORT_ROW are turned into columns: they would not fill vectors by themselves. */
+/* A tile holds rows one after another, or columns: interleaved rows, as they lie along a first axis. Short rows
+   are turned into columns (short_row): they would not fill vectors by themselves. */
 enum {
     LINE_ROWS = 16,
     SHORT_ROW = 48,

@@ -33,8 +33,8 @@ enum {
 _Static_assert(FA_MAX_THREADS <= FREE_SEATS / ONE_SEAT && FA_MAX_THREADS <= WORKERS_INSIDE, "the fields must hold it");
 
 static struct {
-    /* The words that several threads hammer, each on a cache line of its own. All accesses are sequentially consistent:
-       going to sleep relies on it (see wait_for_seat and wake_workers). */
+    /* The words that several threads hammer, each on a cache line of its own. All accesses to the state are sequentially
+       consistent: going to sleep relies on it (see wait_for_seat and wake_workers). */
     _Alignas(CACHE_LINE) atomic_uint state;
     struct {
         _Alignas(CACHE_LINE) atomic_size_t next_chunk;
@@ -103,13 +103,14 @@ static bool may_spin(uint64_t *deadline)
 
 /* ---- what every thread of a job does ---- */
 
-/* A thread begins with a share of its own, the same in every job, for its cache may still hold what it has read or
-   written there; then it helps with those of others. */
+/* A thread begins with a share of its own, mostly the same in jobs of as many threads, for its cache may still hold what
+   it has read or written there; then it helps with those of others. */
 static void run_chunks(void)
 {
     const size_t shares = pool.share_count;
     for (size_t k = 0, share = place % shares; k < shares; k++, share = share + 1 == shares ? 0 : share + 1) {
-        for (;;) {
+        /* A share that is done is only looked at: many threads may come by. */
+        while (atomic_load_explicit(&pool.shares[share].next_chunk, memory_order_relaxed) < pool.shares[share].end) {
             size_t chunk = atomic_fetch_add(&pool.shares[share].next_chunk, 1);
             if (chunk >= pool.shares[share].end)
                 break;

@@ -70,6 +70,14 @@ are_apart(PyObject *a, PyObject *b)
     return first + PyArray_NBYTES((PyArrayObject *)a) <= second || second + PyArray_NBYTES((PyArrayObject *)b) <= first;
 }
 
+/* A new array of the dtype of x, metadata included, and a shape with as many axes. */
+static PyObject *
+new_like(PyArrayObject *x, const npy_intp *shape)
+{
+    PyArray_Descr *dtype = (PyArray_Descr *)Py_NewRef((PyObject *)PyArray_DESCR(x));
+    return PyArray_NewFromDescr(&PyArray_Type, dtype, PyArray_NDIM(x), shape, NULL, NULL, 0, NULL);
+}
+
 /* A new array like the inputs for None, else the one given; NULL, mostly without an error, if it cannot take the result
    as it is. */
 static PyObject *
@@ -77,7 +85,7 @@ result_for(PyObject *given, PyObject *const *inputs, Py_ssize_t count)
 {
     PyArrayObject *x = (PyArrayObject *)inputs[0], *out = (PyArrayObject *)given;
     if (given == Py_None)
-        return PyArray_SimpleNew(PyArray_NDIM(x), PyArray_DIMS(x), PyArray_TYPE(x));
+        return new_like(x, PyArray_DIMS(x));
     if (!lies_like(given, x) || !PyArray_ISWRITEABLE(out))
         return NULL;
     for (Py_ssize_t i = 0; i < count; i++) /* loops work in place, but not on a part of their input */
@@ -163,7 +171,7 @@ loop_of_one_type(const PyUFuncObject *ufunc, PyArrayObject *x)
 }
 
 /* Call a generalised ufunc whose operands all have one core axis, the last one or `axis`; NotImplemented if it is left to
-   NumPy, as it is for axes in the middle. */
+   Python, as it is for axes in the middle. */
 static PyObject *
 call_plain_rows(const PyUFuncObject *ufunc, PyObject *const *arrays, PyObject *axis_given, PyObject *out)
 {
@@ -223,14 +231,15 @@ call_plain_halves(const PyUFuncObject *ufunc, PyObject *const *arrays, PyObject 
         rows *= i < axis ? shape[i] : 1;
     }
     PyObject *half = given == X ? out : arrays[0]; /* y or dy */
-    if (half != Py_None && !is_plain_of_shape(half, x, shape))
+    if ((given == DY_X || half != Py_None) && !is_plain_of_shape(half, x, shape))
         Py_RETURN_NOTIMPLEMENTED;
     PyObject *result = NULL;
     if (given == DY_X)
         result = result_for(out, &x_given, 1);
     else if (half == Py_None)
-        result = PyArray_SimpleNew((int)dimensions, shape, PyArray_TYPE(x));
-    else if (PyArray_ISWRITEABLE((PyArrayObject *)half) && are_apart(half, x_given))
+        result = new_like(x, shape);
+    else if (PyArray_ISWRITEABLE((PyArrayObject *)half) && are_apart(half, x_given) &&
+             PyArray_FailUnlessWriteable((PyArrayObject *)half, "output array") == 0) /* as in result_for */
         result = Py_NewRef(half);
     if (given == DY_X && result != NULL && !are_apart(half, result))
         Py_CLEAR(result);
@@ -363,8 +372,9 @@ make_ufunc(PyObject *module, PyObject *args)
     memcpy(kept_name, name, name_size);
     memcpy(kept_doc, doc, doc_size);
     for (Py_ssize_t i = 0; i < types.len; i++) {
-        type_numbers[i] = (char)type_number(((const char *)types.buf)[i]);
-        if (type_numbers[i] < 0) {
+        const int number = type_number(((const char *)types.buf)[i]);
+        type_numbers[i] = (char)number;
+        if (number < 0) {
             PyErr_Format(PyExc_ValueError, "unknown type character in %s", name);
             goto done;
         }
@@ -491,10 +501,16 @@ are_plain_logits_and_labels(PyObject *logits_given, PyObject *labels_given)
            PyArray_CompareLists(PyArray_DIMS(labels), PyArray_DIMS(logits), PyArray_NDIM(labels));
 }
 
+/* Whether it is one number of a type that converts to double as it is. */
 static int
 is_number(PyObject *object)
 {
-    return PyFloat_Check(object) || PyArray_IsScalar(object, Float);
+    if (PyArray_CheckExact(object)) {
+        const int type = PyArray_TYPE((PyArrayObject *)object);
+        return PyArray_NDIM((PyArrayObject *)object) == 0 && (type == NPY_FLOAT || type == NPY_DOUBLE);
+    }
+    return PyFloat_CheckExact(object) || PyLong_CheckExact(object) || Py_TYPE(object) == &PyDoubleArrType_Type ||
+           Py_TYPE(object) == &PyFloatArrType_Type;
 }
 
 static fa_row_array
@@ -506,21 +522,21 @@ rows_of(PyObject *object, npy_intp n)
 }
 
 PyDoc_STRVAR(call_loss_doc,
-             "call_loss(logits, targets, dy=None, out=None)\n\n"
-             "The mean of softmax_cross_entropy of the rows along the last axis, or with dy, a float, its gradient;\n"
+             "call_loss(logits, targets), call_loss(logits, targets, dy, out)\n\n"
+             "The mean of softmax_cross_entropy of the rows along the last axis, or with dy, a number, its gradient;\n"
              "NotImplemented unless the arrays are plain ones and the targets labels of the right number and size.");
 
 static PyObject *
 call_loss(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
-    enum { IGNORED = -100 };
-    PyObject *logits = args[0], *labels = args[1], *gradient = NULL;
+    enum { IGNORED = -100 }; /* the default of fastact/losses.py */
     const int backward = count == 4;
     if (count != 2 && count != 4) {
         PyErr_SetString(PyExc_TypeError, "call_loss takes logits and targets, or dy and out, too");
         return NULL;
     }
+    PyObject *logits = args[0], *labels = args[1], *gradient = NULL;
     if (!are_plain_logits_and_labels(logits, labels) || (backward && !is_number(args[2])))
         Py_RETURN_NOTIMPLEMENTED;
     PyArrayObject *x = (PyArrayObject *)logits;
@@ -536,9 +552,19 @@ call_loss(PyObject *module, PyObject *const *args, Py_ssize_t count)
         .ignore_index = IGNORED,
         .factor = 1,
     };
-    if (check_labels(&call, &counted) < rows) /* Python raises the error */
+    size_t right; /* rows before one whose label is no class */
+    NPY_BEGIN_THREADS_DEF;
+    NPY_BEGIN_THREADS_THRESHOLDED(PyArray_SIZE(x));
+    right = check_labels(&call, &counted);
+    NPY_END_THREADS;
+    if (right < rows) /* Python raises the error */
         Py_RETURN_NOTIMPLEMENTED;
     if (backward) {
+        call.factor = PyFloat_AsDouble(args[2]) / (counted == 0 ? 1 : (double)counted);
+        if (PyErr_Occurred()) { /* an integer that is too large */
+            PyErr_Clear();
+            Py_RETURN_NOTIMPLEMENTED;
+        }
         gradient = result_for(args[3], &logits, 1);
         if (gradient != NULL && !are_apart(gradient, labels))
             Py_CLEAR(gradient);
@@ -546,10 +572,8 @@ call_loss(PyObject *module, PyObject *const *args, Py_ssize_t count)
             return PyErr_Occurred() ? NULL : Py_NewRef(Py_NotImplemented);
         call.backward = 1;
         call.output = rows_of(gradient, n);
-        call.factor = PyFloat_AsDouble(args[2]) / (counted == 0 ? 1 : (double)counted);
     }
     int failed;
-    NPY_BEGIN_THREADS_DEF;
     NPY_BEGIN_THREADS_THRESHOLDED(PyArray_SIZE(x));
     failed = run_cross_entropy(&call);
     NPY_END_THREADS;
@@ -781,11 +805,16 @@ axis_function_call(PyObject *object, PyObject *const *args, size_t flags, PyObje
     }
     if (plain && PyArray_CheckExact(args[0])) {
         if (Py_TYPE(self->general) != &PyUFunc_Type) { /* made when first needed */
-            PyObject *find = self->general, *ufunc = PyObject_CallNoArgs(find);
+            /* Another thread may do the same meanwhile: the first ufunc stays. */
+            PyObject *find = Py_NewRef(self->general), *ufunc = PyObject_CallNoArgs(find);
+            if (ufunc != NULL && self->general == find) {
+                self->general = Py_NewRef(ufunc);
+                Py_DECREF(find);
+            }
+            Py_DECREF(find);
             if (ufunc == NULL)
                 return NULL;
-            self->general = ufunc;
-            Py_DECREF(find);
+            Py_DECREF(ufunc);
         }
         const PyUFuncObject *ufunc = (PyUFuncObject *)self->general;
         PyObject *result = self->along_axis == ROWS

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -19,9 +19,10 @@ def add_bfloat16_loop(
     ufunc: np.ufunc, types: str, loop: int, data: int, /
 ) -> None: ...
 def set_loss(check_labels: int, run: int, /) -> None: ...
-def call_loss(
-    logits: Any, targets: Any, dy: Any = None, out: Any = None, /
-) -> Any: ...
+@overload
+def call_loss(logits: Any, targets: Any, /) -> Any: ...
+@overload
+def call_loss(logits: Any, targets: Any, dy: Any, out: Any, /) -> Any: ...
 def set_compiler(function: Callable[[int], None], /) -> int: ...
 
 class Function:

@@ -18,7 +18,7 @@ from ._kernels import ffi, lib
 from .parameters import as_native, as_real_array, check_axis, refuse_masked
 
 _REDUCTIONS = ("mean", "sum", "none")
-# A call that does not mention them has these very objects.
+# A call that does not mention them has these very objects; call_loss knows their values.
 _LAST_AXIS, _IGNORED, _NO_SMOOTHING, _MEAN = -1, -100, 0.0, "mean"
 
 _ufuncs.set_loss(
@@ -157,7 +157,7 @@ class _Call:
 
 
 def _is_usual(axis: Any, ignore_index: Any, smoothing: Any, reduction: Any) -> bool:
-    """Whether it is what C calls without Python's help: of few rows that takes longest."""
+    """Whether C may do it all: of few rows, Python's part takes longest."""
     return (
         axis is _LAST_AXIS
         and ignore_index is _IGNORED

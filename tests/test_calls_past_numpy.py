@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import timeit
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from calls import DTYPES, PARAMETRIC, Call, assert_same_bits, other_values
+from calls import (
+    DTYPES,
+    NUMPY_DTYPES,
+    PARAMETRIC,
+    Call,
+    assert_same_bits,
+    other_values,
+)
 
 import fastact as fa
 from fastact.formulas.entry import Entry
 from fastact.formulas.rows import ROW_FUNCTIONS
+from fastact.packed import packed_names
 
 X = np.linspace(-4, 4, 10, dtype=np.float32)
 
@@ -60,14 +70,47 @@ def test_two_results_in_one_array_are_as_numpy_leaves_them() -> None:
         assert_same_bits(found, expected)
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "softmax"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "softmax", "swiglu_packed"])
 def test_arrays_that_numpy_warns_of(name: str) -> None:
     # Views that might repeat elements; these do not, but NumPy wants to be told.
-    x = np.ones((1, 10), np.float32)
-    for function in (np.negative, getattr(fa, name)):
-        _, out = np.broadcast_arrays(x, np.zeros(10, np.float32))
+    row = np.ones((1, 10), np.float32)
+    x = np.hstack([row, row]) if name.endswith("_packed") else row
+    for function, array in ((np.negative, row), (getattr(fa, name), x)):
+        _, out = np.broadcast_arrays(np.ones((1, 10)), np.zeros(10, np.float32))
         with pytest.warns(DeprecationWarning, match="broadcast_arrays"):
-            function(x, out=out)
+            function(array, out=out)
+
+
+def test_metadata_of_a_dtype_stays_as_in_numpy() -> None:
+    x = np.ones((2, 4), np.dtype(np.float32, metadata={"unit": "m"}))
+    assert np.negative(x).dtype.metadata == {"unit": "m"}
+    for function in (fa.relu, fa.leaky_relu, fa.softmax, fa.swiglu_packed):
+        assert function(x).dtype.metadata == {"unit": "m"}
+
+
+def test_many_threads_make_the_first_call() -> None:
+    code = """
+import sys, threading
+import numpy as np
+import fastact as fa
+sys.setswitchinterval(1e-6)
+x, barrier, failures = np.ones((4, 8), np.float32), threading.Barrier(8), []
+def run():
+    for name in ("softmax", "log_softmax", "swiglu_packed", "glu_packed", "elu"):
+        barrier.wait()
+        try:
+            getattr(fa, name)(x)
+        except BaseException as error:
+            failures.append(error)
+threads = [threading.Thread(target=run) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not failures, failures
+"""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=50)
 
 
 @pytest.mark.parametrize("layout", ["F", "reversed", "gaps"])
@@ -174,6 +217,91 @@ def test_rows_are_those_of_the_way_through_numpy(name: str) -> None:
     assert_same_bits(function(x), function(x, -1))
 
 
+# -------------------------------------------------------------------- halves, the loss
+
+
+@pytest.mark.parametrize("name", sorted(packed_names()))
+@pytest.mark.parametrize("dtype", NUMPY_DTYPES)
+def test_halves_are_those_of_the_way_through_python(name: str, dtype: Any) -> None:
+    function, backward = getattr(fa, name), name.endswith("_backward")
+    x = np.random.default_rng(0).standard_normal((3, 4, 6)).astype(dtype)
+    for axis in (1, -2, 2, -1):
+        half = [n // (2 if i == axis % 3 else 1) for i, n in enumerate(x.shape)]
+        arrays = (np.full(half, 3, dtype), x) if backward else (x,)
+        # An array of another order takes Python's way.
+        expected = function(*map(np.asfortranarray, arrays), axis)
+        assert_same_bits(function(*arrays, axis), expected)
+        out = np.empty(expected.shape, dtype)
+        assert function(*arrays, axis=axis, out=out) is out
+        assert_same_bits(out, expected)
+    assert_same_bits(function(*arrays), function(*arrays, -1, interleaved=False))
+    for wrong in (3, -4, 10**30):
+        with pytest.raises((ValueError, OverflowError)):
+            function(*arrays, axis=wrong)
+
+
+def test_the_gradient_of_halves_may_replace_them_but_not_what_it_reads() -> None:
+    x, dy = np.linspace(-3, 3, 40, dtype=np.float32).reshape(4, 10), np.ones((4, 5))
+    dy = dy.astype(np.float32)
+    expected = fa.swiglu_packed_backward(dy, x)
+    inside = np.concatenate([np.ravel(dy), np.zeros(40, np.float32)])
+    overlapping = inside[10:50].reshape(4, 10)
+    fa.swiglu_packed_backward(inside[:20].reshape(4, 5), x, out=overlapping)
+    assert_same_bits(overlapping, expected)
+    assert fa.swiglu_packed_backward(dy, x, out=x) is x
+    assert_same_bits(x, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("labels", ["int8", "uint16", "int64"])
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (2, 3, 7), (400, 100)], ids=str)
+def test_the_loss_is_that_of_the_way_through_python(
+    shape: tuple[int, ...], labels: str, dtype: Any
+) -> None:
+    random = np.random.default_rng(0)
+    logits = random.standard_normal(shape).astype(dtype)
+    targets = np.asarray(random.integers(0, shape[-1], shape[:-1])).astype(labels)
+    if labels == "int64" and targets.ndim:
+        targets[0] = -100  # ignored
+    axis = len(shape) - 1  # an axis that is given takes Python's way
+    loss = fa.softmax_cross_entropy(logits, targets)
+    assert type(loss) is dtype
+    assert_same_bits(loss, fa.softmax_cross_entropy(logits, targets, axis))
+    for dy in (0.7, np.float32(0.7), np.float64(0.7), np.asarray(0.7), 1):
+        expected = fa.softmax_cross_entropy_backward(dy, logits, targets, axis)
+        found = fa.softmax_cross_entropy_backward(dy, logits, targets)
+        assert_same_bits(found, expected)
+        out = np.empty_like(logits)
+        returned = fa.softmax_cross_entropy_backward(dy, logits, targets, out=out)
+        assert returned is out
+        assert_same_bits(out, expected)
+    place = logits.copy()
+    fa.softmax_cross_entropy_backward(0.7, place, targets, out=place)
+    assert_same_bits(
+        place, fa.softmax_cross_entropy_backward(0.7, logits, targets, axis)
+    )
+
+
+def test_a_loss_of_no_rows_that_count_and_labels_that_are_none() -> None:
+    logits = np.ones((3, 4), np.float32)
+    ignored = np.full(3, -100)
+    assert np.isnan(fa.softmax_cross_entropy(logits, ignored))
+    assert (fa.softmax_cross_entropy_backward(1.0, logits, ignored) == 0).all()
+    out = np.full_like(logits, 7)
+    for bad in (4, -1):
+        targets = np.array([0, bad, 1])
+        with pytest.raises(ValueError, match=rf"targets must be labels.*not {bad}"):
+            fa.softmax_cross_entropy(logits, targets)
+        with pytest.raises(ValueError, match=rf"targets must be labels.*not {bad}"):
+            fa.softmax_cross_entropy_backward(1.0, logits, targets, out=out)
+    assert (out == 7).all()
+    with pytest.raises((TypeError, OverflowError)):
+        fa.softmax_cross_entropy_backward(10**400, logits, np.array([0, 1, 2]))
+    with np.errstate(all="raise"):
+        huge = np.array([[-3e38, 3e38]], np.float32)
+        assert fa.softmax_cross_entropy(huge, np.array([0])) == np.inf
+
+
 # ------------------------------------------------------------------------------- speed
 
 
@@ -186,6 +314,8 @@ def test_rows_are_those_of_the_way_through_numpy(name: str) -> None:
         lambda out: fa.leaky_relu(X, out=out),
         lambda out: fa.leaky_relu(X, negative_slope=0.2),
         lambda out: fa.softmax(X, out=out),
+        lambda out: fa.swiglu(X, X, out=out),
+        lambda out: fa.swiglu_packed(X),
     ],
 )
 def test_a_small_call_is_no_slower_than_one_of_numpys_own(
