@@ -2,9 +2,9 @@
 
     PYTHONPATH=. build/peers-venv/bin/python bench/loss_and_gates.py
 
-Float32, all threads, forward and gradient, results checked. Each library runs in a
-process of its own, several times in turns; the minimum counts. fastact writes into ready
-arrays where there is something to write; the others return fresh ones. PyTorch's eager
+Float32, all threads, forward and gradient; a wrong result is not timed. Each library runs
+in a process of its own, several times in turns; the minimum counts. fastact writes into
+ready arrays where there is something to write; the others return fresh ones. PyTorch's
 gradients start from what its forward pass keeps, fastact's and JAX's from the inputs.
 """
 
@@ -227,9 +227,12 @@ def measure(library: str) -> list[float]:
         seconds = []
         for call, as_arrays in LIBRARIES[library](function, direction, shape):
             parts = halves(function, direction, as_arrays(call()))
-            for part, right in zip(parts, expected, strict=True):
-                np.testing.assert_allclose(part, right, rtol=2e-4, atol=1e-6)
-            seconds.append(_seconds(call))
+            pairs = zip(parts, expected, strict=True)
+            if all(np.allclose(*pair, rtol=2e-4, atol=1e-6) for pair in pairs):
+                seconds.append(_seconds(call))
+            else:
+                what = f"{library}, {function} {direction} {shape}"
+                print(f"{what}: a wrong result is not timed", file=sys.stderr)
         found.append(min(seconds))
     return found
 
