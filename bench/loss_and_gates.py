@@ -239,15 +239,15 @@ def measure(library: str) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--library", choices=LIBRARIES, help="measure this one alone")
-    library = parser.parse_args().library
-    if library is not None:
-        print(json.dumps(measure(library)))
+    parser.add_argument("--peer", choices=LIBRARIES, help="measure this one alone")
+    peer = parser.parse_args().peer
+    if peer is not None:
+        print(json.dumps(measure(peer)))
         return
     best: dict[str, list[float]] = {}
     for _ in range(TURNS):
         for name in LIBRARIES:
-            command = [sys.executable, __file__, "--library", name]
+            command = [sys.executable, __file__, "--peer", name]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
             seconds = json.loads(done.stdout.splitlines()[-1])
             before = best.setdefault(name, seconds)

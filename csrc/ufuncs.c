@@ -1,6 +1,6 @@
 /* Makes np.ufunc objects from the addresses of loops, and callables that choose between two of them; calls the loops
-   without NumPy where that is the same. A plain extension module, because what a cffi call does has neither the GIL nor Python
-   objects; it links no kernel: Python gives it their addresses. */
+   without NumPy where that is the same. A plain extension module, because what a cffi call does has neither the GIL nor
+   Python objects; it links no kernel: Python gives it their addresses. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <structmember.h>
@@ -43,13 +43,14 @@ is_plain_of_shape(PyObject *object, PyArrayObject *other, const npy_intp *shape)
            PyArray_CompareLists(PyArray_DIMS(array), shape, PyArray_NDIM(array));
 }
 
+/* Whether it has the shape of the other, too. */
 static int
 lies_like(PyObject *object, PyArrayObject *other)
 {
     return is_plain_of_shape(object, other, PyArray_DIMS(other));
 }
 
-/* Whether all operands are that, and there are elements. */
+/* Whether all operands are such arrays, alike, and there are elements. */
 static int
 are_plain(PyObject *const *arrays, Py_ssize_t count)
 {

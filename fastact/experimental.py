@@ -93,14 +93,14 @@ def share_threads_with_blas(enable: bool = True) -> None:
     `set_num_threads` says. Results stay the same bits.
 
     Risks: products of several Python threads run one after the other, where OpenBLAS by
-    itself lets some overlap, and activations meanwhile on one thread. A fork and the
-    end of the process wait for the products of other threads (without this function
-    they may never come), and up to 10 ms after one. If the operating system refuses a
-    thread that a product needs, the process ends with a message. LU factorisations
-    (`numpy.linalg.solve`, ``inv``, ``det``) stay on OpenBLAS's own threads, and so does
-    the OpenBLAS that SciPy brings. As without this function, OpenBLAS's number of
-    threads must not change, and the process not fork during an LU factorisation, while
-    another Python thread is inside OpenBLAS.
+    itself lets some overlap, and activations meanwhile on one thread. A fork waits for
+    the products of other threads, and the end of the process for what they compute just
+    then (without this function either may never come), up to 10 ms longer. If the
+    operating system refuses a thread that a product needs, the process ends with a
+    message. LU factorisations (`numpy.linalg.solve`, ``inv``, ``det``) stay on
+    OpenBLAS's own threads, and so does the OpenBLAS that SciPy brings. As without this
+    function, OpenBLAS's number of threads must not change, and the process not fork
+    during an LU factorisation, while another Python thread is inside OpenBLAS.
 
     Examples
     --------

@@ -195,6 +195,21 @@ def test_avx2_and_avx512_give_the_same_bits(c_call: Call, select: Any) -> None:
         assert_same_bits(_on(select, "avx512", c_call, dtype), expected, dtype)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_loss_has_the_same_bits(dtype: Any, select: Any) -> None:
+    random = np.random.default_rng(0)
+    for shape in ((300, 10), (300, 100), (40, 1000)):
+        logits = (4 * random.standard_normal(shape)).astype(dtype)
+        labels = random.integers(0, shape[1], shape[0])
+        found = []
+        for isa in ("avx2", "avx512"):
+            select(isa)
+            every = fa.softmax_cross_entropy(logits, labels, reduction="none")
+            gradient = fa.softmax_cross_entropy_backward(1.0, logits, labels)
+            found.append((fa.softmax_cross_entropy(logits, labels), every, gradient))
+        assert_same_bits(found[1], found[0], shape)
+
+
 def test_baseline_gives_the_same_bits_in_float64(c_call: Call, select: Any) -> None:
     """Without FMA instructions, fma() of the C library: slow, and exact."""
     expected = _on(select, AVAILABLE[0], c_call, np.float64)
