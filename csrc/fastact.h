@@ -130,6 +130,38 @@ typedef struct {
                        double scale, void *dx, ptrdiff_t dx_pitch, char *scratch);
 } fa_row_kernel;
 
+/* Lanes of rows: element i is summed in lane i % FA_LANES. */
+enum { FA_LANES = 16 };
+
+typedef struct {
+    size_t first, end;
+} fa_lanes;
+
+/* A tile as above, for several threads; y is dx in gradients, where x is the output if they start from that. */
+typedef struct {
+    size_t n, width;
+    const void *dy, *x;
+    ptrdiff_t dy_pitch, x_pitch;
+    double scale;
+    void *y;
+    ptrdiff_t y_pitch;
+    char *scratch;
+} fa_shared_tile;
+
+/* `run` of all lanes, from any threads; then, unless it is NULL, `settle`. If that returns 0, the tile needs the care that
+   only the whole kernel takes. */
+typedef struct {
+    void (*run)(const fa_shared_tile *tile, fa_lanes lanes);
+    int (*settle)(const fa_shared_tile *tile);
+} fa_shared_step;
+
+enum { FA_SHARED_STEPS = 3 };
+
+/* The first steps of each that are not NULL; softmin is softmax with another sign of the scale. */
+typedef struct {
+    fa_shared_step forward[FA_SHARED_STEPS], backward[FA_SHARED_STEPS], from_input[FA_SHARED_STEPS];
+} fa_shared_kernel;
+
 /* What softmax of a tile of rows is compared with: (1 - smoothing) of the probabilities, or of 1 for each row's label
    alone, and smoothing / n for every element. */
 typedef struct {
@@ -164,6 +196,7 @@ typedef struct {
     /* By function; for width 1 (without scratch memory), and for any. */
     fa_row_kernel rows_f32[FA_ROW_FUNCTIONS], rows_f64[FA_ROW_FUNCTIONS];
     fa_row_kernel columns_f32[FA_ROW_FUNCTIONS], columns_f64[FA_ROW_FUNCTIONS];
+    fa_shared_kernel shared_f32[FA_ROW_FUNCTIONS], shared_f64[FA_ROW_FUNCTIONS]; /* of columns */
     fa_loss_kernel row_loss_f32, row_loss_f64, column_loss_f32, column_loss_f64;
     fa_conversion f16, bf16;
     fa_conversion bf16_pairs;     /* of elements that pass the kernel in another order, see csrc/conversions.h */

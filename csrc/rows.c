@@ -16,11 +16,23 @@ enum {
     LINE_ROWS = 16,
     SHORT_ROW = 48,
     SHORT_ROW_OF_LOGARITHM = 512, /* bytes; by itself each row would have one, and look for its maximum */
-    LONG_RUN = 2000,            /* bytes */
-    STREAMED_AT_ONCE = 1 << 13, /* bytes of rows that stay in the first-level cache until they are written */
-    LONGEST_STREAMED = 1 << 17, /* and of a row that stays in the second-level one */
-    ELEMENTS_WORTH_THREADS = 1 << 15,
+    STREAMED_AT_ONCE = 1 << 13,   /* bytes of rows that stay in the first-level cache until they are written */
+    LONGEST_STREAMED = 1 << 17,   /* and of a row that stays in the second-level one */
     MAX_ARRAYS = 3
+};
+
+/* How threads split rows: see grain and shared_parts. */
+enum {
+    ELEMENTS_WORTH_THREADS = 1 << 15,
+    GRAIN = 2048,       /* elements that a thread takes at least */
+    LONG_RUN = 2000,    /* bytes of rows that lie across memory */
+    TALL_COLUMN = 2048, /* elements of such a row */
+    PAGE = 4096,        /* bytes */
+
+    ELEMENTS_WORTH_SHARING = 1 << 16, /* there is a start for every step */
+    SHARED_COLUMN = 256,              /* elements of a row whose lanes are worth sharing */
+    SHARED_RUN = 3000,                /* bytes of the lanes that a thread takes, of rows beside each other */
+    SHARED_SUMS = 1 << 20             /* bytes of their sums, which stay in a thread's cache */
 };
 
 typedef struct {
@@ -308,15 +320,20 @@ is_uniform(const job *j, size_t rows)
     return true;
 }
 
-/* How many rows threads take at a time: whole lines. Of rows that lie across memory as much as LONG_RUN beside each other,
-   for the processor fetches what lies next to a shorter run, too, which another thread is writing; and as even a share
-   for each thread as that allows. */
+/* How many rows threads take at a time: whole lines of results, or single rows if they are long. Of rows that lie across
+   memory as much as LONG_RUN beside each other, for the processor fetches what lies next to a shorter run, too, which
+   another thread is writing; and as even a share for each thread as that allows. Of tall columns all, if a thread would have
+   less than PAGE of them: two threads that jump through memory take longer than one that goes through all of it. */
 static size_t
 grain(const job *j, size_t rows)
 {
-    if (!j->across_memory)
+    if (j->columns && !j->across_memory)
         return LINE_ROWS;
+    if (!j->across_memory)
+        return j->n * LINE_ROWS <= GRAIN ? LINE_ROWS : (GRAIN + j->n - 1) / j->n;
     const size_t threads = (size_t)fa_get_num_threads();
+    if (j->columns && j->n > TALL_COLUMN && rows * fa_type_size(j->loop->type) < threads * PAGE)
+        return rows;
     const size_t runs = rows * fa_type_size(j->loop->type) / LONG_RUN;
     const size_t shares = runs > threads ? runs - runs % threads : runs > 0 ? runs : 1;
     const size_t share = ((rows + shares - 1) / shares + LINE_ROWS - 1) / LINE_ROWS * LINE_ROWS;
@@ -331,6 +348,124 @@ short_row(const fa_row_loop *loop)
     if (loop->input_count == 1 && (loop->function == FA_LOG_SOFTMAX || loop->function == FA_LOGSUMEXP))
         return SHORT_ROW_OF_LOGARITHM / fa_type_size(fa_kernel_type(loop->type));
     return loop->from_output ? SHORT_ROW / 3 : SHORT_ROW; /* without exp there is less to gain */
+}
+
+/* All rows of a job, or some, as one tile that threads share: part i of `parts` is a range of lanes. */
+typedef struct {
+    const fa_shared_step *step;
+    fa_shared_tile tile;
+    size_t parts;
+} shared_job;
+
+static void
+run_lanes(void *context, size_t begin, size_t end)
+{
+    const shared_job *s = context;
+    const fa_lanes lanes = {begin * FA_LANES / s->parts, end * FA_LANES / s->parts};
+    const fa_environment environment = fa_enter();
+    s->step->run(&s->tile, lanes);
+    fa_leave(environment);
+}
+
+static bool
+run_steps(shared_job *s, const fa_shared_step *steps)
+{
+    for (int k = 0; k < FA_SHARED_STEPS && steps[k].run != NULL; k++) {
+        s->step = &steps[k];
+        fa_parallel_for(run_lanes, s, s->parts, 1);
+        const fa_environment environment = fa_enter();
+        const bool is_settled = steps[k].settle == NULL || steps[k].settle(&s->tile);
+        fa_leave(environment);
+        if (!is_settled)
+            return false;
+    }
+    return true;
+}
+
+/* The kernel whose steps threads may share, or NULL. */
+static const fa_shared_kernel *
+shared_kernel(const job *j)
+{
+    const fa_isa *isa = fa_current_isa;
+    const fa_row_loop *loop = j->loop;
+    const fa_shared_kernel *kernels = kernel_type(j) == 'd' ? isa->shared_f64 : isa->shared_f32;
+    const fa_shared_kernel *kernel = kernels + (loop->function == FA_SOFTMIN ? FA_SOFTMAX : loop->function);
+    const bool has_steps = (loop->input_count == 1 ? kernel->forward : kernel->backward)[0].run != NULL;
+    return j->columns && j->across_memory && has_steps ? kernel : NULL;
+}
+
+/* Into how many parts threads share the lanes of all rows: the lanes of a part are a run of SHARED_RUN. 1 if they do not,
+   since too few rows lie beside each other or so many that each thread may have some of its own. */
+static size_t
+shared_parts(const job *j, size_t rows)
+{
+    const size_t threads = (size_t)fa_get_num_threads(), share = grain(j, rows);
+    if (j->n < SHARED_COLUMN)
+        return 1;
+    for (int k = 0; k <= j->loop->input_count; k++)
+        if (is_staged(j, k, rows))
+            return 1;
+    const size_t most = FA_LANES * rows * fa_type_size(j->loop->type) / SHARED_RUN;
+    const size_t lanes = most < FA_LANES ? most : FA_LANES, parts = lanes < threads ? lanes : threads;
+    const bool has_more_shares = parts < threads && (rows + share - 1) / share > parts;
+    return parts < 2 || has_more_shares ? 1 : parts;
+}
+
+/* Rows from `first` on, and whether they did not need more care. */
+static bool
+run_shared(const job *j, const fa_shared_kernel *kernel, size_t parts, size_t first, size_t rows, char *scratch)
+{
+    const fa_row_loop *loop = j->loop;
+    const int last = loop->input_count;
+    const ptrdiff_t size = (ptrdiff_t)fa_type_size(loop->type);
+    char *places[MAX_ARRAYS];
+    ptrdiff_t pitches[MAX_ARRAYS];
+    for (int k = 0; k <= last; k++) {
+        places[k] = element(j, j->operands[k], first, 0);
+        pitches[k] = j->core_steps[j->operands[k]] / size;
+    }
+    shared_job s = {
+        .tile =
+            {
+                .n = j->n,
+                .width = rows,
+                .x = places[last - 1],
+                .x_pitch = pitches[last - 1],
+                .scale = loop->function == FA_SOFTMIN ? -j->common_scale : j->common_scale,
+                .y = places[last],
+                .y_pitch = pitches[last],
+                .scratch = scratch,
+            },
+        .parts = parts,
+    };
+    const bool from_input = last == 2 && !loop->from_output, prepares = from_input && kernel->from_input[0].run == NULL;
+    if ((last == 1 || prepares) && !run_steps(&s, kernel->forward))
+        return false;
+    if (last == 1)
+        return true;
+    if (prepares) {
+        s.tile.x = s.tile.y;
+        s.tile.x_pitch = s.tile.y_pitch;
+    }
+    s.tile.dy = places[0];
+    s.tile.dy_pitch = pitches[0];
+    return run_steps(&s, from_input && !prepares ? kernel->from_input : kernel->backward);
+}
+
+/* All rows, as tiles whose sums stay in the threads' caches; what needs more care by single threads. */
+static void
+share_rows(job *j, const fa_shared_kernel *kernel, size_t parts, size_t rows)
+{
+    const size_t sums = FA_LANES / parts * (kernel_type(j) == 'd' ? 2 : 1) * sizeof(double);
+    const size_t most = SHARED_SUMS / sums, tiles = (rows + most - 1) / most;
+    const size_t width = ((rows + tiles - 1) / tiles + LINE_ROWS - 1) / LINE_ROWS * LINE_ROWS;
+    char *scratch = allocate((width < rows ? width : rows) * FA_SCRATCH_OF_ROW + FA_SCRATCH_MORE);
+    for (size_t first = 0; first < rows; first += width) {
+        const size_t count = rows - first < width ? rows - first : width;
+        if (!run_shared(j, kernel, parts, first, count, scratch))
+            run_rows(j, first, first + count);
+    }
+    free(scratch);
 }
 
 void
@@ -373,8 +508,15 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
     j.columns = rows > 1 && n > 0 && !j.selects && (j.across_memory || n < short_row(loop));
     j.streams = is_worth_streaming(&j, rows);
     void (*const run)(void *, size_t, size_t) = loop->function == FA_HARDMAX && last == 2 ? clear_rows : run_rows;
-    if (rows > 1 && rows * n >= ELEMENTS_WORTH_THREADS)
-        fa_parallel_for(run, &j, rows, grain(&j, rows));
-    else
+    if (rows < 2 || rows * n < ELEMENTS_WORTH_THREADS) {
         run(&j, 0, rows);
+        return;
+    }
+    const bool is_worth_sharing = fa_is_in_series() || rows * n >= ELEMENTS_WORTH_SHARING;
+    const fa_shared_kernel *kernel = is_worth_sharing ? shared_kernel(&j) : NULL;
+    const size_t parts = kernel != NULL ? shared_parts(&j, rows) : 1;
+    if (parts > 1)
+        share_rows(&j, kernel, parts, rows);
+    else
+        fa_parallel_for(run, &j, rows, grain(&j, rows));
 }

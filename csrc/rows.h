@@ -2,7 +2,7 @@
 #include "generated/rows.inc"
 
 enum {
-    LANES = 16,
+    LANES = FA_LANES,
     WEIGHED = 512,        /* elements that are weighed, and then summed while in the first-level cache */
     AT_ONCE = 4,          /* elements of a lane that tiles of columns take at a time */
     ROWS_AHEAD = 8,       /* that are fetched */
@@ -10,6 +10,8 @@ enum {
     FORESEEN_WIDTH = 256, /* of tiles; beyond, the processor foresees their lines */
     FAR = 1 << 17,        /* exponents beyond are too large to be taken as they are */
 };
+
+static const fa_lanes all_lanes = {0, LANES};
 
 #define KEEPS_LOSSES (sizeof(T) == sizeof(double))
 
@@ -66,11 +68,13 @@ log1p_of_sum(double u)
 #define ROOM(type, name, of_a_row, of_a_tile) type *const name = take(&scratch, (of_a_tile) * sizeof(type))
 #define REAL f32
 #include "rows_template.h"
+#include "rows_shared_template.h"
 #include "rows_sparse_template.h"
 #include "rows_loss_template.h"
 #undef REAL
 #define REAL f64
 #include "rows_template.h"
+#include "rows_shared_template.h"
 #include "rows_sparse_template.h"
 #include "rows_loss_template.h"
 #undef REAL
@@ -89,4 +93,25 @@ log1p_of_sum(double u)
         [FA_ENTMAX15] = {entmax15_##suffix, entmax15_##suffix, entmax15_backward_##suffix, NULL}, \
         [FA_HARDMAX] = {hardmax_##suffix, NULL, NULL, NULL}, /* its gradient is 0 */ \
         [FA_MAXOUT] = {maxout_##suffix, NULL, maxout_backward_##suffix, NULL}, \
+    }
+
+/* Steps that are shared by threads; of the gradient as above. */
+#define SHARED_KERNELS(suffix) \
+    { \
+        [FA_SOFTMAX] = \
+            { \
+                .forward = {{sum_powers_##suffix, settle_powers_##suffix}, {finish_softmax_##suffix}}, \
+                .backward = {{sum_products_##suffix, settle_backward_##suffix}, {finish_backward_##suffix}}, \
+                .from_input = {{sum_powers_and_products_##suffix, settle_from_input_##suffix}, \
+                               {finish_from_input_##suffix}}, \
+            }, \
+        [FA_LOG_SOFTMAX] = \
+            { \
+                .forward = {{find_extremes_##suffix, settle_extremes_##suffix}, \
+                            {sum_weights_##suffix, settle_log_softmax_##suffix}, \
+                            {finish_log_softmax_##suffix}}, \
+                .backward = {{sum_dy_##suffix, settle_log_backward_##suffix}, {finish_log_backward_##suffix}}, \
+            }, \
+        [FA_LOGSUMEXP] = {.forward = {{find_extremes_##suffix, settle_extremes_##suffix}, \
+                                      {sum_weights_##suffix, settle_logsumexp_##suffix}}}, \
     }

@@ -149,7 +149,7 @@ ROW(project)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale
     ROOM(double, corrections, 1, width);
     ROOM(double, lowest, 1, width); /* result: NaN where there is no largest z */
     const ROW(projection) p = {factor, power, extremes, thresholds, corrections};
-    ROW(largest_of_lanes)(n, width, x, x_pitch, sign, 1, largest);
+    ROW(largest_of_lanes)(all_lanes, n, width, x, x_pitch, sign, 1, largest);
     for (size_t k = 0; k < used; k++)
         starts[k] = largest[k] * sign;
     ROW(extremes_of_rows)(n, width, largest, sign, 1, extremes);

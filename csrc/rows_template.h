@@ -185,6 +185,13 @@ ROW(least)(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* Whether the block that begins with element i of the rows is among these lanes. */
+FA_INLINE int
+ROW(is_in)(fa_lanes lanes, size_t i)
+{
+    return i % LANES >= lanes.first && i % LANES < lanes.end;
+}
+
 typedef T ROW(term)(T a, T b);
 
 /* Add four terms of a lane to it, after they have been added to each other: there is one conversion to double precision
@@ -195,19 +202,20 @@ ROW(plus_four)(ROW(lane) lane, T a, T b, T c, T d)
     return ROW(plus)(lane, (a + b) + (c + d));
 }
 
-/* Add term(a, b) of every element to the lanes of the rows, and other_term(a, b) to other lanes unless it is NULL: of
-   each lane AT_ONCE elements at a time, for the sums of a wide tile are too large for the first-level cache. */
+/* Add term(a, b) of every element of some lanes to them, and other_term(a, b) to other lanes unless it is NULL: of each
+   lane AT_ONCE elements at a time, for the sums of a wide tile are too large for the first-level cache. */
 FA_INLINE void
-ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch,
-               const ROW(lanes) *sums, ROW(term) *term, const ROW(lanes) *others, ROW(term) *other_term)
+ROW(add_terms_of)(fa_lanes lanes, size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitch, const T *b,
+                  ptrdiff_t b_pitch, const ROW(lanes) *sums, ROW(term) *term, const ROW(lanes) *others,
+                  ROW(term) *other_term)
 {
     const ptrdiff_t p = LANES * (ONE_ROW ? 1 : a_pitch), q = LANES * (ONE_ROW ? 1 : b_pitch); /* to the lane's next */
     size_t i = 0;
-    for (size_t lane = 0; i + AT_ONCE * LANES <= n;) {
+    for (size_t lane = lanes.first; i + AT_ONCE * LANES <= n;) {
         const T *as = a + (ptrdiff_t)(i + lane) * a_pitch, *bs = b + (ptrdiff_t)(i + lane) * b_pitch;
         const size_t first_lane = lane * width;
-        lane = lane + step == LANES ? 0 : lane + step;
-        i += lane == 0 ? AT_ONCE * LANES : 0;
+        i += lane + step >= lanes.end ? AT_ONCE * LANES : 0;
+        lane = lane + step >= lanes.end ? lanes.first : lane + step;
         ROW(fetch)(as);
         if (b != a)
             ROW(fetch)(bs);
@@ -232,6 +240,8 @@ ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitc
         }
     }
     for (; i < n; i += step) {
+        if (!ROW(is_in)(lanes, i))
+            continue;
         const T *as = a + (ptrdiff_t)i * a_pitch, *bs = b + (ptrdiff_t)i * b_pitch;
         const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
         FA_INDEPENDENT
@@ -242,6 +252,14 @@ ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitc
                 ROW(add)(others, first_lane + k, other_term(one, two));
         }
     }
+}
+
+/* The same of all lanes. */
+FA_INLINE void
+ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch,
+               const ROW(lanes) *sums, ROW(term) *term, const ROW(lanes) *others, ROW(term) *other_term)
+{
+    ROW(add_terms_of)(all_lanes, n, width, step, a, a_pitch, b, b_pitch, sums, term, others, other_term);
 }
 
 FA_INLINE T
@@ -260,35 +278,36 @@ ROW(largest_of_four)(const T *x, ptrdiff_t next, T sign, int keeps_nan, T larges
     return ROW(larger)(x[3 * next] * sign, largest, keeps_nan);
 }
 
-/* max(sign * x) of each lane of each row. NaN is passed over, or kept. */
+/* max(sign * x) of some lanes of each row. NaN is passed over, or kept. */
 FA_INLINE void
-ROW(largest_of_lanes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, int keeps_nan, T *largest)
+ROW(largest_of_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, int keeps_nan,
+                      T *largest)
 {
-    const size_t used = ROW(used_lanes)(n, width), step = ROW(step)(width, pitch, pitch, pitch);
-    for (size_t k = 0; k < used; k++)
+    const size_t flat = ROW(step)(width, pitch, pitch, pitch);
+    const size_t step = ROW(least)(flat, lanes.end - lanes.first), used = ROW(used_lanes)(n, width);
+    for (size_t k = lanes.first * width; k < lanes.end * width && k < used; k++)
         largest[k] = -(T)INFINITY;
     size_t i = 0;
-    for (size_t lane = 0; !ONE_ROW && i + AT_ONCE * LANES <= n;) {
+    for (size_t lane = lanes.first; !ONE_ROW && i + AT_ONCE * LANES <= n;) {
         const T *block = x + (ptrdiff_t)(i + lane) * pitch;
         const ptrdiff_t next = LANES * pitch; /* the next element of a lane */
-        T *lanes = largest + lane * width;
-        lane = lane + step == LANES ? 0 : lane + step;
-        i += lane == 0 ? AT_ONCE * LANES : 0;
+        T *of_lane = largest + lane * width;
+        i += lane + step >= lanes.end ? AT_ONCE * LANES : 0;
+        lane = lane + step >= lanes.end ? lanes.first : lane + step;
         FA_INDEPENDENT
         for (size_t k = 0; k < step * width; k++)
-            lanes[k] = ROW(largest_of_four)(block + k, next, sign, keeps_nan, lanes[k]);
+            of_lane[k] = ROW(largest_of_four)(block + k, next, sign, keeps_nan, of_lane[k]);
     }
-    for (; i + step <= n; i += step) {
+    for (; i < n; i += step) {
+        if (!ROW(is_in)(lanes, i))
+            continue;
         const T *block = x + (ptrdiff_t)i * pitch;
-        T *lanes = largest + i % LANES * width;
+        T *of_lane = largest + i % LANES * width;
+        const size_t count = ROW(least)(step, n - i) * width;
         FA_INDEPENDENT
-        for (size_t k = 0; k < step * width; k++)
-            lanes[k] = ROW(larger)(block[k] * sign, lanes[k], keeps_nan);
+        for (size_t k = 0; k < count; k++)
+            of_lane[k] = ROW(larger)(block[k] * sign, of_lane[k], keeps_nan);
     }
-    const T *rest = x + (ptrdiff_t)i * pitch;
-    FA_INDEPENDENT
-    for (size_t k = 0; k < (n - i) * width; k++)
-        largest[k] = ROW(larger)(rest[k] * sign, largest[k], keeps_nan);
 }
 
 /* Some elements, not none, and copies of the last one, a block in all. */
@@ -363,7 +382,7 @@ ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, in
         return;
     }
     ROOM(T, largest, LANES, LANES * width);
-    ROW(largest_of_lanes)(n, width, x, pitch, sign, keeps_nan, largest);
+    ROW(largest_of_lanes)(all_lanes, n, width, x, pitch, sign, keeps_nan, largest);
     ROW(extremes_of_rows)(n, width, largest, sign, keeps_nan, extremes);
 }
 
@@ -503,22 +522,13 @@ ROW(sum_up)(const ROW(sum) *sum, size_t count, const T *weights, ptrdiff_t next,
         ROW(add_products)(count, weights, next, dy, dy_next, at_once, sum->products, lane);
 }
 
-/* The weights of all rows, into y unless it is NULL, and their sums: of powers all, else but those that are 1, which are
-   counted. Unless dy_totals is NULL, also the sums of weights times dy. */
+/* The weights of some lanes of all rows, into y unless it is NULL, and what is summed of them. */
 FA_INLINE void
-ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(start) *start, double scale, T *y,
-                ptrdiff_t y_pitch, T *ones, double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals,
-                char *scratch)
+ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(start) *start,
+                 double scale, T *y, ptrdiff_t y_pitch, const T *dy, ptrdiff_t dy_pitch, const ROW(sum) *sum)
 {
-    const size_t used = ROW(used_lanes)(n, width);
-    const int with_dy = dy_totals != NULL;
-    SUMS(sums);
-    SUMS(products);
-    const ROW(sum) sum = {ones, &sums, with_dy ? &products : NULL};
+    const int with_dy = sum->products != NULL;
     T buffer[WEIGHED];
-    ROW(clear)(&sums, used);
-    if (with_dy)
-        ROW(clear)(&products, used);
     for (size_t i = 0; ONE_ROW && i < n; i += WEIGHED) {
         const size_t count = ROW(least)(WEIGHED, n - i), whole = count - count % LANES;
         T *block = y != NULL ? y + i : buffer;
@@ -529,10 +539,10 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
             ROW(fetch)(x + i + from);
             if (with_dy)
                 ROW(fetch)(dys + from);
-            ROW(sum_up)(&sum, LANES, block + from, LANES, with_dy ? dys + from : NULL, LANES, AT_ONCE, 0);
+            ROW(sum_up)(sum, LANES, block + from, LANES, with_dy ? dys + from : NULL, LANES, AT_ONCE, 0);
         }
         for (; from < whole; from += LANES)
-            ROW(sum_up)(&sum, LANES, block + from, 0, with_dy ? dys + from : NULL, 0, 1, 0);
+            ROW(sum_up)(sum, LANES, block + from, 0, with_dy ? dys + from : NULL, 0, 1, 0);
         const size_t rest = count - whole;
         if (rest == 0)
             continue;
@@ -552,10 +562,11 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
             memcpy(block + whole, first, rest * sizeof *y);
         if (with_dy)
             memcpy(dy_tail, dys + whole, rest * sizeof *dy);
-        ROW(sum_up)(&sum, LANES, first, 0, dy_tail, 0, 1, 0);
+        ROW(sum_up)(sum, LANES, first, 0, dy_tail, 0, 1, 0);
     }
-    const size_t step = ROW(step)(width, x_pitch, y_pitch, with_dy ? dy_pitch : y_pitch);
-    for (size_t i = 0, lane = 0; !ONE_ROW && i < n;) {
+    const size_t flat = ROW(step)(width, x_pitch, y_pitch, with_dy ? dy_pitch : y_pitch);
+    const size_t step = ROW(least)(flat, lanes.end - lanes.first);
+    for (size_t i = 0, lane = lanes.first; !ONE_ROW && i + lanes.first < n;) {
         enum { MOST = WEIGHED / AT_ONCE };
         const int at_once = i + AT_ONCE * LANES <= n ? AT_ONCE : 1;
         const size_t row = i + lane, count = ROW(least)(step, n - row) * width;
@@ -569,17 +580,49 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
                 ROW(weigh)(length, xs, start, from, scale, weights + k * next);
             }
             if (at_once > 1)
-                ROW(sum_up)(&sum, length, weights, next, dys, LANES * dy_pitch, AT_ONCE, first_lane);
+                ROW(sum_up)(sum, length, weights, next, dys, LANES * dy_pitch, AT_ONCE, first_lane);
             else
-                ROW(sum_up)(&sum, length, weights, next, dys, 0, 1, first_lane);
+                ROW(sum_up)(sum, length, weights, next, dys, 0, 1, first_lane);
         }
-        lane = lane + step == LANES ? 0 : lane + step;
-        if (lane == 0 || row + step >= n)
-            i += (size_t)at_once * LANES;
+        const int was_last = lane + step >= lanes.end || row + step >= n;
+        lane = was_last ? lanes.first : lane + step;
+        i += was_last ? (size_t)at_once * LANES : 0;
     }
+}
+
+/* The weights of all rows, into y unless it is NULL, and their sums: of powers all, else but those that are 1, which are
+   counted. Unless dy_totals is NULL, also the sums of weights times dy. */
+FA_INLINE void
+ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(start) *start, double scale, T *y,
+                ptrdiff_t y_pitch, T *ones, double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals,
+                char *scratch)
+{
+    const size_t used = ROW(used_lanes)(n, width);
+    const int with_dy = dy_totals != NULL;
+    SUMS(sums);
+    SUMS(products);
+    const ROW(sum) sum = {ones, &sums, with_dy ? &products : NULL};
+    ROW(clear)(&sums, used);
+    if (with_dy)
+        ROW(clear)(&products, used);
+    ROW(weigh_lanes)(all_lanes, n, width, x, x_pitch, start, scale, y, y_pitch, dy, dy_pitch, &sum);
     ROW(totals)(&sums, n, width, totals);
     if (with_dy)
         ROW(totals)(&products, n, width, dy_totals);
+}
+
+/* To the sums of weights that are not 1, how many are 1 in all lanes, less the extreme's own. */
+FA_INLINE void
+ROW(count_others)(size_t n, size_t width, const T *extremes, T *ones, double *others)
+{
+    size_t left = ROW(used_lanes)(n, width);
+    for (size_t half = LANES / 2 * width; half >= width; half /= 2) {
+        for (size_t k = 0; k + half < left; k++)
+            ones[k] += ones[k + half];
+        left = left < half ? left : half;
+    }
+    for (size_t r = 0; r < width; r++)
+        others[r] = isfinite(extremes[r]) ? others[r] + ((double)ones[r] - 1) : NAN;
 }
 
 /* Weights exp(scale * (x - extreme)), into y unless it is NULL. `others` becomes their sum less 1, for the extreme
@@ -596,14 +639,7 @@ ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes,
         ones[k] = 0;
     ROW(repeat)(ROW(step)(width, x_pitch, y_pitch, y_pitch), width, extremes);
     ROW(weigh_rows)(n, width, x, x_pitch, &start, scale, y, y_pitch, ones, others, NULL, 0, NULL, scratch);
-    size_t left = used;
-    for (size_t half = LANES / 2 * width; half >= width; half /= 2) {
-        for (size_t k = 0; k + half < left; k++)
-            ones[k] += ones[k + half];
-        left = left < half ? left : half;
-    }
-    for (size_t r = 0; r < width; r++)
-        others[r] = isfinite(extremes[r]) ? others[r] + ((double)ones[r] - 1) : NAN;
+    ROW(count_others)(n, width, extremes, ones, others);
 }
 
 /* `powers`, each row's times a factor of its own: its largest is about the lifting factor. */
@@ -632,14 +668,30 @@ ROW(own_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extrem
         totals[r] = isfinite(extremes[r]) ? totals[r] : NAN;
 }
 
-/* Whether a row may have a moderate sum of powers: of one that is far off as a whole, a few elements tell. */
+/* Whether all rows may have moderate sums of powers: of one that is far off as a whole, a few elements tell. */
 FA_INLINE int
-ROW(looks_moderate)(size_t n, const T *x, ptrdiff_t pitch, T scale)
+ROW(look_moderate)(size_t n, size_t width, const T *x, ptrdiff_t pitch, double scale)
 {
-    T largest = x[0] * scale;
-    largest = ROW(larger)(x[(ptrdiff_t)(n / 2) * pitch] * scale, largest, 0);
-    largest = ROW(larger)(x[(ptrdiff_t)(n - 1) * pitch] * scale, largest, 0);
-    return !(largest < -16 || largest >= STEP(row_common_highest)());
+    const T factor = (T)scale;
+    int are_moderate = 1;
+    for (size_t r = 0; n > 0 && r < width; r++) {
+        const T *row = x + r;
+        T largest = row[0] * factor;
+        largest = ROW(larger)(row[(ptrdiff_t)(n / 2) * pitch] * factor, largest, 0);
+        largest = ROW(larger)(row[(ptrdiff_t)(n - 1) * pitch] * factor, largest, 0);
+        are_moderate &= !(largest < -16 || largest >= STEP(row_common_highest)());
+    }
+    return are_moderate;
+}
+
+/* Whether these sums of powers are such that no result lacks digits. */
+FA_INLINE int
+ROW(are_moderate)(size_t width, const double *totals)
+{
+    int are_moderate = 1;
+    for (size_t r = 0; r < width; r++)
+        are_moderate &= totals[r] >= STEP(row_common_least)() && totals[r] < STEP(row_common_limit)();
+    return are_moderate;
 }
 
 /* The powers exp(scale * x) of rows, each row's times a power of two, which cancels where they are divided by their
@@ -651,15 +703,10 @@ ROW(powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale,
             double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals, T *extremes, char *scratch)
 {
     const ROW(start) common = {NULL, NULL, NULL, NULL};
-    int is_moderate = 1;
-    for (size_t r = 0; n > 0 && r < width; r++)
-        is_moderate &= ROW(looks_moderate)(n, x + r, x_pitch, (T)scale);
-    if (is_moderate) {
+    if (ROW(look_moderate)(n, width, x, x_pitch, scale)) {
         ROW(weigh_rows)(n, width, x, x_pitch, &common, scale, y, y_pitch, NULL, totals, dy, dy_pitch, dy_totals,
                         scratch);
-        for (size_t r = 0; r < width; r++)
-            is_moderate &= totals[r] >= STEP(row_common_least)() && totals[r] < STEP(row_common_limit)();
-        if (is_moderate)
+        if (ROW(are_moderate)(width, totals))
             return 0;
     }
     ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
@@ -697,6 +744,33 @@ ROW(limits)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale,
     }
 }
 
+/* 1 / total of each row, with what it lacks, so that an only element's is 1. */
+FA_INLINE void
+ROW(shares)(size_t width, const double *totals, T *shares, T *lows)
+{
+    for (size_t r = 0; r < width; r++) {
+        const double share = 1 / totals[r];
+        shares[r] = (T)share;
+        lows[r] = (T)(fa_fma_f64(-share, totals[r], 1) * share + (share - (double)shares[r]));
+    }
+}
+
+/* Softmax, from powers. */
+FA_INLINE void
+ROW(divide)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *shares, const T *lows, T *y,
+            ptrdiff_t y_pitch)
+{
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
+        T *ys = y + (ptrdiff_t)i * y_pitch;
+        if (!ROW(is_in)(lanes, i))
+            continue;
+        FA_INDEPENDENT
+        for (size_t k = 0; k < count; k++)
+            ys[k] = STEP(fa_fma)(ys[k], shares[OF_ROW(k)], ys[k] * lows[OF_ROW(k)]);
+    }
+}
+
 /* Here and below the output must not be the input. */
 static void
 ROW(softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
@@ -711,20 +785,10 @@ ROW(softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch,
     ROOM(double, totals, 1, width);
     const int has_extremes =
         ROW(powers)(n, width, x, x_pitch, scale, y, y_pitch, totals, NULL, 0, NULL, extremes, scratch);
-    for (size_t r = 0; r < width; r++) {
-        const double share = 1 / totals[r]; /* with what it lacks, so that an only element's is 1 */
-        shares[r] = (T)share;
-        lows[r] = (T)(fa_fma_f64(-share, totals[r], 1) * share + (share - (double)shares[r]));
-    }
+    ROW(shares)(width, totals, shares, lows);
     ROW(repeat)(block, width, shares);
     ROW(repeat)(block, width, lows);
-    for (size_t done = 0; done < n; done += block) {
-        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
-        T *ys = y + (ptrdiff_t)i * y_pitch;
-        FA_INDEPENDENT
-        for (size_t k = 0; k < count; k++)
-            ys[k] = STEP(fa_fma)(ys[k], shares[OF_ROW(k)], ys[k] * lows[OF_ROW(k)]);
-    }
+    ROW(divide)(all_lanes, n, width, block, shares, lows, y, y_pitch);
     if (has_extremes)
         ROW(limits)(n, width, x, x_pitch, scale, extremes, y, y_pitch, 1, 0);
 }
@@ -736,31 +800,30 @@ ROW(softmin)(size_t n, size_t width, const void *input, ptrdiff_t x_pitch, doubl
     ROW(softmax)(n, width, input, x_pitch, -scale, output, y_pitch, scratch);
 }
 
-static void
-ROW(log_softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
-                 ptrdiff_t y_pitch, char *scratch)
+/* The logarithm of each row's sum of weights, in two parts. */
+FA_INLINE void
+ROW(logarithms)(size_t width, const double *others, T *highs, T *lows)
 {
-    const T *x = input, factor = (T)scale;
-    T *y = output;
-    const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, x_pitch, y_pitch, y_pitch);
-    ROOM(T, extremes, 1, ROW(repeated)(width));
-    ROOM(T, highs, 1, block * width);
-    ROOM(T, lows, 1, block * width);
-    ROOM(double, others, 1, width);
-    ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
-    ROW(weights)(n, width, x, x_pitch, extremes, scale, NULL, x_pitch, others, scratch);
     FA_INDEPENDENT
     for (size_t r = 0; r < width; r++) {
         const double log_sum = log1p_of_sum(others[r]);
         highs[r] = (T)log_sum;
         lows[r] = (T)(log_sum - (double)highs[r]);
     }
-    ROW(repeat)(block, width, highs);
-    ROW(repeat)(block, width, lows);
+}
+
+/* scale * (x - extreme) less that. */
+FA_INLINE void
+ROW(log_weights)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *x, ptrdiff_t x_pitch, double scale,
+                 const T *extremes, const T *highs, const T *lows, T *y, ptrdiff_t y_pitch)
+{
+    const T factor = (T)scale;
     for (size_t done = 0; done < n; done += block) {
         const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
         const T *xs = x + (ptrdiff_t)i * x_pitch;
         T *ys = y + (ptrdiff_t)i * y_pitch;
+        if (!ROW(is_in)(lanes, i))
+            continue;
         if (scale == 1) {
             FA_INDEPENDENT
             for (size_t k = 0; k < count; k++)
@@ -772,7 +835,32 @@ ROW(log_softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pi
                                                     lows[OF_ROW(k)]);
         }
     }
+}
+
+static void
+ROW(log_softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
+                 ptrdiff_t y_pitch, char *scratch)
+{
+    const T *x = input;
+    T *y = output;
+    const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, x_pitch, y_pitch, y_pitch);
+    ROOM(T, extremes, 1, ROW(repeated)(width));
+    ROOM(T, highs, 1, block * width);
+    ROOM(T, lows, 1, block * width);
+    ROOM(double, others, 1, width);
+    ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
+    ROW(weights)(n, width, x, x_pitch, extremes, scale, NULL, x_pitch, others, scratch);
+    ROW(logarithms)(width, others, highs, lows);
+    ROW(repeat)(block, width, highs);
+    ROW(repeat)(block, width, lows);
+    ROW(log_weights)(all_lanes, n, width, block, x, x_pitch, scale, extremes, highs, lows, y, y_pitch);
     ROW(limits)(n, width, x, x_pitch, scale, extremes, y, y_pitch, 0, -(T)INFINITY);
+}
+
+FA_INLINE T
+ROW(log_of_sum)(T extreme, double scale, double others)
+{
+    return (T)((double)extreme * scale + log1p_of_sum(others));
 }
 
 /* log(sum(exp(scale * x))): one result per row. */
@@ -789,15 +877,14 @@ ROW(logsumexp)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitc
     ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
     ROW(weights)(n, width, x, x_pitch, extremes, scale, NULL, x_pitch, others, scratch);
     for (size_t r = 0; r < width; r++) {
-        const double largest = (double)extremes[r] * scale;
         int has_nan = 0;
         if (isfinite(extremes[r])) {
-            y[r] = (T)(largest + log1p_of_sum(others[r]));
+            y[r] = ROW(log_of_sum)(extremes[r], scale, others[r]);
             continue;
         }
         for (size_t i = 0; i < n; i++)
             has_nan |= isnan(x[(ptrdiff_t)i * x_pitch + (ptrdiff_t)r]);
-        y[r] = has_nan ? (T)NAN : n == 0 ? -(T)INFINITY : (T)largest;
+        y[r] = has_nan ? (T)NAN : n == 0 ? -(T)INFINITY : (T)((double)extremes[r] * scale);
     }
 }
 
@@ -838,13 +925,15 @@ ROW(product_on_support)(T dy, T y)
 
 /* scale * y * (dy - mean) for all elements; if it is `careful`, 0 where y is 0 and this is NaN. */
 FA_INLINE void
-ROW(softmax_slopes)(size_t n, size_t width, size_t block, const T *dy, ptrdiff_t dy_pitch, const T *y,
+ROW(softmax_slopes)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *dy, ptrdiff_t dy_pitch, const T *y,
                     ptrdiff_t y_pitch, T factor, const T *means, int careful, T *dx, ptrdiff_t dx_pitch)
 {
     for (size_t done = 0; done < n; done += block) {
         const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
         const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
         T *dxs = dx + (ptrdiff_t)i * dx_pitch;
+        if (!ROW(is_in)(lanes, i))
+            continue;
         ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dx, dx_pitch);
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++) {
@@ -857,6 +946,16 @@ ROW(softmax_slopes)(size_t n, size_t width, size_t block, const T *dy, ptrdiff_t
 /* What rounding takes from the largest number is more. */
 static const double ROW(moderate) = KEEPS_LOSSES ? 0x1p900 : 0x1p100;
 
+/* Whether no difference from any of these may overflow, and none is NaN. */
+FA_INLINE int
+ROW(need_no_care)(size_t width, const double *totals)
+{
+    int all = 1;
+    for (size_t r = 0; r < width; r++)
+        all &= fabs(totals[r]) < ROW(moderate);
+    return all;
+}
+
 /* dx = scale * y * (dy - sum(dy * y)); where y is 0, so is dx, whatever dy. dx may be y. Only in rows whose sum is not
    finite, or so large that a difference from it may overflow, can a dy make more than 0 of a y of 0. */
 static void
@@ -867,15 +966,13 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
     T *dx = result;
     const size_t width = ROW(rows)(given_width), used = ROW(used_lanes)(n, width);
     const size_t step = ROW(step)(width, dy_pitch, y_pitch, dx_pitch), block = ONE_ROW ? n : step;
-    int careful = 0;
     ROOM(T, means, 1, block * width);
     ROOM(double, totals, 1, width);
     SUMS(sums);
     ROW(clear)(&sums, used);
     ROW(add_terms)(n, width, step, dy, dy_pitch, y, y_pitch, &sums, ROW(product), NULL, NULL);
     ROW(totals)(&sums, n, width, totals);
-    for (size_t r = 0; r < width; r++)
-        careful |= !(fabs(totals[r]) < ROW(moderate));
+    const int careful = !ROW(need_no_care)(width, totals);
     if (careful) {
         ROW(clear)(&sums, used);
         ROW(add_terms)(n, width, step, dy, dy_pitch, y, y_pitch, &sums, ROW(product_on_support), NULL, NULL);
@@ -885,9 +982,45 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
         means[r] = (T)totals[r];
     ROW(repeat)(block, width, means);
     if (careful)
-        ROW(softmax_slopes)(n, width, block, dy, dy_pitch, y, y_pitch, factor, means, 1, dx, dx_pitch);
+        ROW(softmax_slopes)(all_lanes, n, width, block, dy, dy_pitch, y, y_pitch, factor, means, 1, dx, dx_pitch);
     else
-        ROW(softmax_slopes)(n, width, block, dy, dy_pitch, y, y_pitch, factor, means, 0, dx, dx_pitch);
+        ROW(softmax_slopes)(all_lanes, n, width, block, dy, dy_pitch, y, y_pitch, factor, means, 0, dx, dx_pitch);
+}
+
+/* What powers and dy are multiplied by and lack in the gradient; dy_totals become means of dy. */
+FA_INLINE void
+ROW(means_of_powers)(size_t width, const double *totals, double *dy_totals, T *shares, T *means)
+{
+    for (size_t r = 0; r < width; r++) {
+        dy_totals[r] /= totals[r];
+        means[r] = (T)dy_totals[r];
+        shares[r] = (T)(1 / totals[r]);
+    }
+}
+
+/* scale * y * (dy - mean), from powers in dx. */
+FA_INLINE void
+ROW(slopes_of_powers)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *dy, ptrdiff_t dy_pitch,
+                      double scale, const T *shares, const T *means, T *dx, ptrdiff_t dx_pitch)
+{
+    const T factor = (T)scale;
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
+        const T *dys = dy + (ptrdiff_t)i * dy_pitch;
+        T *dxs = dx + (ptrdiff_t)i * dx_pitch;
+        if (!ROW(is_in)(lanes, i))
+            continue;
+        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dy, dy_pitch);
+        if (scale == 1) {
+            FA_INDEPENDENT
+            for (size_t k = 0; k < count; k++)
+                dxs[k] = dxs[k] * shares[OF_ROW(k)] * (dys[k] - means[OF_ROW(k)]);
+        } else {
+            FA_INDEPENDENT
+            for (size_t k = 0; k < count; k++)
+                dxs[k] = factor * (dxs[k] * shares[OF_ROW(k)] * (dys[k] - means[OF_ROW(k)]));
+        }
+    }
 }
 
 /* The same, from x: y is not stored between its sum and the slopes. Where one element has nearly all the weight, its
@@ -896,7 +1029,7 @@ static void
 ROW(softmax_from_input)(size_t n, size_t given_width, const void *gradient, ptrdiff_t dy_pitch, const void *input,
                         ptrdiff_t x_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
-    const T *dy = gradient, *x = input, factor = (T)scale;
+    const T *dy = gradient, *x = input;
     T *dx = result;
     const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, dy_pitch, dx_pitch, dx_pitch);
     if (n == 1) {
@@ -910,28 +1043,10 @@ ROW(softmax_from_input)(size_t n, size_t given_width, const void *gradient, ptrd
     ROOM(double, totals, 1, width);
     ROOM(double, dy_totals, 1, width);
     ROW(powers)(n, width, x, x_pitch, scale, dx, dx_pitch, totals, dy, dy_pitch, dy_totals, extremes, scratch);
-    for (size_t r = 0; r < width; r++) {
-        dy_totals[r] /= totals[r];
-        means[r] = (T)dy_totals[r];
-        shares[r] = (T)(1 / totals[r]);
-    }
+    ROW(means_of_powers)(width, totals, dy_totals, shares, means);
     ROW(repeat)(block, width, means);
     ROW(repeat)(block, width, shares);
-    for (size_t done = 0; done < n; done += block) {
-        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
-        const T *dys = dy + (ptrdiff_t)i * dy_pitch;
-        T *dxs = dx + (ptrdiff_t)i * dx_pitch;
-        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dy, dy_pitch);
-        if (scale == 1) {
-            FA_INDEPENDENT
-            for (size_t k = 0; k < count; k++)
-                dxs[k] = dxs[k] * shares[OF_ROW(k)] * (dys[k] - means[OF_ROW(k)]);
-        } else {
-            FA_INDEPENDENT
-            for (size_t k = 0; k < count; k++)
-                dxs[k] = factor * (dxs[k] * shares[OF_ROW(k)] * (dys[k] - means[OF_ROW(k)]));
-        }
-    }
+    ROW(slopes_of_powers)(all_lanes, n, width, block, dy, dy_pitch, scale, shares, means, dx, dx_pitch);
     /* What needs care needs y. */
     for (size_t r = 0; r < width; r++) {
         if (fabs(dy_totals[r]) < ROW(moderate))
@@ -962,12 +1077,31 @@ ROW(itself)(T dy, T y)
     return dy;
 }
 
-/* dx = scale * (dy - exp(y) * sum(dy)); dx may be y. */
+/* scale * (dy - exp(y) * sum(dy)) */
+FA_INLINE void
+ROW(log_softmax_slopes)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *dy, ptrdiff_t dy_pitch,
+                        const T *y, ptrdiff_t y_pitch, T factor, const T *negated_sums, T *dx, ptrdiff_t dx_pitch)
+{
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
+        const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
+        T *dxs = dx + (ptrdiff_t)i * dx_pitch;
+        if (!ROW(is_in)(lanes, i))
+            continue;
+        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), y, y_pitch);
+        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dx, dx_pitch);
+        FA_INDEPENDENT
+        for (size_t k = 0; k < count; k++)
+            dxs[k] = factor * STEP(fa_fma)(STEP(row_exp)(ys[k]), negated_sums[OF_ROW(k)], dys[k]);
+    }
+}
+
+/* dx as above; it may be y. */
 static void
 ROW(log_softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdiff_t dy_pitch, const void *output,
                           ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
-    const T *dy = gradient, *y = output, factor = (T)scale;
+    const T *dy = gradient, *y = output;
     T *dx = result;
     const size_t width = ROW(rows)(given_width), used = ROW(used_lanes)(n, width);
     const size_t step = ROW(step)(width, dy_pitch, y_pitch, dx_pitch), block = ONE_ROW ? n : step;
@@ -980,16 +1114,7 @@ ROW(log_softmax_backward)(size_t n, size_t given_width, const void *gradient, pt
     for (size_t r = 0; r < width; r++)
         negated_sums[r] = -(T)totals[r];
     ROW(repeat)(block, width, negated_sums);
-    for (size_t done = 0; done < n; done += block) {
-        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
-        const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
-        T *dxs = dx + (ptrdiff_t)i * dx_pitch;
-        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), y, y_pitch);
-        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dx, dx_pitch);
-        FA_INDEPENDENT
-        for (size_t k = 0; k < count; k++)
-            dxs[k] = factor * STEP(fa_fma)(STEP(row_exp)(ys[k]), negated_sums[OF_ROW(k)], dys[k]);
-    }
+    ROW(log_softmax_slopes)(all_lanes, n, width, block, dy, dy_pitch, y, y_pitch, (T)scale, negated_sums, dx, dx_pitch);
 }
 
 /* g below, NaN where y is. */

@@ -277,6 +277,27 @@ def test_sizes_used_by_the_other_tests_use_threads(dtype: Any) -> None:
 
 @needs_fork
 @needs_proc
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((2, -1), -1), ((-1, 100), 0)],
+    ids=["few long rows", "tall columns"],
+)
+@pytest.mark.parametrize("function", [fa.softmax, fa.log_softmax, fa.logsumexp])
+def test_rows_of_any_shape_use_threads(function: Any, shape: Any, axis: int) -> None:
+    """One row for each thread is enough, and rows beside each other are shared."""
+    x = X.reshape(shape)
+
+    def check() -> None:
+        fa.set_num_threads(2)
+        function(x, axis=axis)
+        assert _thread_count() == 2
+
+    function(x[:2, :2])
+    _in_child(check)
+
+
+@needs_fork
+@needs_proc
 def test_one_thread_means_none_is_started() -> None:
     def check() -> None:
         fa.set_num_threads(1)

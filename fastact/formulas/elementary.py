@@ -11,6 +11,7 @@ Coefficients come from tools/fit_coefficients.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Context, Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -604,26 +605,37 @@ def exp_over_one_plus_factors(
 
 
 def exp_beside_center(
-    center: str, a: Value, a_low: Value | None
+    at_center: float | Fraction, a: Value, a_low: Value | None, *, unit: str = "1"
 ) -> tuple[Value, Value]:
-    """2^n, lifted, and expm1(r), r = center - a - a_low - n ln 2.
+    """2^n, lifted, and p: e^(-unit (a + a_low)) = at_center 2^n (1 + p).
 
-    However near the center, r has its full relative precision: n is 0 there.
+    p is expm1(unit r), r = center - a - a_low - n ln(2) / unit. However near the center,
+    r has its full relative precision: n is 0 there. A unit of nearly 1 multiplies
+    coefficients alone.
     """
+    digits = Context(prec=60)
+    numerator, denominator = Fraction(at_center).as_integer_ratio()
+    ln = Fraction(digits.ln(digits.divide(Decimal(numerator), Decimal(denominator))))
+    ln2 = Fraction(LN2) / Fraction(unit)
     # Of so few digits that what is not small in r is exact
     places = by_dtype(16, 42)
-    ln2_high, ln2_low = split_at(LN2, places)
+    ln2_high, ln2_low = split_at(f"{ln2}", places)
+    center = f"{-ln / Fraction(unit)}"
     high, middle, last = split_in_three_at(center, places)
     if a_low is not None:
         last = last - a_low
     magic = _biased_magic(lift())
-    shifted = fma(high - a, real(LOG2_E), magic)
+    shifted = fma(high - a, real(f"{1 / ln2}"), magic)
     n = shifted - magic
     r = ((fma(-n, ln2_high, high) - a) + fma(-n, ln2_low, middle)) + last
     # In float64 Estrin's scheme: nothing else of a kernel could be done meanwhile.
     scheme = by_dtype(horner, polynomial)
-    series = scheme(r, by_dtype(exp_coefficients(), EXP_BY_VALUE_FLOAT64))
-    return _power(bits(shifted)), fma(r * r, series, r)
+    series = by_dtype(exp_coefficients(), EXP_BY_VALUE_FLOAT64)
+    if unit == "1":
+        return _power(bits(shifted)), fma(r * r, scheme(r, series), r)
+    scaled = (Fraction(c) * Fraction(unit) ** i for i, c in enumerate(series, 2))
+    terms = [f"{Fraction(unit) - 1}", *(f"{c}" for c in scaled)]
+    return _power(bits(shifted)), fma(r, scheme(r, terms), r)
 
 
 def exp_full_range(x: Value, x_low: Value | None = None) -> Value:

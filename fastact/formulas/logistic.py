@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Context, Decimal
 from fractions import Fraction
 
 from .elementary import (
@@ -253,30 +252,45 @@ SILU_ROOT = "1.27846454276107379510935873902298015543947749"
 
 
 def silu_slope(z: Value, z_low: Value | None = None) -> Value:
-    """Derivative of z / (1 + e^-z) at z + z_low, accurate around its root too.
-
-    It is g(|z|) left of zero and 1 - g(|z|) right of it, g(a) = e (1 + e - a) / (1 + e)^2,
-    e = e^-a. At the root e is root - 1. With a center c next to it, e0 = e^-c and
-    e = e0 e^(c - a) the factor is (1 - a + e0) + e0 expm1(c - a): near the root the first
-    sum is exact, and has the sign of the second. Products lack nothing: what they have
-    lost is a part of the quotient's remainder.
-    """
-    a_low = None if z_low is None else where(z < 0, -z_low, z_low)
+    """Derivative of z / (1 + e^-z) at z + z_low, accurate around its root too."""
     a = clamp_high(abs(z), -lowest_exponent())
-    e0, e0_low = split(f"{Fraction(SILU_ROOT) - 1}")
-    # In float32 a center whose e0 is a number of the format. In float64 the root itself is
-    # so near to a number that the sums would cancel beside it.
-    number_center = f"{-Context(prec=60).ln(Decimal(e0.constant))}"
-    center, rest = by_dtype((number_center, None), (SILU_ROOT, e0_low))
-    if a_low is not None:
-        rest = -a_low if rest is None else rest - a_low
-    power, growth = exp_beside_center(center, a, a_low)
+    a_low = None if z_low is None else where(z < 0, -z_low, z_low)
+    at_root, _ = split(f"{Fraction(SILU_ROOT) - 1}")
+    # In float64 the root is so near to a number that the sums would cancel beside it if e0
+    # were one, too.
+    at_center = by_dtype(at_root.constant, Fraction(SILU_ROOT) - 1)
+    return one_minus_right(z < 0, gate_slope(a, a_low, a, a_low, at_center))
+
+
+def gate_slope(
+    v: Value,
+    v_low: Value | None,
+    w: Value,
+    w_low: Value | None,
+    at_center: float | Fraction,
+    *,
+    unit: str = "1",
+) -> Value:
+    """e (1 + e - w) / (1 + e)^2, e = e^(-unit (v + v_low)), lifted, for v, w >= 0.
+
+    It is the derivative of x / (1 + e^-V(x)), V odd, left of zero, for V(|x|) = unit v
+    and w = |x| V'(x); right of zero it is missing from 1. At the root e is w - 1. With a
+    value e0 next to it and its v, the center c, e = e0 e^(unit (c - v)), and the factor
+    is (1 - w + e0) + e0 expm1(unit (c - v)): near the root the first sum is exact, and has
+    the sign of the second. Products lack nothing: what they have lost is a part of the
+    quotient's remainder.
+    """
+    e0, e0_low = split(f"{Fraction(at_center)}")
+    rest = e0_low if e0_low.constant != 0 else None
+    if w_low is not None:
+        rest = -w_low if rest is None else rest - w_low
+    power, growth = exp_beside_center(at_center, v, v_low, unit=unit)
     scaled = power * e0
     e = fma(scaled, growth, scaled)
 
     whole = scaled * lower()
-    # Near zero, where 1 - a is smaller, a quarter of a ULP is lost.
-    begun, lost = fast_two_sum(1.0 - a, whole)
+    # Near zero, where 1 - w is smaller, a quarter of a ULP is lost.
+    begun, lost = fast_two_sum(1.0 - w, whole)
     factor = fma(whole, growth, begun if rest is None else begun + rest)
     lost = lost if rest is None else lost + rest
     factor_low = fma(whole, growth, begun - factor) + lost
@@ -288,7 +302,7 @@ def silu_slope(z: Value, z_low: Value | None = None) -> Value:
     q = product * reciprocal
     remainder_low = fma(e, factor_low, fma(-q, square_low, product_low))
     remainder = fma(-q, square, product) + remainder_low
-    return one_minus_right(z < 0, fma(correction(remainder), reciprocal, q))
+    return fma(correction(remainder), reciprocal, q)
 
 
 def one_minus_right(negative: Value, left_lifted: Value) -> Value:

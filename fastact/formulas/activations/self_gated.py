@@ -55,7 +55,9 @@ from ..language import (
 )
 from ..logistic import (
     SILU_ROOT,
+    gate_slope,
     logistic_slope,
+    one_minus_right,
     silu_slope,
     times_logistic,
     times_logistic_of_any,
@@ -353,9 +355,9 @@ GELU_TANH_UNIT = "1.04580325153553167925889219935438600529735485"
 GELU_TANH_C1 = "1.59576912160573071175978423973752747390343452"  # 2 sqrt(2/pi)
 GELU_TANH_3_C3 = "0.214064448817800746329016256839590622986776224"  # 3 0.044715 C1
 GELU_TANH_ROOT = "0.752461422071016258487954443288916090605392178"
+# exp(-v) at the root, rounded
+GELU_TANH_AT_CENTER = 0.29195521191476714
 # gelu_tanh'(x) = (x + GELU_TANH_ROOT) GELU_TANH_SLOPE(x + 13/16) for -21/16 <= x <= 3/8
-# in float32, and (x + GELU_TANH_ROOT) GELU_TANH_SLOPE(x + GELU_TANH_ROOT) for
-# -1.2 <= x <= 0 in float64
 GELU_TANH_SLOPE_FLOAT32 = (
     "4.07101572e-01",
     "3.88197064e-01",
@@ -370,26 +372,6 @@ GELU_TANH_SLOPE_FLOAT32 = (
     "1.25442108e-04",
     "-3.48364665e-05",
 )
-GELU_TANH_SLOPE_FLOAT64 = (
-    "4.3040009102485849e-01",
-    "3.8751844613578906e-01",
-    "-1.5782853521844564e-02",
-    "-1.1394448308099211e-01",
-    "-1.6619328343339325e-02",
-    "1.9682309461674454e-02",
-    "5.2610592638275061e-03",
-    "-2.4227318922487189e-03",
-    "-9.2744214793801698e-04",
-    "2.6392827686663885e-04",
-    "1.2425308876666701e-04",
-    "-3.4961206589253984e-05",
-    "-1.5952406430479403e-05",
-    "5.9412956623397364e-06",
-    "2.4246343254265124e-06",
-    "-1.0426279109272675e-06",
-    "-3.8100109266228609e-07",
-    "1.8529790810112513e-07",
-)
 
 
 def gelu_tanh_limit() -> float:
@@ -397,9 +379,12 @@ def gelu_tanh_limit() -> float:
     return float(by_dtype(11.0, 22.0))
 
 
-def gelu_tanh_exponent(a: Value, multiple: float = 1.0) -> Pair:
-    """v(a) / a over GELU_TANH_UNIT, times a number of few bits."""
-    linear, cubic = GELU_TANH_LINEAR * multiple, GELU_TANH_CUBIC * multiple
+def gelu_tanh_exponent(a: Value, multiple: float = 1.0, power: int = 1) -> Pair:
+    """v(a) / a over GELU_TANH_UNIT, times a number of few bits.
+
+    With the cubic term times its power it is the derivative v'(a).
+    """
+    linear, cubic = GELU_TANH_LINEAR * multiple, GELU_TANH_CUBIC * multiple * power
     square = a * a
     v = fma(cubic, square, linear)
     # The difference is exact: v has bits for all of the linear term's few.
@@ -449,23 +434,29 @@ def gelu_tanh(x: Value) -> Value:
 
 @gelu_tanh.derivative
 def gelu_tanh_derivative(x: Value) -> Value:
-    """Derivative; around its root a polynomial.
-
-    With a = |x|, e = exp(-v(a)), w = a v'(a), left of zero it is
+    """With a = |x|, e = exp(-v(a)), w = a v'(a), left of zero it is
     e (1 + e - w) / (1 + e)^2, and right of zero 1 minus that.
     """
-    a = clamp_high(abs(x), gelu_tanh_limit())
     if to_last_digit():
-        power, r, small = gelu_tanh_parts(a)
-        p = r + small
-    else:
-        power, p = gelu_tanh_exponential(a)
-        r, small = None, p
-    lifted = fma(p, power, power)
+        return gelu_tanh_slope_to_last_digit(x)
+    a = clamp_high(abs(x), gelu_tanh_limit())
+    v = scale(a, gelu_tanh_exponent(a))
+    w = multiply(
+        scale(a, gelu_tanh_exponent(a, power=3)), constant_pair(GELU_TANH_UNIT)
+    )
+    slope = gate_slope(*v, *w, GELU_TANH_AT_CENTER, unit=GELU_TANH_UNIT)
+    return one_minus_right(x < 0, slope)
+
+
+def gelu_tanh_slope_to_last_digit(x: Value) -> Value:
+    """The derivative in float32, within 1 ULP; around its root a polynomial."""
+    a = clamp_high(abs(x), gelu_tanh_limit())
+    power, r, small = gelu_tanh_parts(a)
+    lifted = fma(r + small, power, power)
     e = lifted * lower()
     # v'(a) is a pair, and c1 has so few bits that the difference is exact.
     c3 = real(GELU_TANH_3_C3)
-    c1, c1_low = split_at(GELU_TANH_C1, by_dtype(15, 44))
+    c1, c1_low = split_at(GELU_TANH_C1, 15)
     square = a * a
     v = fma(c3, square, c1)
     v_low = fma(c3, fma(a, a, -square), fma(c3, square, c1 - v) + c1_low)
@@ -474,15 +465,10 @@ def gelu_tanh_derivative(x: Value) -> Value:
     factor = 1.0 - w
     factor_low = (1.0 - (factor + w)) - w_low
     scaled = power * factor
-    low = fma(lifted, correction(factor_low) + e, small * scaled)
+    low = fma(lifted, factor_low + e, small * scaled)
     left = sum_over_one_plus(scaled, low, pair(fma(e, e, e + e)), r) * lower()
-    root = "-" + GELU_TANH_ROOT
-    if by_dtype(True, False):
-        middle = chord_to_root(root, x, -13 / 16, GELU_TANH_SLOPE_FLOAT32)
-    else:
-        middle = near_root(root, x, GELU_TANH_SLOPE_FLOAT64, beyond=0.75)
-    right = x >= by_dtype(0.375, 0.0)
-    return where(x < by_dtype(-1.3125, -1.0625), left, where(right, 1.0 - left, middle))
+    middle = chord_to_root("-" + GELU_TANH_ROOT, x, -13 / 16, GELU_TANH_SLOPE_FLOAT32)
+    return where(x < -1.3125, left, where(x >= 0.375, 1.0 - left, middle))
 
 
 TELU_ROOT = "1.0788600584646240566506673701720774760725540318078"
