@@ -288,7 +288,7 @@ find_staged(const job *j, size_t rows, bool *staged)
 {
     const char kernel = fa_kernel_type(j->logits.type);
     const bool has_labels = j->call->has_labels, converts = !has_labels && fa_kernel_type(j->targets.type) != kernel;
-    staged[0] = !is_ready(j, &j->logits, kernel, rows);
+    staged[0] = !is_ready(j, &j->logits, kernel, rows) || (j->call->backward && j->logits.data == j->output.data);
     staged[1] = converts || (!has_labels && !is_ready(j, &j->targets, kernel, rows));
     staged[2] = converts;
     staged[3] = j->call->backward && !is_ready(j, &j->output, kernel, rows);

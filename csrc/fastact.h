@@ -114,7 +114,7 @@ int fa_softmax_cross_entropy(fa_cross_entropy *call);
 enum { FA_ROW_FUNCTIONS = FA_MAXOUT + 1 };
 
 /* Kernels for tiles of rows take memory for their own use: FA_SCRATCH_OF_ROW bytes for each row and FA_SCRATCH_MORE. */
-enum { FA_SCRATCH_ALIGNMENT = 64, FA_SCRATCH_OF_ROW = 1536, FA_SCRATCH_MORE = 16 * FA_SCRATCH_ALIGNMENT };
+enum { FA_SCRATCH_ALIGNMENT = 64, FA_SCRATCH_OF_ROW = 2560, FA_SCRATCH_MORE = 32 * FA_SCRATCH_ALIGNMENT };
 
 /* One row function on a tile of `width` interleaved rows: element i of row r of an array stands at i * pitch + r. */
 typedef struct {
@@ -155,7 +155,7 @@ typedef struct {
     int (*settle)(const fa_shared_tile *tile);
 } fa_shared_step;
 
-enum { FA_SHARED_STEPS = 3 };
+enum { FA_SHARED_STEPS = 2 };
 
 /* The first steps of each that are not NULL; softmin is softmax with another sign of the scale. */
 typedef struct {
@@ -171,8 +171,8 @@ typedef struct {
     double smoothing;
 } fa_targets;
 
-/* The losses of a tile of interleaved rows of at least one element, and the rows' factors times their gradients, where
-   dx may be x. */
+/* The losses of a tile of interleaved rows of at least one element, and the rows' factors times their gradients, where dx
+   is not x. */
 typedef struct {
     void (*forward)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, const fa_targets *targets,
                     double *losses, char *scratch);

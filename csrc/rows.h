@@ -25,18 +25,46 @@ take(char **scratch, size_t bytes)
     return room;
 }
 
-/* log(1 + u) for a u >= 0 that is finite, within 1 ULP: of the rounded sum, 2^k (1 + f), and what it lacks. Unlike the C
-   library's, it has the same bits everywhere, and many at once. */
+/* sum = 2^k (1 + f), for a positive normal number; 1 + f within a factor sqrt(2) of 1. */
+typedef struct {
+    double k, f;
+} log_parts;
+
+FA_INLINE log_parts
+parts_of_log(double sum)
+{
+    const double root_of_half = 0x1.6a09e667f3bcdp-1, one = 1, integers = 0x1p52;
+    const uint64_t mantissa = (UINT64_C(1) << 52) - 1;
+    const uint64_t above_root = fa_bits_of_f64(sum) - fa_bits_of_f64(root_of_half) + fa_bits_of_f64(one);
+    return (log_parts){
+        .k = fa_from_bits_f64((above_root >> 52) | fa_bits_of_f64(integers)) - (integers + 1023),
+        .f = fa_from_bits_f64((above_root & mantissa) + fa_bits_of_f64(root_of_half)) - 1,
+    };
+}
+
+/* log(1 + u) for a u >= 0 that is finite, within 1 ULP: of the rounded sum and what it lacks. Unlike the C library's, it
+   has the same bits everywhere, and many at once. */
 FA_INLINE double
 log1p_of_sum(double u)
 {
     const double sum = 1 + u, lost = u < 1 ? u - (sum - 1) : 1 - (sum - u);
-    const double root_of_half = 0x1.6a09e667f3bcdp-1, one = 1, integers = 0x1p52;
-    const uint64_t mantissa = (UINT64_C(1) << 52) - 1;
-    const uint64_t above_root = fa_bits_of_f64(sum) - fa_bits_of_f64(root_of_half) + fa_bits_of_f64(one);
-    const double k = fa_from_bits_f64((above_root >> 52) | fa_bits_of_f64(integers)) - (integers + 1023);
-    const double f = fa_from_bits_f64((above_root & mantissa) + fa_bits_of_f64(root_of_half)) - 1;
-    return row_log_of_parts_f64(k, f, lost / sum);
+    const log_parts parts = parts_of_log(sum);
+    return row_log_of_parts_f64(parts.k, parts.f, lost / sum);
+}
+
+typedef struct {
+    double high, low;
+} two_parts;
+
+/* log(sum + low) of a sum > 0, to within 2^-53 however large it is. */
+FA_INLINE two_parts
+log_in_two_parts(double sum, double low)
+{
+    const log_parts parts = parts_of_log(sum);
+    const double whole = parts.k * row_ln2_high_f64();
+    const double rest = row_log_of_parts_f64(0, parts.f, low / sum) + parts.k * row_ln2_low_f64();
+    const double high = whole + rest; /* of which the first is larger, or 0 */
+    return (two_parts){high, rest - (high - whole)};
 }
 
 #define SUMS(name) \
@@ -107,9 +135,7 @@ log1p_of_sum(double u)
             }, \
         [FA_LOG_SOFTMAX] = \
             { \
-                .forward = {{find_extremes_##suffix, settle_extremes_##suffix}, \
-                            {sum_weights_##suffix, settle_log_softmax_##suffix}, \
-                            {finish_log_softmax_##suffix}}, \
+                .forward = {{sum_powers_for_logs_##suffix, settle_logs_##suffix}, {finish_log_softmax_##suffix}}, \
                 .backward = {{sum_dy_##suffix, settle_log_backward_##suffix}, {finish_log_backward_##suffix}}, \
             }, \
         [FA_LOGSUMEXP] = {.forward = {{find_extremes_##suffix, settle_extremes_##suffix}, \

@@ -7,8 +7,9 @@
 
 /* What is kept of the rows. */
 typedef struct {
-    T *extremes, *shares, *lows, *means;
+    T *shares, *means;
     T *of_lanes; /* maxima, then how many weights are 1 */
+    T *extremes, *leads, *highs, *lows, *are_others; /* see logs */
     double *totals, *dy_totals;
     ROW(lanes) sums, products;
 } ROW(kept);
@@ -18,16 +19,20 @@ ROW(kept_of)(const fa_shared_tile *tile)
 {
     const size_t width = tile->width;
     char *scratch = tile->scratch;
-    ROOM(T, extremes, 1, ROW(repeated)(width));
     ROOM(T, shares, 1, width);
-    ROOM(T, lows, 1, width);
     ROOM(T, means, 1, width);
     ROOM(T, of_lanes, 1, LANES * width);
+    ROOM(T, extremes, 1, ROW(repeated)(width));
+    ROOM(T, leads, 1, width);
+    ROOM(T, highs, 1, width);
+    ROOM(T, lows, 1, width);
+    ROOM(T, are_others, 1, width);
     ROOM(double, totals, 1, width);
     ROOM(double, dy_totals, 1, width);
     SUMS(sums);
     SUMS(products);
-    return (ROW(kept)){extremes, shares, lows, means, of_lanes, totals, dy_totals, sums, products};
+    return (ROW(kept)){shares, means,      of_lanes, extremes,  leads, highs,
+                       lows,   are_others, totals,   dy_totals, sums,  products};
 }
 
 FA_INLINE void
@@ -38,15 +43,22 @@ ROW(clear_lanes)(fa_lanes lanes, size_t width, const ROW(lanes) *sums)
     ROW(clear)(&some, lanes.end * width - first);
 }
 
-static void
-ROW(sum_powers)(const fa_shared_tile *tile, fa_lanes lanes)
+/* Into y unless it is NULL. */
+FA_INLINE void
+ROW(sum_powers_of)(const fa_shared_tile *tile, fa_lanes lanes, T *y)
 {
     static const ROW(start) common = {NULL, NULL, NULL, NULL};
     const ROW(kept) kept = ROW(kept_of)(tile);
     const ROW(sum) sum = {NULL, &kept.sums, NULL};
     ROW(clear_lanes)(lanes, tile->width, &kept.sums);
-    ROW(weigh_lanes)(lanes, tile->n, tile->width, tile->x, tile->x_pitch, &common, tile->scale, tile->y, tile->y_pitch,
-                     NULL, 0, &sum);
+    ROW(weigh_lanes)(lanes, tile->n, tile->width, tile->x, tile->x_pitch, &common, tile->scale, y,
+                     y != NULL ? tile->y_pitch : tile->x_pitch, NULL, 0, &sum);
+}
+
+static void
+ROW(sum_powers)(const fa_shared_tile *tile, fa_lanes lanes)
+{
+    ROW(sum_powers_of)(tile, lanes, tile->y);
 }
 
 static int
@@ -135,13 +147,45 @@ static int
 ROW(settle_extremes)(const fa_shared_tile *tile)
 {
     const ROW(kept) kept = ROW(kept_of)(tile);
-    const T sign = tile->scale < 0 ? -1 : 1;
     int are_finite = 1;
-    ROW(extremes_of_rows)(tile->n, tile->width, kept.of_lanes, sign, 0, kept.extremes);
+    ROW(extremes_of_rows)(tile->n, tile->width, kept.of_lanes, tile->scale < 0 ? -1 : 1, 0, kept.extremes);
     for (size_t r = 0; r < tile->width; r++)
         are_finite &= isfinite(kept.extremes[r]) != 0;
     ROW(repeat)(ROW(repeated)(tile->width) / tile->width, tile->width, kept.extremes);
     return are_finite;
+}
+
+static void
+ROW(sum_powers_for_logs)(const fa_shared_tile *tile, fa_lanes lanes)
+{
+    ROW(find_extremes)(tile, lanes);
+    ROW(sum_powers_of)(tile, lanes, NULL);
+}
+
+FA_INLINE ROW(logs)
+ROW(logs_of)(const ROW(kept) *kept)
+{
+    return (ROW(logs)){kept->extremes, kept->leads, kept->highs, kept->lows, kept->are_others};
+}
+
+static int
+ROW(settle_logs)(const fa_shared_tile *tile)
+{
+    const ROW(kept) kept = ROW(kept_of)(tile);
+    const ROW(logs) logs = ROW(logs_of)(&kept);
+    if (!ROW(settle_extremes)(tile))
+        return 0;
+    ROW(totals)(&kept.sums, tile->n, tile->width, kept.totals);
+    return ROW(find_logs)(tile->n, tile->width, tile->x, tile->x_pitch, tile->scale, &kept.sums, kept.totals, &logs) == 0;
+}
+
+static void
+ROW(finish_log_softmax)(const fa_shared_tile *tile, fa_lanes lanes)
+{
+    const ROW(kept) kept = ROW(kept_of)(tile);
+    const ROW(logs) logs = ROW(logs_of)(&kept);
+    ROW(subtract_logs)(lanes, tile->n, tile->width, 1, tile->x, tile->x_pitch, tile->scale, &logs, 1, tile->y,
+                       tile->y_pitch);
 }
 
 static void
@@ -157,36 +201,13 @@ ROW(sum_weights)(const fa_shared_tile *tile, fa_lanes lanes)
                      NULL, 0, &sum);
 }
 
-FA_INLINE void
-ROW(settle_weights)(const fa_shared_tile *tile, const ROW(kept) *kept)
-{
-    ROW(totals)(&kept->sums, tile->n, tile->width, kept->totals);
-    ROW(count_others)(tile->n, tile->width, kept->extremes, kept->of_lanes, kept->totals);
-}
-
-static int
-ROW(settle_log_softmax)(const fa_shared_tile *tile)
-{
-    const ROW(kept) kept = ROW(kept_of)(tile);
-    ROW(settle_weights)(tile, &kept);
-    ROW(logarithms)(tile->width, kept.totals, kept.shares, kept.lows);
-    return 1;
-}
-
-static void
-ROW(finish_log_softmax)(const fa_shared_tile *tile, fa_lanes lanes)
-{
-    const ROW(kept) kept = ROW(kept_of)(tile);
-    ROW(log_weights)(lanes, tile->n, tile->width, 1, tile->x, tile->x_pitch, tile->scale, kept.extremes, kept.shares,
-                     kept.lows, tile->y, tile->y_pitch);
-}
-
 static int
 ROW(settle_logsumexp)(const fa_shared_tile *tile)
 {
     const ROW(kept) kept = ROW(kept_of)(tile);
     T *y = tile->y;
-    ROW(settle_weights)(tile, &kept);
+    ROW(totals)(&kept.sums, tile->n, tile->width, kept.totals);
+    ROW(count_others)(tile->n, tile->width, kept.extremes, kept.of_lanes, kept.totals);
     for (size_t r = 0; r < tile->width; r++)
         y[r] = ROW(log_of_sum)(kept.extremes[r], tile->scale, kept.totals[r]);
     return 1;

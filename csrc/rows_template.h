@@ -119,6 +119,13 @@ ROW(totals)(const ROW(lanes) *l, size_t n, size_t width, double *totals)
         totals[r] = KEEPS_LOSSES && isfinite(l->sum[r]) ? l->sum[r] + l->lost[r] : l->sum[r];
 }
 
+/* After that, what the sum of row r lost. */
+FA_INLINE double
+ROW(lost)(const ROW(lanes) *l, size_t r)
+{
+    return KEEPS_LOSSES ? l->lost[r] : 0;
+}
+
 /* Room for this many elements is enough for any block. */
 FA_INLINE size_t
 ROW(repeated)(size_t width)
@@ -625,20 +632,19 @@ ROW(count_others)(size_t n, size_t width, const T *extremes, T *ones, double *ot
         others[r] = isfinite(extremes[r]) ? others[r] + ((double)ones[r] - 1) : NAN;
 }
 
-/* Weights exp(scale * (x - extreme)), into y unless it is NULL. `others` becomes their sum less 1, for the extreme
-   itself has the weight 1: log1p_of_sum of that keeps its digits where one element has nearly all the weight. NaN where the
+/* The sum of weights exp(scale * (x - extreme)), less 1, into `others`, for the extreme itself has the weight 1: log1p_of_sum of that keeps its digits where one element has nearly all the weight. NaN where the
    row holds a NaN, or infinities that win, or nothing but losing ones. `extremes` must have room to be repeated. */
 FA_INLINE void
-ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes, double scale, T *y, ptrdiff_t y_pitch,
-             double *others, char *scratch)
+ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes, double scale, double *others,
+             char *scratch)
 {
     const size_t used = ROW(used_lanes)(n, width);
     const ROW(start) start = {extremes, NULL, NULL, NULL};
     ROOM(T, ones, LANES, LANES * width);
     for (size_t k = 0; k < used; k++)
         ones[k] = 0;
-    ROW(repeat)(ROW(step)(width, x_pitch, y_pitch, y_pitch), width, extremes);
-    ROW(weigh_rows)(n, width, x, x_pitch, &start, scale, y, y_pitch, ones, others, NULL, 0, NULL, scratch);
+    ROW(repeat)(ROW(step)(width, x_pitch, x_pitch, x_pitch), width, extremes);
+    ROW(weigh_rows)(n, width, x, x_pitch, &start, scale, NULL, x_pitch, ones, others, NULL, 0, NULL, scratch);
     ROW(count_others)(n, width, extremes, ones, others);
 }
 
@@ -699,11 +705,11 @@ ROW(are_moderate)(size_t width, const double *totals)
    without a look at their largest elements, unless a sum shows that a result would lack digits: a row has the same
    results either way. Returns whether `extremes` have been found. */
 FA_INLINE int
-ROW(powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, T *y, ptrdiff_t y_pitch,
-            double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals, T *extremes, char *scratch)
+ROW(powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, int may_be_moderate, T *y,
+            ptrdiff_t y_pitch, double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals, T *extremes, char *scratch)
 {
     const ROW(start) common = {NULL, NULL, NULL, NULL};
-    if (ROW(look_moderate)(n, width, x, x_pitch, scale)) {
+    if (may_be_moderate && ROW(look_moderate)(n, width, x, x_pitch, scale)) {
         ROW(weigh_rows)(n, width, x, x_pitch, &common, scale, y, y_pitch, NULL, totals, dy, dy_pitch, dy_totals,
                         scratch);
         if (ROW(are_moderate)(width, totals))
@@ -784,7 +790,7 @@ ROW(softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch,
     ROOM(T, lows, 1, block * width);
     ROOM(double, totals, 1, width);
     const int has_extremes =
-        ROW(powers)(n, width, x, x_pitch, scale, y, y_pitch, totals, NULL, 0, NULL, extremes, scratch);
+        ROW(powers)(n, width, x, x_pitch, scale, 1, y, y_pitch, totals, NULL, 0, NULL, extremes, scratch);
     ROW(shares)(width, totals, shares, lows);
     ROW(repeat)(block, width, shares);
     ROW(repeat)(block, width, lows);
@@ -800,22 +806,136 @@ ROW(softmin)(size_t n, size_t width, const void *input, ptrdiff_t x_pitch, doubl
     ROW(softmax)(n, width, input, x_pitch, -scale, output, y_pitch, scratch);
 }
 
-/* The logarithm of each row's sum of weights, in two parts. */
-FA_INLINE void
-ROW(logarithms)(size_t width, const double *others, T *highs, T *lows)
+/* The sum of a row's powers but one, from x or from the powers. */
+static double
+ROW(sum_of_others)(size_t n, const T *from, ptrdiff_t pitch, int are_powers, double scale, size_t place)
 {
-    FA_INDEPENDENT
-    for (size_t r = 0; r < width; r++) {
-        const double log_sum = log1p_of_sum(others[r]);
-        highs[r] = (T)log_sum;
-        lows[r] = (T)(log_sum - (double)highs[r]);
+    static const ROW(start) common = {NULL, NULL, NULL, NULL};
+    double sum[LANES], lost[LANES];
+    const ROW(lanes) lanes = {sum, lost};
+    ROW(clear)(&lanes, LANES);
+    for (size_t i = 0; i < n; i += WEIGHED) {
+        const size_t count = ROW(least)(WEIGHED, n - i);
+        T powers[WEIGHED] = {0};
+        for (size_t k = 0; k < count; k++)
+            powers[k] = from[(ptrdiff_t)(i + k) * pitch];
+        if (!are_powers)
+            ROW(weigh)(count, powers, &common, 0, scale, powers);
+        if (place - i < count)
+            powers[place - i] = 0;
+        size_t k = 0;
+        for (; k + AT_ONCE * LANES <= count; k += AT_ONCE * LANES)
+            ROW(add_weights)(LANES, powers + k, LANES, AT_ONCE, 1, &lanes, 0);
+        for (; k < count; k += LANES)
+            ROW(add_weights)(LANES, powers + k, 0, 1, 1, &lanes, 0);
     }
+    const ROW(lane) total = ROW(total)(&lanes);
+    return total.sum + total.lost;
 }
 
-/* scale * (x - extreme) less that. */
+/* The same from the sum of all, (sum + lost), in fewer operations: the power is taken out of those that it was added to before
+   they were added to a lane (plus_four). Where it is nearly all of the sum, so that others in its lane have lost digits,
+   they are summed once more. */
+static double
+ROW(sum_less_one)(size_t n, const T *from, ptrdiff_t pitch, int are_powers, double scale, size_t place, double sum,
+                  double lost)
+{
+    enum { GROUPS = AT_ONCE * LANES };
+    static const ROW(start) common = {NULL, NULL, NULL, NULL};
+    const size_t first = place - place % GROUPS, own = place % GROUPS / LANES;
+    const int is_grouped = first + GROUPS <= n;
+    T powers[AT_ONCE], others[AT_ONCE];
+    for (size_t k = 0; k < AT_ONCE; k++)
+        powers[k] = from[(ptrdiff_t)(is_grouped ? first + place % LANES + k * LANES : place) * pitch];
+    if (!are_powers)
+        ROW(weigh)(AT_ONCE, powers, &common, 0, scale, powers);
+    for (size_t k = 0; k < AT_ONCE; k++)
+        others[k] = !is_grouped || k == own ? 0 : powers[k];
+    const T whole = is_grouped ? (powers[0] + powers[1]) + (powers[2] + powers[3]) : powers[0];
+    const T rest = (others[0] + others[1]) + (others[2] + others[3]);
+    const double less = ((sum - (double)whole) + lost) + (double)rest;
+    const int is_precise = less >= sum * (KEEPS_LOSSES ? 0x1p-40 : 0x1p-26 + 0x1p-34 * (double)n);
+    return is_precise ? less : ROW(sum_of_others)(n, from, pitch, are_powers, scale, place);
+}
+
+/* The logarithm of a row's sum of common powers, which is `total` after rounding. */
+FA_INLINE two_parts
+ROW(log_of_powers)(double total, double sum, double lost)
+{
+    const double unit = 1 / (STEP(row_common_least)() * 0x1p10); /* the power of 0 is 1 / unit */
+    return log_in_two_parts(total * unit, ((sum - total) + lost) * unit);
+}
+
+/* Whether any row may have a moderate sum of powers. */
+FA_INLINE int
+ROW(may_suit)(size_t n, size_t width, const T *x, ptrdiff_t pitch, double scale)
+{
+    for (size_t r = 0; r < width; r++)
+        if (ROW(look_moderate)(n, 1, x + r, pitch, scale))
+            return 1;
+    return 0;
+}
+
+/* Where a row has this value first. */
+FA_INLINE size_t
+ROW(place_of)(size_t n, const T *x, ptrdiff_t pitch, T value)
+{
+    enum { AT_A_TIME = 64 };
+    size_t i = 0;
+    for (int found = 0; i + AT_A_TIME <= n; i += AT_A_TIME) {
+        for (size_t k = 0; k < AT_A_TIME; k++)
+            found |= x[(ptrdiff_t)(i + k) * pitch] == value;
+        if (found)
+            break;
+    }
+    while (i + 1 < n && x[(ptrdiff_t)i * pitch] != value)
+        i++;
+    return i;
+}
+
+/* What the logarithms of sums of exponentials are made of, by row. */
+typedef struct {
+    T *extremes;            /* that lead: those with most of the sum, else NAN */
+    T *leads;               /* log(softmax) of these */
+    T *highs, *lows;        /* the logarithm of the sum */
+    T *are_others;          /* 1 for rows whose powers do not suit, else 0: all else is then unknown */
+} ROW(logs);
+
+/* That, from the sums of common powers, where `logs->extremes` are all extremes. Beside one that leads, its logarithm would
+   cancel, and log1p of what the others have beside it is taken. How many rows do not suit. */
+FA_INLINE size_t
+ROW(find_logs)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, const ROW(lanes) *sums,
+               const double *totals, const ROW(logs) *logs)
+{
+    static const ROW(start) common = {NULL, NULL, NULL, NULL};
+    size_t others = 0;
+    ROW(weigh)(width, logs->extremes, &common, 0, scale, logs->leads);
+    FA_INDEPENDENT
+    for (size_t r = 0; r < width; r++) {
+        const two_parts whole = ROW(log_of_powers)(totals[r], sums->sum[r], ROW(lost)(sums, r));
+        logs->highs[r] = (T)whole.high;
+        logs->lows[r] = (T)((whole.high - (double)logs->highs[r]) + whole.low);
+    }
+    for (size_t r = 0; r < width; r++) {
+        const double lead = (double)logs->leads[r];
+        const int suits = ROW(look_moderate)(n, 1, x + r, x_pitch, scale) && ROW(are_moderate)(1, totals + r);
+        logs->are_others[r] = suits ? 0 : 1;
+        others += !suits;
+        if (!suits || lead <= totals[r] / 2) {
+            logs->extremes[r] = NAN;
+            continue;
+        }
+        const size_t place = ROW(place_of)(n, x + r, x_pitch, logs->extremes[r]);
+        const double less = ROW(sum_less_one)(n, x + r, x_pitch, 0, scale, place, sums->sum[r], ROW(lost)(sums, r));
+        logs->leads[r] = (T)(0 - log1p_of_sum(less / lead));
+    }
+    return others;
+}
+
+/* log(softmax), of rows that suit. */
 FA_INLINE void
-ROW(log_weights)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *x, ptrdiff_t x_pitch, double scale,
-                 const T *extremes, const T *highs, const T *lows, T *y, ptrdiff_t y_pitch)
+ROW(subtract_logs)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *x, ptrdiff_t x_pitch, double scale,
+                   const ROW(logs) *logs, int are_all, T *y, ptrdiff_t y_pitch)
 {
     const T factor = (T)scale;
     for (size_t done = 0; done < n; done += block) {
@@ -824,6 +944,40 @@ ROW(log_weights)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *
         T *ys = y + (ptrdiff_t)i * y_pitch;
         if (!ROW(is_in)(lanes, i))
             continue;
+        FA_INDEPENDENT
+        for (size_t k = 0; k < count; k++) {
+            const T less = STEP(fa_fma)(factor, xs[k], -logs->highs[OF_ROW(k)]) - logs->lows[OF_ROW(k)];
+            const T result = xs[k] == logs->extremes[OF_ROW(k)] ? logs->leads[OF_ROW(k)] : less;
+            ys[k] = are_all || logs->are_others[OF_ROW(k)] == 0 ? result : ys[k];
+        }
+    }
+}
+
+/* The same of any rows, by weights instead of powers. */
+static void
+ROW(log_softmax_by_weights)(size_t n, size_t given_width, const T *x, ptrdiff_t x_pitch, double scale, T *y,
+                            ptrdiff_t y_pitch, char *scratch)
+{
+    const T factor = (T)scale;
+    const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, x_pitch, y_pitch, y_pitch);
+    ROOM(T, extremes, 1, ROW(repeated)(width));
+    ROOM(T, highs, 1, block * width);
+    ROOM(T, lows, 1, block * width);
+    ROOM(double, others, 1, width);
+    ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
+    ROW(weights)(n, width, x, x_pitch, extremes, scale, others, scratch);
+    FA_INDEPENDENT
+    for (size_t r = 0; r < width; r++) {
+        const double log_sum = log1p_of_sum(others[r]);
+        highs[r] = (T)log_sum;
+        lows[r] = (T)(log_sum - (double)highs[r]);
+    }
+    ROW(repeat)(block, width, highs);
+    ROW(repeat)(block, width, lows);
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
+        const T *xs = x + (ptrdiff_t)i * x_pitch;
+        T *ys = y + (ptrdiff_t)i * y_pitch;
         if (scale == 1) {
             FA_INDEPENDENT
             for (size_t k = 0; k < count; k++)
@@ -835,26 +989,49 @@ ROW(log_weights)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *
                                                     lows[OF_ROW(k)]);
         }
     }
+    ROW(limits)(n, width, x, x_pitch, scale, extremes, y, y_pitch, 0, -(T)INFINITY);
 }
 
 static void
 ROW(log_softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
                  ptrdiff_t y_pitch, char *scratch)
 {
+    static const ROW(start) common = {NULL, NULL, NULL, NULL};
     const T *x = input;
     T *y = output;
     const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, x_pitch, y_pitch, y_pitch);
-    ROOM(T, extremes, 1, ROW(repeated)(width));
+    if (n == 0)
+        return;
+    ROOM(T, extremes, 1, block * width);
+    ROOM(T, leads, 1, block * width);
     ROOM(T, highs, 1, block * width);
     ROOM(T, lows, 1, block * width);
-    ROOM(double, others, 1, width);
-    ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
-    ROW(weights)(n, width, x, x_pitch, extremes, scale, NULL, x_pitch, others, scratch);
-    ROW(logarithms)(width, others, highs, lows);
+    ROOM(T, are_others, 1, block * width);
+    ROOM(double, totals, 1, width);
+    const ROW(logs) logs = {extremes, leads, highs, lows, are_others};
+    size_t others = width;
+    if (ROW(may_suit)(n, width, x, x_pitch, scale)) {
+        SUMS(sums);
+        const ROW(sum) sum = {NULL, &sums, NULL};
+        ROW(clear)(&sums, ROW(used_lanes)(n, width));
+        ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
+        ROW(weigh_lanes)(all_lanes, n, width, x, x_pitch, &common, scale, NULL, x_pitch, NULL, 0, &sum);
+        ROW(totals)(&sums, n, width, totals);
+        others = ROW(find_logs)(n, width, x, x_pitch, scale, &sums, totals, &logs);
+    }
+    if (others > 0)
+        ROW(log_softmax_by_weights)(n, width, x, x_pitch, scale, y, y_pitch, scratch);
+    if (others == width)
+        return;
+    ROW(repeat)(block, width, extremes);
+    ROW(repeat)(block, width, leads);
     ROW(repeat)(block, width, highs);
     ROW(repeat)(block, width, lows);
-    ROW(log_weights)(all_lanes, n, width, block, x, x_pitch, scale, extremes, highs, lows, y, y_pitch);
-    ROW(limits)(n, width, x, x_pitch, scale, extremes, y, y_pitch, 0, -(T)INFINITY);
+    ROW(repeat)(block, width, are_others);
+    if (others == 0)
+        ROW(subtract_logs)(all_lanes, n, width, block, x, x_pitch, scale, &logs, 1, y, y_pitch);
+    else
+        ROW(subtract_logs)(all_lanes, n, width, block, x, x_pitch, scale, &logs, 0, y, y_pitch);
 }
 
 FA_INLINE T
@@ -863,7 +1040,7 @@ ROW(log_of_sum)(T extreme, double scale, double others)
     return (T)((double)extreme * scale + log1p_of_sum(others));
 }
 
-/* log(sum(exp(scale * x))): one result per row. */
+/* log(sum(exp(scale * x))): one result per row. By weights, for with powers the result would have twice the error. */
 static void
 ROW(logsumexp)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
                ptrdiff_t y_pitch, char *scratch)
@@ -875,7 +1052,7 @@ ROW(logsumexp)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitc
     ROOM(double, others, 1, width);
     (void)y_pitch;
     ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
-    ROW(weights)(n, width, x, x_pitch, extremes, scale, NULL, x_pitch, others, scratch);
+    ROW(weights)(n, width, x, x_pitch, extremes, scale, others, scratch);
     for (size_t r = 0; r < width; r++) {
         int has_nan = 0;
         if (isfinite(extremes[r])) {
@@ -1042,7 +1219,7 @@ ROW(softmax_from_input)(size_t n, size_t given_width, const void *gradient, ptrd
     ROOM(T, means, 1, block * width);
     ROOM(double, totals, 1, width);
     ROOM(double, dy_totals, 1, width);
-    ROW(powers)(n, width, x, x_pitch, scale, dx, dx_pitch, totals, dy, dy_pitch, dy_totals, extremes, scratch);
+    ROW(powers)(n, width, x, x_pitch, scale, 1, dx, dx_pitch, totals, dy, dy_pitch, dy_totals, extremes, scratch);
     ROW(means_of_powers)(width, totals, dy_totals, shares, means);
     ROW(repeat)(block, width, means);
     ROW(repeat)(block, width, shares);

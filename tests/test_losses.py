@@ -170,6 +170,71 @@ def test_gradients_of_labels_are_within_4_ulp(dtype: Any) -> None:
                 assert _ulps(slopes, exact, dtype).max() <= 4, rows
 
 
+# How far the label is above the others: it has little of the weight, most, nearly all.
+LEADS = (0, 1, 2, 5, 12, 16, 17, 18, 20, 25, 30, 36, 37, 40, 60)
+
+
+def _leading(shape: tuple[int, int], dtype: Any, level: float) -> tuple[Any, Any]:
+    """Logits and labels: of every lead, some rows."""
+    x, labels = _logits(shape, dtype) + dtype(level), _labels(shape)
+    leads = np.resize(np.array(LEADS, dtype), shape[0])
+    x[np.arange(shape[0]), labels] += leads
+    return x, labels
+
+
+def _long_double_losses(x: Any, labels: Any) -> tuple[Any, Any]:
+    """Losses and gradients of labels."""
+    x, rows = x.astype(np.longdouble), np.arange(len(x))
+    far = x - x[rows, labels][:, None]
+    top = far.max(axis=1, keepdims=True)
+    weights = np.exp(far - top)
+    weights[rows, labels] = 0  # others beside the label
+    ratios = weights.sum(axis=1) * np.exp(top[:, 0])
+    slopes = np.exp(far) / (1 + ratios)[:, None]
+    slopes[rows, labels] = -ratios / (1 + ratios)
+    return np.log1p(ratios), slopes
+
+
+@exact_dtype
+@pytest.mark.parametrize("length", [1, 2, 5, 17, 63, 64, 100, 130, 1000])
+def test_labels_above_the_others(dtype: Any, length: int) -> None:
+    for level in (-12, 0, 20):
+        x, labels = _leading((300, length), dtype, level)
+        losses, slopes = _long_double_losses(x, labels)
+        unit = np.spacing(losses.astype(dtype)).astype(np.longdouble)
+        found = LOSS(x, labels, reduction="none")
+        assert (abs(found - losses) <= 4 * unit).all(), level
+        unit = np.spacing(abs(slopes).astype(dtype)).astype(np.longdouble)
+        found = BACKWARD(1.0, x, labels, reduction="sum")
+        bound = 4 if dtype is np.float32 else 5
+        assert (abs(found - slopes) <= bound * unit).all(), level
+
+
+@exact_dtype
+@pytest.mark.parametrize("length", [10, 70, 200])
+def test_a_row_does_not_depend_on_its_neighbours(dtype: Any, length: int) -> None:
+    x, labels = _leading((90, length), dtype, 0)
+    x[10] += dtype(1000)
+    x[20] -= dtype(1000)
+    x[30, 2] = np.inf
+    x[40, 3] = np.nan
+    x[50] = -np.inf
+    x[60, 5] = -np.inf
+    found = LOSS(x, labels, reduction="none")
+    alone = [LOSS(x[r : r + 1], labels[r : r + 1], reduction="none") for r in range(90)]
+    assert_same_bits(found, np.concatenate(alone))
+    turned = np.ascontiguousarray(x.T)
+    assert_same_bits(LOSS(turned, labels, axis=0, reduction="none"), found)
+    found = BACKWARD(1.0, x, labels, reduction="sum")
+    rows = [slice(r, r + 1) for r in range(90)]
+    alone = [BACKWARD(1.0, x[r], labels[r], reduction="sum") for r in rows]
+    assert_same_bits(found, np.concatenate(alone))
+    slopes = BACKWARD(1.0, turned, labels, axis=0, reduction="sum")
+    assert_same_bits(slopes.T, found)
+    in_place = BACKWARD(1.0, x, labels, reduction="sum", out=x)
+    assert_same_bits(in_place, found)
+
+
 @exact_dtype
 @every_kind
 @every_smoothing

@@ -133,6 +133,26 @@ def test_within_4_ulp(name: str, dtype: Any, rows: str) -> None:
         assert _ulps(_function(name)(x), _reference(name, x), dtype).max() <= 4, shape
 
 
+# How far one element is above the others: it has little of the sum, most, nearly all.
+LEADS = (0, 1, 2, 5, 12, 16, 17, 18, 20, 25, 30, 36, 37, 40, 60)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 17, 63, 64, 100, 130, 1000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@every_name
+def test_one_element_above_the_others(name: str, dtype: Any, length: int) -> None:
+    leads = np.repeat(np.array(LEADS, dtype), 20)[:, None]
+    places = np.random.default_rng(5).integers(0, length, (len(leads), 1))
+    bound = 5 if name != "log_softmax" and dtype is np.float64 else 4
+    for level in (-12, 0, 20):
+        x = _random((len(leads), length), dtype) + dtype(level)
+        np.put_along_axis(x, places, np.take_along_axis(x, places, 1) + leads, 1)
+        for scale in (1.0, 0.5):
+            found = _function(name)(x, scale=scale)
+            exact = _reference(name, x, scale=scale)
+            assert _ulps(found, exact, dtype).max() <= bound, (level, scale)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @every_name
 def test_a_row_of_a_million_is_within_4_ulp(name: str, dtype: Any) -> None:
@@ -171,7 +191,7 @@ def test_small_gradients_keep_their_digits(dtype: Any) -> None:
         assert_same_bits(fa.softmax_backward(dy * tiny, x) / tiny, dx)
 
 
-@pytest.mark.parametrize("name", ["softmax", "softmax_backward"])
+@pytest.mark.parametrize("name", ["softmax", "softmax_backward", "log_softmax"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 def test_a_row_does_not_depend_on_its_neighbours(name: str, dtype: Any) -> None:
     levels = np.array([*LEVELS, 0, np.inf, np.nan, -np.inf], dtype)[:, None]
@@ -179,7 +199,7 @@ def test_a_row_does_not_depend_on_its_neighbours(name: str, dtype: Any) -> None:
     x[len(LEVELS), 7] = np.inf  # the limit
     dy = _random(x.shape, dtype, 2)
     dy[3] *= dtype(np.finfo(dtype).max / 8)
-    arrays = (x,) if name == "softmax" else (dy, x)
+    arrays = (dy, x) if name == "softmax_backward" else (x,)
     alone = np.stack([_function(name)(*(a[r] for a in arrays)) for r in range(len(x))])
     assert_same_bits(_function(name)(*arrays), alone)
     columns = [np.ascontiguousarray(a.T) for a in arrays]
