@@ -118,9 +118,9 @@ ROW_FUNCTIONS = {
         "whatever dy",
         excluded=_ZEROS,
         notes="Within 4 ULP (float64: 5) for any spread of the row."
-        f"\n\n{_LIMIT}".replace(
-            "+inf", "-inf (the winner here)"
-        ).replace("but -inf", "but +inf"),
+        f"\n\n{_LIMIT}".replace("+inf", "-inf (the winner here)").replace(
+            "but -inf", "but +inf"
+        ),
         source=_BRIDLE,
     ),
     "log_softmax": RowFunction(
