@@ -83,8 +83,8 @@ ROW(losses_by_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, con
 
 /* -sum(p log(softmax(x))), p = (1 - smoothing) probabilities + smoothing / n. No term cancels another. */
 static void
-ROW(cross_entropy_of_weights)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, const fa_targets *targets,
-                   double *losses, char *scratch)
+ROW(cross_entropy_of_weights)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch,
+                              const fa_targets *targets, double *losses, char *scratch)
 {
     const T *x = input, *probabilities = targets->probabilities;
     const double kept = 1 - targets->smoothing, everywhere = targets->smoothing / (double)n;
@@ -132,7 +132,7 @@ ROW(cross_entropy_of_weights)(size_t n, size_t given_width, const void *input, p
         losses[r] += totals[r];
 }
 
-/* The same. */
+/* The same; of labels alone by powers, where they suit. */
 static void
 ROW(cross_entropy)(size_t n, size_t width, const void *input, ptrdiff_t x_pitch, const fa_targets *targets,
                    double *losses, char *scratch)

@@ -632,8 +632,9 @@ ROW(count_others)(size_t n, size_t width, const T *extremes, T *ones, double *ot
         others[r] = isfinite(extremes[r]) ? others[r] + ((double)ones[r] - 1) : NAN;
 }
 
-/* The sum of weights exp(scale * (x - extreme)), less 1, into `others`, for the extreme itself has the weight 1: log1p_of_sum of that keeps its digits where one element has nearly all the weight. NaN where the
-   row holds a NaN, or infinities that win, or nothing but losing ones. `extremes` must have room to be repeated. */
+/* The sum of weights exp(scale * (x - extreme)), less 1, into `others`, for the extreme itself has the weight 1:
+   log1p_of_sum of that keeps its digits where one element has nearly all the weight. NaN where the row holds a NaN, or
+   infinities that win, or nothing but losing ones. `extremes` must have room to be repeated. */
 FA_INLINE void
 ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes, double scale, double *others,
              char *scratch)
@@ -702,11 +703,12 @@ ROW(are_moderate)(size_t width, const double *totals)
 
 /* The powers exp(scale * x) of rows, each row's times a power of two, which cancels where they are divided by their
    sum: `totals`. With dy, also the sums of powers times dy. NaN as of `weights`. The power of two is one for all rows,
-   without a look at their largest elements, unless a sum shows that a result would lack digits: a row has the same
-   results either way. Returns whether `extremes` have been found. */
+   without a look at their largest elements, unless a sum shows that a result would lack digits, or it is known not to
+   suit: a row has the same results either way. Returns whether `extremes` have been found. */
 FA_INLINE int
 ROW(powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, int may_be_moderate, T *y,
-            ptrdiff_t y_pitch, double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals, T *extremes, char *scratch)
+            ptrdiff_t y_pitch, double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals, T *extremes,
+            char *scratch)
 {
     const ROW(start) common = {NULL, NULL, NULL, NULL};
     if (may_be_moderate && ROW(look_moderate)(n, width, x, x_pitch, scale)) {
@@ -895,10 +897,10 @@ ROW(place_of)(size_t n, const T *x, ptrdiff_t pitch, T value)
 
 /* What the logarithms of sums of exponentials are made of, by row. */
 typedef struct {
-    T *extremes;            /* that lead: those with most of the sum, else NAN */
-    T *leads;               /* log(softmax) of these */
-    T *highs, *lows;        /* the logarithm of the sum */
-    T *are_others;          /* 1 for rows whose powers do not suit, else 0: all else is then unknown */
+    T *extremes;     /* that lead: those with most of the sum, else NAN */
+    T *leads;        /* log(softmax) of these */
+    T *highs, *lows; /* the logarithm of the sum */
+    T *are_others;   /* 1 for rows whose powers do not suit, else 0: all else is then unknown */
 } ROW(logs);
 
 /* That, from the sums of common powers, where `logs->extremes` are all extremes. Beside one that leads, its logarithm would
@@ -953,7 +955,7 @@ ROW(subtract_logs)(fa_lanes lanes, size_t n, size_t width, size_t block, const T
     }
 }
 
-/* The same of any rows, by weights instead of powers. */
+/* The same of any rows: scale * (x - extreme) less the logarithm of the sum of weights. */
 static void
 ROW(log_softmax_by_weights)(size_t n, size_t given_width, const T *x, ptrdiff_t x_pitch, double scale, T *y,
                             ptrdiff_t y_pitch, char *scratch)
@@ -992,6 +994,7 @@ ROW(log_softmax_by_weights)(size_t n, size_t given_width, const T *x, ptrdiff_t 
     ROW(limits)(n, width, x, x_pitch, scale, extremes, y, y_pitch, 0, -(T)INFINITY);
 }
 
+/* log(softmax): by powers, or of rows that these do not suit by weights. */
 static void
 ROW(log_softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
                  ptrdiff_t y_pitch, char *scratch)
