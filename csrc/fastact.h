@@ -155,11 +155,14 @@ typedef struct {
     int (*settle)(const fa_shared_tile *tile);
 } fa_shared_step;
 
-enum { FA_SHARED_STEPS = 2 };
+enum { FA_SHARED_STEPS = 3 };
 
-/* The first steps of each that are not NULL; softmin is softmax with another sign of the scale. */
+/* The first steps of each that are not NULL; softmin is softmax with another sign of the scale. Where a tile needs care, or
+   `may_be_common` is not NULL and returns 0, there are the steps of rows that have factors of their own. */
 typedef struct {
+    int (*may_be_common)(const fa_shared_tile *tile);
     fa_shared_step forward[FA_SHARED_STEPS], backward[FA_SHARED_STEPS], from_input[FA_SHARED_STEPS];
+    fa_shared_step own_forward[FA_SHARED_STEPS], own_from_input[FA_SHARED_STEPS];
 } fa_shared_kernel;
 
 /* What softmax of a tile of rows is compared with: (1 - smoothing) of the probabilities, or of 1 for each row's label

@@ -382,6 +382,16 @@ run_steps(shared_job *s, const fa_shared_step *steps)
     return true;
 }
 
+/* Steps of rows with a factor in common or, where that does not suit, of rows with their own. */
+static bool
+run_powers(shared_job *s, const fa_shared_kernel *kernel, const fa_shared_step *common, const fa_shared_step *own)
+{
+    const fa_environment environment = fa_enter();
+    const bool may_be_common = kernel->may_be_common == NULL || kernel->may_be_common(&s->tile);
+    fa_leave(environment);
+    return (may_be_common && run_steps(s, common)) || (own[0].run != NULL && run_steps(s, own));
+}
+
 /* The kernel whose steps threads may share, or NULL. */
 static const fa_shared_kernel *
 shared_kernel(const job *j)
@@ -439,7 +449,7 @@ run_shared(const job *j, const fa_shared_kernel *kernel, size_t parts, size_t fi
         .parts = parts,
     };
     const bool from_input = last == 2 && !loop->from_output, prepares = from_input && kernel->from_input[0].run == NULL;
-    if ((last == 1 || prepares) && !run_steps(&s, kernel->forward))
+    if ((last == 1 || prepares) && !run_powers(&s, kernel, kernel->forward, kernel->own_forward))
         return false;
     if (last == 1)
         return true;
@@ -449,10 +459,24 @@ run_shared(const job *j, const fa_shared_kernel *kernel, size_t parts, size_t fi
     }
     s.tile.dy = places[0];
     s.tile.dy_pitch = pitches[0];
-    return run_steps(&s, from_input && !prepares ? kernel->from_input : kernel->backward);
+    if (from_input && !prepares)
+        return run_powers(&s, kernel, kernel->from_input, kernel->own_from_input);
+    return run_steps(&s, kernel->backward);
 }
 
-/* All rows, as tiles whose sums stay in the threads' caches; what needs more care by single threads. */
+typedef struct {
+    job *rows;
+    size_t first;
+} some_rows;
+
+static void
+run_some_rows(void *context, size_t begin, size_t end)
+{
+    const some_rows *some = context;
+    run_rows(some->rows, some->first + begin, some->first + end);
+}
+
+/* All rows, as tiles whose sums stay in the threads' caches; what needs more care in another way. */
 static void
 share_rows(job *j, const fa_shared_kernel *kernel, size_t parts, size_t rows)
 {
@@ -463,7 +487,7 @@ share_rows(job *j, const fa_shared_kernel *kernel, size_t parts, size_t rows)
     for (size_t first = 0; first < rows; first += width) {
         const size_t count = rows - first < width ? rows - first : width;
         if (!run_shared(j, kernel, parts, first, count, scratch))
-            run_rows(j, first, first + count);
+            fa_parallel_for(run_some_rows, &(some_rows){j, first}, count, grain(j, count));
     }
     free(scratch);
 }

@@ -56,13 +56,13 @@ typedef struct {
     double high, low;
 } two_parts;
 
-/* log(sum + low) of a sum > 0, to within 2^-53 however large it is. */
+/* log(2^exponent (sum + low)) of a sum > 0, to within 2^-53 however large it is; of another sum, anything. */
 FA_INLINE two_parts
-log_in_two_parts(double sum, double low)
+log_in_two_parts(double sum, double low, double exponent)
 {
     const log_parts parts = parts_of_log(sum);
-    const double whole = parts.k * row_ln2_high_f64();
-    const double rest = row_log_of_parts_f64(0, parts.f, low / sum) + parts.k * row_ln2_low_f64();
+    const double k = parts.k + exponent, whole = k * row_ln2_high_f64();
+    const double rest = row_log_of_parts_f64(0, parts.f, low / sum) + k * row_ln2_low_f64();
     const double high = whole + rest; /* of which the first is larger, or 0 */
     return (two_parts){high, rest - (high - whole)};
 }
@@ -71,6 +71,20 @@ log_in_two_parts(double sum, double low)
     ROOM(double, name##_sum, LANES, LANES * width); \
     ROOM(double, name##_lost, LANES, KEEPS_LOSSES ? LANES * width : 0); \
     const ROW(lanes) name = {name##_sum, name##_lost}
+
+#define PARTS(name) \
+    SUMS(name##_lanes); \
+    ROOM(double, name##_of_rows, 1, width); \
+    const ROW(parts) name = {name##_lanes, name##_of_rows}
+#define POWERS(name, parts) \
+    ROOM(T, name##_extremes, 1, ROW(repeated)(width)); \
+    ROOM(T, name##_offsets, 1, ROW(repeated)(width)); \
+    ROOM(T, name##_floors, 1, ROW(repeated)(width)); \
+    ROOM(T, name##_magics, 1, ROW(repeated)(width)); \
+    ROOM(T, name##_exponents, 1, width); \
+    ROOM(double, name##_totals, 1, width); \
+    ROW(powers) name = {{name##_extremes, name##_offsets, name##_floors, name##_magics}, 0, name##_exponents, \
+                        name##_totals, parts}
 
 #define FORM row
 #define ONE_ROW 1
@@ -128,14 +142,25 @@ log_in_two_parts(double sum, double low)
     { \
         [FA_SOFTMAX] = \
             { \
+                .may_be_common = may_be_common_##suffix, \
                 .forward = {{sum_powers_##suffix, settle_powers_##suffix}, {finish_softmax_##suffix}}, \
+                .own_forward = {{find_extremes_##suffix, settle_factors_##suffix}, \
+                                {sum_own_powers_of_lanes_##suffix, settle_own_powers_##suffix}, \
+                                {finish_softmax_##suffix}}, \
                 .backward = {{sum_products_##suffix, settle_backward_##suffix}, {finish_backward_##suffix}}, \
                 .from_input = {{sum_powers_and_products_##suffix, settle_from_input_##suffix}, \
                                {finish_from_input_##suffix}}, \
+                .own_from_input = {{find_extremes_##suffix, settle_factors_##suffix}, \
+                                   {sum_own_powers_and_products_##suffix, settle_own_from_input_##suffix}, \
+                                   {finish_from_input_##suffix}}, \
             }, \
         [FA_LOG_SOFTMAX] = \
             { \
-                .forward = {{sum_powers_for_logs_##suffix, settle_logs_##suffix}, {finish_log_softmax_##suffix}}, \
+                .may_be_common = may_be_common_##suffix, \
+                .forward = {{sum_powers_for_logs_##suffix, settle_logs_##suffix}, {finish_logs_##suffix}}, \
+                .own_forward = {{find_extremes_##suffix, settle_factors_##suffix}, \
+                                {sum_own_powers_for_logs_##suffix, settle_own_logs_##suffix}, \
+                                {finish_own_logs_##suffix}}, \
                 .backward = {{sum_dy_##suffix, settle_log_backward_##suffix}, {finish_log_backward_##suffix}}, \
             }, \
         [FA_LOGSUMEXP] = {.forward = {{find_extremes_##suffix, settle_extremes_##suffix}, \

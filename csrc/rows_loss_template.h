@@ -34,51 +34,38 @@ ROW(is_low)(T x)
     return !(x >= STEP(row_common_highest)());
 }
 
-/* The losses of labels alone, from powers: log(total) - x of the label; or where that would cancel, as the label has most
-   of the weight, log1p of what the others have beside it. Of rows whose powers do not suit, `is_other` is 1 and the loss is
-   not known. Returns whether there are such rows. */
-FA_INLINE int
-ROW(losses_by_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const size_t *labels, double *losses,
-                      T *is_other, char *scratch)
+/* The elements that labels name; `at` is x, or powers, of the same pitch. */
+FA_INLINE void
+ROW(take_labels)(size_t width, const T *at, ptrdiff_t pitch, const size_t *labels, T *values)
 {
-    static const ROW(start) common = {NULL, NULL, NULL, NULL};
-    ROOM(T, at_labels, 1, width);
-    ROOM(T, powers, 1, width);
-    ROOM(double, ratios, 1, width);
-    ROOM(double, totals, 1, width);
-    SUMS(sums);
-    const ROW(sum) sum = {NULL, &sums, NULL};
-    size_t others_count = 0;
+    for (size_t r = 0; r < width; r++)
+        values[r] = at[(ptrdiff_t)labels[r] * pitch + (ptrdiff_t)r];
+}
+
+FA_INLINE int
+ROW(are_low)(size_t width, const T *values)
+{
+    int are_low = 1;
+    for (size_t r = 0; r < width; r++)
+        are_low &= ROW(is_low)(values[r]);
+    return are_low;
+}
+
+/* What all others have beside the labels that lead. Returns whether any does. */
+FA_INLINE int
+ROW(others_beside_labels)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const size_t *labels,
+                          const ROW(powers) *powers, T *values, T *powers_of_labels, double *ratios, char *scratch)
+{
+    ROOM(unsigned char, lanes, 1, width);
+    const ROW(ones) ones = {values, powers_of_labels, lanes};
+    const int do_any_lead = ROW(do_any_lead)(width, powers_of_labels, powers->totals);
     for (size_t r = 0; r < width; r++) {
-        at_labels[r] = x[(ptrdiff_t)labels[r] * x_pitch + (ptrdiff_t)r];
-        const int is_moderate = ROW(look_moderate)(n, 1, x + r, x_pitch, 1) && ROW(is_low)(at_labels[r]);
-        is_other[r] = is_moderate ? 0 : 1;
-        others_count += !is_moderate;
-    }
-    if (others_count == width)
-        return 1;
-    ROW(clear)(&sums, ROW(used_lanes)(n, width));
-    ROW(weigh_lanes)(all_lanes, n, width, x, x_pitch, &common, 1, NULL, x_pitch, NULL, 0, &sum);
-    ROW(totals)(&sums, n, width, totals);
-    ROW(weigh)(width, at_labels, &common, 0, 1, powers);
-    for (size_t r = 0; r < width; r++) {
+        lanes[r] = (unsigned char)(labels[r] % LANES);
         ratios[r] = 0;
-        if (is_other[r] == 0 && !ROW(are_moderate)(1, totals + r)) {
-            is_other[r] = 1;
-            others_count++;
-        }
-        if (is_other[r] != 0 || (double)powers[r] <= totals[r] / 2)
-            continue;
-        const double others = ROW(sum_less_one)(n, x + r, x_pitch, 0, 1, labels[r], sums.sum[r], ROW(lost)(&sums, r));
-        ratios[r] = others / (double)powers[r];
     }
-    FA_INDEPENDENT
-    for (size_t r = 0; r < width; r++) {
-        const int leads = (double)powers[r] > totals[r] / 2;
-        const two_parts whole = ROW(log_of_powers)(totals[r], sums.sum[r], ROW(lost)(&sums, r));
-        losses[r] = leads ? log1p_of_sum(ratios[r]) : (whole.high - (double)at_labels[r]) + whole.low;
-    }
-    return others_count > 0;
+    if (do_any_lead)
+        ROW(others_beside)(n, width, x, x_pitch, 1, powers, &ones, ratios);
+    return do_any_lead;
 }
 
 /* -sum(p log(softmax(x))), p = (1 - smoothing) probabilities + smoothing / n. No term cancels another. */
@@ -132,22 +119,50 @@ ROW(cross_entropy_of_weights)(size_t n, size_t given_width, const void *input, p
         losses[r] += totals[r];
 }
 
-/* The same; of labels alone by powers, where they suit. */
+/* The same, of labels alone: the logarithm of the sum of powers less x; or where that would cancel, as the label has most
+   of the weight, log1p of what the others have beside it. */
+static void
+ROW(losses_of_labels)(size_t n, size_t given_width, const T *x, ptrdiff_t x_pitch, const size_t *labels, double *losses,
+                      char *scratch)
+{
+    const size_t width = ROW(rows)(given_width);
+    ROOM(T, values, 1, width);
+    ROOM(T, powers_of_labels, 1, width);
+    ROOM(double, ratios, 1, width);
+    PARTS(parts);
+    POWERS(powers, &parts);
+    ROW(take_labels)(width, x, x_pitch, labels, values);
+    const int are_low = ROW(are_low)(width, values);
+    ROW(find_powers)(n, width, x, x_pitch, 1, are_low, NULL, x_pitch, NULL, 0, NULL, &powers, scratch);
+    const ROW(start) start = ROW(start_of)(&powers);
+    ROW(weigh)(width, values, &start, 0, 1, powers_of_labels);
+    for (size_t r = 0; r < width; r++) {
+        const double offset = powers.are_own ? (double)start.offsets[r] : 0;
+        const two_parts whole = ROW(log_of_powers)(&powers, r);
+        losses[r] = (whole.high - ((double)values[r] - offset)) + whole.low;
+    }
+    if (ROW(others_beside_labels)(n, width, x, x_pitch, labels, &powers, values, powers_of_labels, ratios, scratch)) {
+        FA_INDEPENDENT
+        for (size_t r = 0; r < width; r++) {
+            const double beside = log1p_of_sum(ratios[r]);
+            losses[r] = ROW(leads)(powers_of_labels[r], powers.totals[r]) ? beside : losses[r];
+        }
+    }
+    for (size_t r = 0; r < width; r++) {
+        const fa_targets targets = {.labels = labels + r};
+        if (!isfinite(powers.totals[r]))
+            ROW(cross_entropy_of_weights)(n, 1, x + r, x_pitch, &targets, losses + r, scratch);
+    }
+}
+
 static void
 ROW(cross_entropy)(size_t n, size_t width, const void *input, ptrdiff_t x_pitch, const fa_targets *targets,
                    double *losses, char *scratch)
 {
-    if (targets->probabilities != NULL || targets->smoothing != 0) {
+    if (targets->probabilities == NULL && targets->smoothing == 0)
+        ROW(losses_of_labels)(n, width, input, x_pitch, targets->labels, losses, scratch);
+    else
         ROW(cross_entropy_of_weights)(n, width, input, x_pitch, targets, losses, scratch);
-        return;
-    }
-    ROOM(T, is_other, 1, width);
-    ROOM(double, other_losses, 1, width);
-    if (!ROW(losses_by_powers)(n, ROW(rows)(width), input, x_pitch, targets->labels, losses, is_other, scratch))
-        return;
-    ROW(cross_entropy_of_weights)(n, width, input, x_pitch, targets, other_losses, scratch);
-    for (size_t r = 0; r < width; r++)
-        losses[r] = is_other[r] != 0 ? other_losses[r] : losses[r];
 }
 
 /* dx = factor * (softmax(x) sum(p) - p), p as above; dx is not x. Of a label softmax(x) - 1 is what all others have, which
@@ -163,22 +178,45 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
     const ptrdiff_t p_pitch = probabilities == NULL ? dx_pitch : targets->pitch;
     const size_t width = ROW(rows)(given_width), used = ROW(used_lanes)(n, width);
     const size_t step = ROW(step)(width, dx_pitch, p_pitch, p_pitch), block = ONE_ROW ? n : step;
-    ROOM(T, extremes, 1, ROW(repeated)(width));
     ROOM(T, shares, 1, block * width);
     ROOM(T, lows, 1, block * width);
     ROOM(T, kept, 1, block * width);
     ROOM(T, offsets, 1, block * width);
-    ROOM(double, weights, 1, width);
+    ROOM(T, values, 1, width);
+    ROOM(T, powers_of_labels, 1, width);
+    ROOM(double, ratios, 1, width);
     ROOM(double, totals, 1, width);
-    ROOM(double, at_labels, 1, width);
-    int are_low = 1;
-    for (size_t r = 0; probabilities == NULL && r < width; r++)
-        are_low &= ROW(is_low)(x[(ptrdiff_t)targets->labels[r] * x_pitch + (ptrdiff_t)r]);
-    if (ROW(powers)(n, width, x, x_pitch, 1, are_low, dx, dx_pitch, weights, NULL, 0, NULL, extremes, scratch)) {
+    ROOM(double, at_labels, 1, width); /* 1 - softmax */
+    PARTS(parts);
+    POWERS(powers, probabilities == NULL ? &parts : NULL);
+    for (size_t r = 0; r < width; r++) {
+        values[r] = probabilities == NULL ? x[(ptrdiff_t)targets->labels[r] * x_pitch + (ptrdiff_t)r] : 0;
+        at_labels[r] = 0;
+    }
+    const int are_low = probabilities != NULL || ROW(are_low)(width, values);
+    ROW(find_powers)(n, width, x, x_pitch, 1, are_low, dx, dx_pitch, NULL, 0, NULL, &powers, scratch);
+    double *const weights = powers.totals;
+    if (probabilities == NULL) {
+        ROW(take_labels)(width, dx, dx_pitch, targets->labels, powers_of_labels);
+        ROW(others_beside_labels)(n, width, x, x_pitch, targets->labels, &powers, values, powers_of_labels, ratios,
+                                  scratch);
+        for (size_t r = 0; r < width; r++) {
+            const double power = (double)powers_of_labels[r];
+            const int leads = ROW(leads)(powers_of_labels[r], weights[r]);
+            at_labels[r] = (leads ? ratios[r] * power : weights[r] - power) / weights[r];
+        }
+    }
+    if (powers.are_own) {
+        const T *extremes = powers.start.extremes;
         ROW(limits)(n, width, x, x_pitch, 1, extremes, dx, dx_pitch, 1, 0);
-        for (size_t r = 0; r < width; r++)
-            if (isinf(extremes[r]) && extremes[r] > 0 && ROW(sole_winner)(n, x + r, x_pitch, extremes[r]) < n)
-                weights[r] = 1;
+        for (size_t r = 0; r < width; r++) {
+            const int may_win = isinf(extremes[r]) && extremes[r] > 0;
+            const size_t winner = may_win ? ROW(sole_winner)(n, x + r, x_pitch, extremes[r]) : n;
+            if (winner == n)
+                continue;
+            weights[r] = 1;
+            at_labels[r] = probabilities == NULL && targets->labels[r] != winner;
+        }
     }
     if (probabilities == NULL) {
         for (size_t r = 0; r < width; r++)
@@ -198,22 +236,11 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
         lows[r] = isfinite(share) ? (T)((share - (double)shares[r]) + low) : 0;
         kept[r] = (T)(factors[r] * (1 - smoothing));
         offsets[r] = (T)(factors[r] * everywhere);
-        at_labels[r] = 0;
     }
     ROW(repeat)(block, width, shares);
     ROW(repeat)(block, width, lows);
     ROW(repeat)(block, width, kept);
     ROW(repeat)(block, width, offsets);
-    for (size_t r = 0; probabilities == NULL && r < width; r++) {
-        const double weight = (double)dx[(ptrdiff_t)targets->labels[r] * dx_pitch + (ptrdiff_t)r];
-        double others = weights[r] - weight;
-        /* In float64 the sum lacks what its rounding lost. */
-        if (weight > weights[r] / 2 && KEEPS_LOSSES)
-            others = ROW(sum_of_others)(n, dx + r, dx_pitch, 1, 1, targets->labels[r]);
-        else if (weight > weights[r] / 2)
-            others = ROW(sum_less_one)(n, dx + r, dx_pitch, 1, 1, targets->labels[r], weights[r], 0);
-        at_labels[r] = factors[r] * ((smoothing - everywhere) - others / weights[r]);
-    }
     for (size_t done = 0; done < n; done += block) {
         const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
         T *dxs = dx + (ptrdiff_t)i * dx_pitch;
@@ -233,7 +260,8 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
     }
     for (size_t r = 0; r < width; r++) {
         if (probabilities == NULL)
-            dx[(ptrdiff_t)targets->labels[r] * dx_pitch + (ptrdiff_t)r] = (T)at_labels[r];
+            dx[(ptrdiff_t)targets->labels[r] * dx_pitch + (ptrdiff_t)r] =
+                (T)(factors[r] * ((smoothing - everywhere) - at_labels[r]));
         for (size_t i = 0; isnan(weights[r]) && i < n; i++)
             dx[(ptrdiff_t)i * dx_pitch + (ptrdiff_t)r] = (T)NAN;
     }

@@ -7,6 +7,7 @@
    added in a fixed order: the result depends neither on the form, the width nor on vectors and threads. */
 #define ROW(name) FA_PASTE(FA_PASTE(FA_PASTE(name, _), REAL), FA_PASTE(_, FORM))
 #define STEP(name) FA_PASTE(FA_PASTE(name, _), REAL)
+#define SINGLE(name) FA_PASTE(FA_PASTE(name, _), FA_PASTE(REAL, _row))
 #define T FA_PASTE(fa_, REAL)
 /* What is one per row is repeated for the elements of a block of a tile, so that a loop over the block is flat. */
 #define OF_ROW(k) (ONE_ROW ? 0 : (k))
@@ -119,11 +120,25 @@ ROW(totals)(const ROW(lanes) *l, size_t n, size_t width, double *totals)
         totals[r] = KEEPS_LOSSES && isfinite(l->sum[r]) ? l->sum[r] + l->lost[r] : l->sum[r];
 }
 
-/* After that, what the sum of row r lost. */
-FA_INLINE double
-ROW(lost)(const ROW(lanes) *l, size_t r)
+/* What a sum of a row was before its lanes were added, and what is lost of it as one number. */
+typedef struct {
+    ROW(lanes) lanes;
+    double *lost;
+} ROW(parts);
+
+/* The same, and the parts of the sums unless `parts` is NULL. */
+FA_INLINE void
+ROW(totals_and_parts)(const ROW(lanes) *l, size_t n, size_t width, double *totals, const ROW(parts) *parts)
 {
-    return KEEPS_LOSSES ? l->lost[r] : 0;
+    const size_t bytes = ROW(used_lanes)(n, width) * sizeof(double);
+    if (parts != NULL) {
+        memcpy(parts->lanes.sum, l->sum, bytes);
+        if (KEEPS_LOSSES)
+            memcpy(parts->lanes.lost, l->lost, bytes);
+    }
+    ROW(totals)(l, n, width, totals);
+    for (size_t r = 0; parts != NULL && r < width; r++)
+        parts->lost[r] = KEEPS_LOSSES ? (l->sum[r] - totals[r]) + l->lost[r] : 0;
 }
 
 /* Room for this many elements is enough for any block. */
@@ -291,8 +306,8 @@ ROW(largest_of_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdif
                       T *largest)
 {
     const size_t flat = ROW(step)(width, pitch, pitch, pitch);
-    const size_t step = ROW(least)(flat, lanes.end - lanes.first), used = ROW(used_lanes)(n, width);
-    for (size_t k = lanes.first * width; k < lanes.end * width && k < used; k++)
+    const size_t step = ROW(least)(flat, lanes.end - lanes.first);
+    for (size_t k = lanes.first * width; k < lanes.end * width; k++)
         largest[k] = -(T)INFINITY;
     size_t i = 0;
     for (size_t lane = lanes.first; !ONE_ROW && i + AT_ONCE * LANES <= n;) {
@@ -401,15 +416,61 @@ ROW(extremes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, double scale,
     ROW(extremes_of)(n, width, x, pitch, scale < 0 ? -1 : 1, 0, extremes, scratch);
 }
 
+/* The same, and in `largest` what finds the lane that holds it; see lane_of_extreme. */
+FA_INLINE void
+ROW(extremes_and_lanes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, double scale, T *largest, T *extremes,
+                        char *scratch)
+{
+    const T sign = scale < 0 ? -1 : 1;
+    if (ONE_ROW) {
+        ROW(extremes_of)(n, width, x, pitch, sign, 0, extremes, scratch);
+        return;
+    }
+    ROW(largest_of_lanes)(all_lanes, n, width, x, pitch, sign, 0, largest);
+    ROW(extremes_of_rows)(n, width, largest, sign, 0, extremes);
+}
+
+/* Where a row has this value first. */
+FA_INLINE size_t
+ROW(place_of)(size_t n, const T *x, T value)
+{
+    enum { AT_A_TIME = 64 };
+    size_t i = 0;
+    for (int found = 0; i + AT_A_TIME <= n; i += AT_A_TIME) {
+        for (size_t k = 0; k < AT_A_TIME; k++)
+            found |= x[i + k] == value;
+        if (found)
+            break;
+    }
+    while (i + 1 < n && x[i] != value)
+        i++;
+    return i;
+}
+
+/* The lane of a row's extreme, which is there once. The lanes of a tile's rows were folded upon each other: unless the upper
+   one of two holds it, the lower one did. */
+FA_INLINE size_t
+ROW(lane_of_extreme)(size_t n, size_t width, const T *x, T extreme, T sign, const T *largest, size_t r)
+{
+    size_t lane = 0;
+    if (ONE_ROW)
+        return ROW(place_of)(n, x, extreme) % LANES;
+    FA_UNROLLED
+    for (size_t half = 1; half < LANES; half *= 2)
+        lane += largest[(lane + half) * width + r] == extreme * sign ? half : 0;
+    return lane;
+}
+
 /* What weights start from: one per row, and room for them to be repeated. */
 typedef struct {
     T *extremes;                  /* NULL: powers with one factor for all rows */
     T *offsets, *floors, *magics; /* of powers with each row's own; NULL: weights exp(scale * (x - extreme)) */
 } ROW(start);
 
-/* Weights of a block. */
+/* Weights of elements that are `next` apart. */
 FA_INLINE void
-ROW(weigh)(size_t count, const T *x, const ROW(start) *start, size_t first, double scale, T *y)
+ROW(weigh_apart)(size_t count, const T *x, ptrdiff_t next, const ROW(start) *start, size_t first,
+                 double scale, T *y)
 {
     const T factor = (T)scale;
     if (start->extremes == NULL) {
@@ -419,11 +480,11 @@ ROW(weigh)(size_t count, const T *x, const ROW(start) *start, size_t first, doub
         if (scale == 1) {
             FA_INDEPENDENT
             for (size_t k = 0; k < count; k++)
-                y[k] = STEP(row_common_power)(x[k], lowest, highest);
+                y[k] = STEP(row_common_power)(x[(ptrdiff_t)k * next], lowest, highest);
         } else {
             FA_INDEPENDENT
             for (size_t k = 0; k < count; k++)
-                y[k] = STEP(row_common_power_scaled)(x[k], lowest, highest, factor);
+                y[k] = STEP(row_common_power_scaled)(x[(ptrdiff_t)k * next], lowest, highest, factor);
         }
         return;
     }
@@ -434,21 +495,27 @@ ROW(weigh)(size_t count, const T *x, const ROW(start) *start, size_t first, doub
         if (scale == 1) {
             FA_INDEPENDENT
             for (size_t k = 0; k < count; k++)
-                y[k] = STEP(row_power)(x[k], offsets[OF_ROW(k)], floors[OF_ROW(k)], magics[OF_ROW(k)]);
+                y[k] = STEP(row_power)(x[(ptrdiff_t)k * next], offsets[OF_ROW(k)], floors[OF_ROW(k)], magics[OF_ROW(k)]);
         } else {
             FA_INDEPENDENT
             for (size_t k = 0; k < count; k++)
-                y[k] = STEP(row_power_scaled)(x[k], offsets[OF_ROW(k)], floors[OF_ROW(k)], magics[OF_ROW(k)], factor);
+                y[k] = STEP(row_power_scaled)(x[(ptrdiff_t)k * next], offsets[OF_ROW(k)], floors[OF_ROW(k)], magics[OF_ROW(k)], factor);
         }
     } else if (scale == 1) {
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++)
-            y[k] = STEP(row_weight)(x[k], extremes[OF_ROW(k)]);
+            y[k] = STEP(row_weight)(x[(ptrdiff_t)k * next], extremes[OF_ROW(k)]);
     } else {
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++)
-            y[k] = STEP(row_weight_scaled)(x[k], extremes[OF_ROW(k)], factor);
+            y[k] = STEP(row_weight_scaled)(x[(ptrdiff_t)k * next], extremes[OF_ROW(k)], factor);
     }
+}
+
+FA_INLINE void
+ROW(weigh)(size_t count, const T *x, const ROW(start) *start, size_t first, double scale, T *y)
+{
+    ROW(weigh_apart)(count, x, 1, start, first, scale, y);
 }
 
 /* Count the weights that are 1; of each lane one weight, or AT_ONCE that are `next` apart. */
@@ -598,11 +665,11 @@ ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x
 }
 
 /* The weights of all rows, into y unless it is NULL, and their sums: of powers all, else but those that are 1, which are
-   counted. Unless dy_totals is NULL, also the sums of weights times dy. */
+   counted. Unless dy_totals is NULL, also the sums of weights times dy. Unless `parts` is NULL, what the sums are of. */
 FA_INLINE void
 ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(start) *start, double scale, T *y,
-                ptrdiff_t y_pitch, T *ones, double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals,
-                char *scratch)
+                ptrdiff_t y_pitch, T *ones, double *totals, const ROW(parts) *parts, const T *dy, ptrdiff_t dy_pitch,
+                double *dy_totals, char *scratch)
 {
     const size_t used = ROW(used_lanes)(n, width);
     const int with_dy = dy_totals != NULL;
@@ -613,7 +680,7 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
     if (with_dy)
         ROW(clear)(&products, used);
     ROW(weigh_lanes)(all_lanes, n, width, x, x_pitch, start, scale, y, y_pitch, dy, dy_pitch, &sum);
-    ROW(totals)(&sums, n, width, totals);
+    ROW(totals_and_parts)(&sums, n, width, totals, parts);
     if (with_dy)
         ROW(totals)(&products, n, width, dy_totals);
 }
@@ -645,34 +712,57 @@ ROW(weights)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes,
     for (size_t k = 0; k < used; k++)
         ones[k] = 0;
     ROW(repeat)(ROW(step)(width, x_pitch, x_pitch, x_pitch), width, extremes);
-    ROW(weigh_rows)(n, width, x, x_pitch, &start, scale, NULL, x_pitch, ones, others, NULL, 0, NULL, scratch);
+    ROW(weigh_rows)(n, width, x, x_pitch, &start, scale, NULL, x_pitch, ones, others, NULL, NULL, 0, NULL, scratch);
     ROW(count_others)(n, width, extremes, ones, others);
 }
 
-/* `powers`, each row's times a factor of its own: its largest is about the lifting factor. */
-FA_INLINE void
-ROW(own_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, T *extremes, double scale, T *y,
-                ptrdiff_t y_pitch, double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals, char *scratch)
+/* The powers exp(scale * x) of rows, each row's times a power of two, which cancels where they are divided by their sum. */
+typedef struct {
+    ROW(start) start;        /* room for what rows with factors of their own need */
+    int are_own;             /* whether they have; then their extremes are known */
+    T *exponents;            /* exp(scale * (x - offset)) is a power times two to this */
+    double *totals;          /* their sums; NaN as of `weights` */
+    const ROW(parts) *parts; /* of these, or NULL */
+} ROW(powers);
+
+FA_INLINE ROW(start)
+ROW(start_of)(const ROW(powers) *powers)
 {
-    const size_t step = ROW(step)(width, x_pitch, y_pitch, dy_totals != NULL ? dy_pitch : y_pitch);
-    ROOM(T, offsets, 1, ROW(repeated)(width));
-    ROOM(T, floors, 1, ROW(repeated)(width));
-    ROOM(T, magics, 1, ROW(repeated)(width));
-    const ROW(start) start = {extremes, offsets, floors, magics};
+    return powers->are_own ? powers->start : (ROW(start)){NULL, NULL, NULL, NULL};
+}
+
+/* For each row a factor of its own: its largest power is about the lifting factor. For blocks of `step` elements. */
+FA_INLINE void
+ROW(choose_factors)(size_t step, size_t width, double scale, ROW(powers) *powers)
+{
+    const ROW(start) *start = &powers->start;
+    powers->are_own = 1;
     for (size_t r = 0; r < width; r++) {
-        const T peak = (T)scale * extremes[r];
+        const T peak = (T)scale * start->extremes[r];
         /* Beyond, the reduction of exponents would lose digits, and differences from the extreme are exact. */
         const int is_far = fabs((double)peak) > FAR;
-        offsets[r] = is_far ? extremes[r] : 0;
-        floors[r] = STEP(row_peak_floor)(is_far ? 0 : peak);
-        magics[r] = STEP(row_peak_magic)(is_far ? 0 : peak);
+        start->offsets[r] = is_far ? start->extremes[r] : 0;
+        start->floors[r] = STEP(row_peak_floor)(is_far ? 0 : peak);
+        start->magics[r] = STEP(row_peak_magic)(is_far ? 0 : peak);
+        powers->exponents[r] = STEP(row_peak_exponent)(is_far ? 0 : peak);
     }
-    ROW(repeat)(step, width, offsets);
-    ROW(repeat)(step, width, floors);
-    ROW(repeat)(step, width, magics);
-    ROW(weigh_rows)(n, width, x, x_pitch, &start, scale, y, y_pitch, NULL, totals, dy, dy_pitch, dy_totals, scratch);
+    ROW(repeat)(step, width, start->offsets);
+    ROW(repeat)(step, width, start->floors);
+    ROW(repeat)(step, width, start->magics);
+}
+
+/* Sum powers with these factors. */
+FA_INLINE void
+ROW(sum_own_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, T *y, ptrdiff_t y_pitch,
+                    const T *dy, ptrdiff_t dy_pitch, double *dy_totals, ROW(powers) *powers, char *scratch)
+{
+    const size_t step = ROW(step)(width, x_pitch, y_pitch, dy_totals != NULL ? dy_pitch : y_pitch);
+    const ROW(start) *start = &powers->start;
+    ROW(choose_factors)(step, width, scale, powers);
+    ROW(weigh_rows)(n, width, x, x_pitch, start, scale, y, y_pitch, NULL, powers->totals, powers->parts, dy, dy_pitch,
+                    dy_totals, scratch);
     for (size_t r = 0; r < width; r++)
-        totals[r] = isfinite(extremes[r]) ? totals[r] : NAN;
+        powers->totals[r] = isfinite(start->extremes[r]) ? powers->totals[r] : NAN;
 }
 
 /* Whether all rows may have moderate sums of powers: of one that is far off as a whole, a few elements tell. */
@@ -701,25 +791,31 @@ ROW(are_moderate)(size_t width, const double *totals)
     return are_moderate;
 }
 
-/* The powers exp(scale * x) of rows, each row's times a power of two, which cancels where they are divided by their
-   sum: `totals`. With dy, also the sums of powers times dy. NaN as of `weights`. The power of two is one for all rows,
-   without a look at their largest elements, unless a sum shows that a result would lack digits, or it is known not to
-   suit: a row has the same results either way. Returns whether `extremes` have been found. */
+/* Sum powers whose power of two is one for all rows, without a look at their largest elements. Returns whether no result
+   lacks digits then. */
 FA_INLINE int
-ROW(powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, int may_be_moderate, T *y,
-            ptrdiff_t y_pitch, double *totals, const T *dy, ptrdiff_t dy_pitch, double *dy_totals, T *extremes,
-            char *scratch)
+ROW(sum_common_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, T *y, ptrdiff_t y_pitch,
+                       const T *dy, ptrdiff_t dy_pitch, double *dy_totals, ROW(powers) *powers, char *scratch)
 {
-    const ROW(start) common = {NULL, NULL, NULL, NULL};
-    if (may_be_moderate && ROW(look_moderate)(n, width, x, x_pitch, scale)) {
-        ROW(weigh_rows)(n, width, x, x_pitch, &common, scale, y, y_pitch, NULL, totals, dy, dy_pitch, dy_totals,
-                        scratch);
-        if (ROW(are_moderate)(width, totals))
-            return 0;
-    }
-    ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
-    ROW(own_powers)(n, width, x, x_pitch, extremes, scale, y, y_pitch, totals, dy, dy_pitch, dy_totals, scratch);
-    return 1;
+    static const ROW(start) common = {NULL, NULL, NULL, NULL};
+    powers->are_own = 0;
+    ROW(weigh_rows)(n, width, x, x_pitch, &common, scale, y, y_pitch, NULL, powers->totals, powers->parts, dy, dy_pitch,
+                    dy_totals, scratch);
+    return ROW(are_moderate)(width, powers->totals);
+}
+
+/* Powers, into y unless it is NULL, and their sums; with dy, also the sums of powers times dy. They have one factor for all
+   rows unless that is known not to suit, or turns out so: a row has the same results either way. */
+FA_INLINE void
+ROW(find_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, int may_be_moderate, T *y,
+                ptrdiff_t y_pitch, const T *dy, ptrdiff_t dy_pitch, double *dy_totals, ROW(powers) *powers,
+                char *scratch)
+{
+    if (may_be_moderate && ROW(look_moderate)(n, width, x, x_pitch, scale) &&
+        ROW(sum_common_powers)(n, width, x, x_pitch, scale, y, y_pitch, dy, dy_pitch, dy_totals, powers, scratch))
+        return;
+    ROW(extremes)(n, width, x, x_pitch, scale, powers->start.extremes, scratch);
+    ROW(sum_own_powers)(n, width, x, x_pitch, scale, y, y_pitch, dy, dy_pitch, dy_totals, powers, scratch);
 }
 
 /* Where in a row an infinite extreme stands, if it stands there only once and nothing is NaN: softmax has a limit then,
@@ -787,18 +883,16 @@ ROW(softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch,
     const T *x = input;
     T *y = output;
     const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, y_pitch, y_pitch, y_pitch);
-    ROOM(T, extremes, 1, ROW(repeated)(width));
     ROOM(T, shares, 1, block * width);
     ROOM(T, lows, 1, block * width);
-    ROOM(double, totals, 1, width);
-    const int has_extremes =
-        ROW(powers)(n, width, x, x_pitch, scale, 1, y, y_pitch, totals, NULL, 0, NULL, extremes, scratch);
-    ROW(shares)(width, totals, shares, lows);
+    POWERS(powers, NULL);
+    ROW(find_powers)(n, width, x, x_pitch, scale, 1, y, y_pitch, NULL, 0, NULL, &powers, scratch);
+    ROW(shares)(width, powers.totals, shares, lows);
     ROW(repeat)(block, width, shares);
     ROW(repeat)(block, width, lows);
     ROW(divide)(all_lanes, n, width, block, shares, lows, y, y_pitch);
-    if (has_extremes)
-        ROW(limits)(n, width, x, x_pitch, scale, extremes, y, y_pitch, 1, 0);
+    if (powers.are_own)
+        ROW(limits)(n, width, x, x_pitch, scale, powers.start.extremes, y, y_pitch, 1, 0);
 }
 
 static void
@@ -808,136 +902,160 @@ ROW(softmin)(size_t n, size_t width, const void *input, ptrdiff_t x_pitch, doubl
     ROW(softmax)(n, width, input, x_pitch, -scale, output, y_pitch, scratch);
 }
 
-/* The sum of a row's powers but one, from x or from the powers. */
-static double
-ROW(sum_of_others)(size_t n, const T *from, ptrdiff_t pitch, int are_powers, double scale, size_t place)
+#if ONE_ROW
+/* The sum of a lane of one row, of any pitch, but for the element that has this value and power. */
+static ROW(lane)
+ROW(lane_without)(size_t n, const T *x, ptrdiff_t pitch, const ROW(start) *start, double scale, size_t lane, T value,
+                  T power)
 {
-    static const ROW(start) common = {NULL, NULL, NULL, NULL};
-    double sum[LANES], lost[LANES];
+    enum { BLOCK = 2 * AT_ONCE };
+    const ptrdiff_t next = LANES * pitch;
+    const T *from = x + (ptrdiff_t)lane * pitch;
+    ROW(lane) sum = {0, 0};
+    for (size_t i = lane; i < n; i += BLOCK * LANES, from += BLOCK * next) {
+        T powers[BLOCK];
+        if (i + (BLOCK - 1) * LANES < n) {
+            ROW(weigh_apart)(BLOCK, from, next, start, 0, scale, powers);
+        } else {
+            T elements[BLOCK];
+            for (size_t k = 0; k < BLOCK; k++)
+                elements[k] = i + k * LANES < n ? from[(ptrdiff_t)k * next] : value;
+            ROW(weigh)(BLOCK, elements, start, 0, scale, powers);
+        }
+        FA_INDEPENDENT
+        for (size_t k = 0; k < BLOCK; k++)
+            powers[k] = powers[k] == power ? 0 : powers[k];
+        for (size_t k = 0; k < BLOCK; k += AT_ONCE)
+            sum = ROW(plus_four)(sum, powers[k], powers[k + 1], powers[k + 2], powers[k + 3]);
+    }
+    return sum;
+}
+
+/* What all others have beside one, of any size: of that many elements that powers have clamped the sum would not be 0. */
+static double
+ROW(few_beside)(size_t n, const T *x, ptrdiff_t pitch, double scale, T value)
+{
+    const double floor = row_peak_floor_f64(0), magic = row_peak_magic_f64(0);
+    double sum[LANES], lost[LANES], powers[LANES];
     const ROW(lanes) lanes = {sum, lost};
     ROW(clear)(&lanes, LANES);
-    for (size_t i = 0; i < n; i += WEIGHED) {
-        const size_t count = ROW(least)(WEIGHED, n - i);
-        T powers[WEIGHED] = {0};
-        for (size_t k = 0; k < count; k++)
-            powers[k] = from[(ptrdiff_t)(i + k) * pitch];
-        if (!are_powers)
-            ROW(weigh)(count, powers, &common, 0, scale, powers);
-        if (place - i < count)
-            powers[place - i] = 0;
-        size_t k = 0;
-        for (; k + AT_ONCE * LANES <= count; k += AT_ONCE * LANES)
-            ROW(add_weights)(LANES, powers + k, LANES, AT_ONCE, 1, &lanes, 0);
-        for (; k < count; k += LANES)
-            ROW(add_weights)(LANES, powers + k, 0, 1, 1, &lanes, 0);
+    for (size_t i = 0; i < n; i += LANES) {
+        for (size_t k = 0; k < LANES; k++)
+            powers[k] = i + k < n ? (double)x[(ptrdiff_t)(i + k) * pitch] : (double)value;
+        FA_INDEPENDENT
+        for (size_t k = 0; k < LANES; k++) {
+            const int is_other = powers[k] != (double)value;
+            powers[k] = row_power_scaled_f64(powers[k], (double)value, floor, magic, scale);
+            ROW(add)(&lanes, k, is_other ? powers[k] : 0);
+        }
     }
     const ROW(lane) total = ROW(total)(&lanes);
-    return total.sum + total.lost;
+    return ldexp(total.sum + total.lost, (int)row_peak_exponent_f64(0));
 }
+#endif
 
-/* The same from the sum of all, (sum + lost), in fewer operations: the power is taken out of those that it was added to before
-   they were added to a lane (plus_four). Where it is nearly all of the sum, so that others in its lane have lost digits,
-   they are summed once more. */
-static double
-ROW(sum_less_one)(size_t n, const T *from, ptrdiff_t pitch, int are_powers, double scale, size_t place, double sum,
-                  double lost)
-{
-    enum { GROUPS = AT_ONCE * LANES };
-    static const ROW(start) common = {NULL, NULL, NULL, NULL};
-    const size_t first = place - place % GROUPS, own = place % GROUPS / LANES;
-    const int is_grouped = first + GROUPS <= n;
-    T powers[AT_ONCE], others[AT_ONCE];
-    for (size_t k = 0; k < AT_ONCE; k++)
-        powers[k] = from[(ptrdiff_t)(is_grouped ? first + place % LANES + k * LANES : place) * pitch];
-    if (!are_powers)
-        ROW(weigh)(AT_ONCE, powers, &common, 0, scale, powers);
-    for (size_t k = 0; k < AT_ONCE; k++)
-        others[k] = !is_grouped || k == own ? 0 : powers[k];
-    const T whole = is_grouped ? (powers[0] + powers[1]) + (powers[2] + powers[3]) : powers[0];
-    const T rest = (others[0] + others[1]) + (others[2] + others[3]);
-    const double less = ((sum - (double)whole) + lost) + (double)rest;
-    const int is_precise = less >= sum * (KEEPS_LOSSES ? 0x1p-40 : 0x1p-26 + 0x1p-34 * (double)n);
-    return is_precise ? less : ROW(sum_of_others)(n, from, pitch, are_powers, scale, place);
-}
-
-/* The logarithm of a row's sum of common powers, which is `total` after rounding. */
-FA_INLINE two_parts
-ROW(log_of_powers)(double total, double sum, double lost)
-{
-    const double unit = 1 / (STEP(row_common_least)() * 0x1p10); /* the power of 0 is 1 / unit */
-    return log_in_two_parts(total * unit, ((sum - total) + lost) * unit);
-}
-
-/* Whether any row may have a moderate sum of powers. */
+/* Whether an element has most of its row's sum: what the others have is then not the sum less its power, which would
+   cancel. */
 FA_INLINE int
-ROW(may_suit)(size_t n, size_t width, const T *x, ptrdiff_t pitch, double scale)
+ROW(leads)(T power, double total)
 {
-    for (size_t r = 0; r < width; r++)
-        if (ROW(look_moderate)(n, 1, x + r, pitch, scale))
-            return 1;
-    return 0;
+    return (double)power > total / 2;
 }
 
-/* Where a row has this value first. */
-FA_INLINE size_t
-ROW(place_of)(size_t n, const T *x, ptrdiff_t pitch, T value)
-{
-    enum { AT_A_TIME = 64 };
-    size_t i = 0;
-    for (int found = 0; i + AT_A_TIME <= n; i += AT_A_TIME) {
-        for (size_t k = 0; k < AT_A_TIME; k++)
-            found |= x[(ptrdiff_t)(i + k) * pitch] == value;
-        if (found)
-            break;
-    }
-    while (i + 1 < n && x[(ptrdiff_t)i * pitch] != value)
-        i++;
-    return i;
-}
-
-/* What the logarithms of sums of exponentials are made of, by row. */
+/* One element of each row: its value, its power and its lane. */
 typedef struct {
-    T *extremes;     /* that lead: those with most of the sum, else NAN */
-    T *leads;        /* log(softmax) of these */
-    T *highs, *lows; /* the logarithm of the sum */
-    T *are_others;   /* 1 for rows whose powers do not suit, else 0: all else is then unknown */
+    T *values, *powers;
+    unsigned char *lanes; /* of those that lead */
+} ROW(ones);
+
+FA_INLINE int
+ROW(do_any_lead)(size_t width, const T *powers_of_ones, const double *totals)
+{
+    int do_any = 0;
+    for (size_t r = 0; r < width; r++)
+        do_any |= ROW(leads)(powers_of_ones[r], totals[r]);
+    return do_any;
+}
+
+/* What all others have beside those that lead: the sums of their lanes without them, and all other lanes. Of other rows it is
+   of no use. */
+FA_INLINE void
+ROW(others_beside)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, const ROW(powers) *powers,
+                   const ROW(ones) *ones, double *ratios)
+{
+    const double few = (double)n * (KEEPS_LOSSES ? 0x1p-1040 : 0x1p-120), none = KEEPS_LOSSES ? 0 : 0x1p-151;
+    const ROW(start) *start = &powers->start;
+    const ROW(lanes) *sums = &powers->parts->lanes;
+    for (size_t r = 0; r < width; r++) {
+        SINGLE(start) of_row = {NULL, NULL, NULL, NULL};
+        if (!ROW(leads)(ones->powers[r], powers->totals[r]))
+            continue;
+        if (powers->are_own)
+            of_row = (SINGLE(start)){start->extremes + r, start->offsets + r, start->floors + r, start->magics + r};
+        const SINGLE(lane) lane = SINGLE(lane_without)(n, x + r, x_pitch, &of_row, scale, ones->lanes[r],
+                                                       ones->values[r], ones->powers[r]);
+        ROW(put)(sums, ones->lanes[r] * width + r, (ROW(lane)){lane.sum, lane.lost});
+    }
+    ROW(totals)(sums, n, width, ratios);
+    for (size_t r = 0; r < width; r++) {
+        ratios[r] /= (double)ones->powers[r];
+        if (ROW(leads)(ones->powers[r], powers->totals[r]) && ratios[r] < few && ratios[r] > none)
+            ratios[r] = SINGLE(few_beside)(n, x + r, x_pitch, scale, ones->values[r]);
+    }
+}
+
+/* The logarithms of rows' sums of powers, as if these had no factors. */
+FA_INLINE two_parts
+ROW(log_of_powers)(const ROW(powers) *powers, size_t r)
+{
+    const double exponent = powers->are_own ? (double)powers->exponents[r] : STEP(row_common_exponent)();
+    return log_in_two_parts(powers->totals[r], powers->parts->lost[r], exponent);
+}
+
+/* What is subtracted from the elements of each row: the logarithm of its sum of exponentials, in two parts. */
+typedef struct {
+    T *highs, *lows;
+    T *leaders; /* the elements that lead, else NAN */
+    T *leads;   /* log(softmax) of these */
 } ROW(logs);
 
-/* That, from the sums of common powers, where `logs->extremes` are all extremes. Beside one that leads, its logarithm would
-   cancel, and log1p of what the others have beside it is taken. How many rows do not suit. */
-FA_INLINE size_t
-ROW(find_logs)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, const ROW(lanes) *sums,
-               const double *totals, const ROW(logs) *logs)
+/* That, where extremes are known; beside one that leads, its logarithm would cancel, and log1p of what the others have beside
+   it is taken. */
+FA_INLINE void
+ROW(find_logs)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, const ROW(powers) *powers,
+               const T *largest, const ROW(logs) *logs, char *scratch)
 {
-    static const ROW(start) common = {NULL, NULL, NULL, NULL};
-    size_t others = 0;
-    ROW(weigh)(width, logs->extremes, &common, 0, scale, logs->leads);
+    const ROW(start) start = ROW(start_of)(powers);
+    T *const extremes = powers->start.extremes, sign = scale < 0 ? -1 : 1;
+    ROOM(T, powers_of_ones, 1, width);
+    ROOM(unsigned char, lanes, 1, width);
+    ROOM(double, ratios, 1, width);
+    const ROW(ones) ones = {extremes, powers_of_ones, lanes};
+    ROW(weigh)(width, extremes, &start, 0, scale, powers_of_ones);
     FA_INDEPENDENT
     for (size_t r = 0; r < width; r++) {
-        const two_parts whole = ROW(log_of_powers)(totals[r], sums->sum[r], ROW(lost)(sums, r));
-        logs->highs[r] = (T)whole.high;
-        logs->lows[r] = (T)((whole.high - (double)logs->highs[r]) + whole.low);
+        const two_parts whole = ROW(log_of_powers)(powers, r);
+        const double high = isfinite(powers->totals[r]) ? whole.high : NAN;
+        logs->highs[r] = (T)high;
+        logs->lows[r] = (T)((high - (double)logs->highs[r]) + whole.low);
+        logs->leaders[r] = ROW(leads)(powers_of_ones[r], powers->totals[r]) ? extremes[r] : (T)NAN;
+        logs->leads[r] = 0;
     }
-    for (size_t r = 0; r < width; r++) {
-        const double lead = (double)logs->leads[r];
-        const int suits = ROW(look_moderate)(n, 1, x + r, x_pitch, scale) && ROW(are_moderate)(1, totals + r);
-        logs->are_others[r] = suits ? 0 : 1;
-        others += !suits;
-        if (!suits || lead <= totals[r] / 2) {
-            logs->extremes[r] = NAN;
-            continue;
-        }
-        const size_t place = ROW(place_of)(n, x + r, x_pitch, logs->extremes[r]);
-        const double less = ROW(sum_less_one)(n, x + r, x_pitch, 0, scale, place, sums->sum[r], ROW(lost)(sums, r));
-        logs->leads[r] = (T)(0 - log1p_of_sum(less / lead));
-    }
-    return others;
+    if (!ROW(do_any_lead)(width, powers_of_ones, powers->totals))
+        return;
+    for (size_t r = 0; r < width; r++)
+        if (ROW(leads)(powers_of_ones[r], powers->totals[r]))
+            lanes[r] = (unsigned char)ROW(lane_of_extreme)(n, width, x + r, extremes[r], sign, largest, r);
+    ROW(others_beside)(n, width, x, x_pitch, scale, powers, &ones, ratios);
+    FA_INDEPENDENT
+    for (size_t r = 0; r < width; r++)
+        logs->leads[r] = (T)(0 - log1p_of_sum(ratios[r]));
 }
 
-/* log(softmax), of rows that suit. */
+/* log(softmax). The offsets are NULL if they are 0. */
 FA_INLINE void
 ROW(subtract_logs)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *x, ptrdiff_t x_pitch, double scale,
-                   const ROW(logs) *logs, int are_all, T *y, ptrdiff_t y_pitch)
+                   const T *offsets, const ROW(logs) *logs, T *y, ptrdiff_t y_pitch)
 {
     const T factor = (T)scale;
     for (size_t done = 0; done < n; done += block) {
@@ -948,93 +1066,56 @@ ROW(subtract_logs)(fa_lanes lanes, size_t n, size_t width, size_t block, const T
             continue;
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++) {
-            const T less = STEP(fa_fma)(factor, xs[k], -logs->highs[OF_ROW(k)]) - logs->lows[OF_ROW(k)];
-            const T result = xs[k] == logs->extremes[OF_ROW(k)] ? logs->leads[OF_ROW(k)] : less;
-            ys[k] = are_all || logs->are_others[OF_ROW(k)] == 0 ? result : ys[k];
+            const T distance = offsets == NULL ? xs[k] : xs[k] - offsets[OF_ROW(k)];
+            const T less = STEP(fa_fma)(factor, distance, -logs->highs[OF_ROW(k)]) - logs->lows[OF_ROW(k)];
+            ys[k] = xs[k] == logs->leaders[OF_ROW(k)] ? logs->leads[OF_ROW(k)] : less;
         }
     }
 }
 
-/* The same of any rows: scale * (x - extreme) less the logarithm of the sum of weights. */
-static void
-ROW(log_softmax_by_weights)(size_t n, size_t given_width, const T *x, ptrdiff_t x_pitch, double scale, T *y,
-                            ptrdiff_t y_pitch, char *scratch)
+/* Whether sums of common powers are neither too small nor, by one element, too large. */
+FA_INLINE int
+ROW(do_extremes_suit)(size_t width, const T *extremes, double scale)
 {
-    const T factor = (T)scale;
-    const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, x_pitch, y_pitch, y_pitch);
-    ROOM(T, extremes, 1, ROW(repeated)(width));
-    ROOM(T, highs, 1, block * width);
-    ROOM(T, lows, 1, block * width);
-    ROOM(double, others, 1, width);
-    ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
-    ROW(weights)(n, width, x, x_pitch, extremes, scale, others, scratch);
-    FA_INDEPENDENT
+    int do_suit = 1;
     for (size_t r = 0; r < width; r++) {
-        const double log_sum = log1p_of_sum(others[r]);
-        highs[r] = (T)log_sum;
-        lows[r] = (T)(log_sum - (double)highs[r]);
+        const T peak = (T)scale * extremes[r];
+        do_suit &= peak >= -6 && peak < STEP(row_common_highest)();
     }
-    ROW(repeat)(block, width, highs);
-    ROW(repeat)(block, width, lows);
-    for (size_t done = 0; done < n; done += block) {
-        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
-        const T *xs = x + (ptrdiff_t)i * x_pitch;
-        T *ys = y + (ptrdiff_t)i * y_pitch;
-        if (scale == 1) {
-            FA_INDEPENDENT
-            for (size_t k = 0; k < count; k++)
-                ys[k] = STEP(row_log_weight)(xs[k], extremes[OF_ROW(k)], highs[OF_ROW(k)], lows[OF_ROW(k)]);
-        } else {
-            FA_INDEPENDENT
-            for (size_t k = 0; k < count; k++)
-                ys[k] = STEP(row_log_weight_scaled)(xs[k], extremes[OF_ROW(k)], factor, highs[OF_ROW(k)],
-                                                    lows[OF_ROW(k)]);
-        }
-    }
-    ROW(limits)(n, width, x, x_pitch, scale, extremes, y, y_pitch, 0, -(T)INFINITY);
+    return do_suit;
 }
 
-/* log(softmax): by powers, or of rows that these do not suit by weights. */
 static void
 ROW(log_softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
                  ptrdiff_t y_pitch, char *scratch)
 {
-    static const ROW(start) common = {NULL, NULL, NULL, NULL};
     const T *x = input;
     T *y = output;
     const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, x_pitch, y_pitch, y_pitch);
-    if (n == 0)
-        return;
-    ROOM(T, extremes, 1, block * width);
-    ROOM(T, leads, 1, block * width);
+    ROOM(T, largest, 1, LANES * width);
     ROOM(T, highs, 1, block * width);
     ROOM(T, lows, 1, block * width);
-    ROOM(T, are_others, 1, block * width);
-    ROOM(double, totals, 1, width);
-    const ROW(logs) logs = {extremes, leads, highs, lows, are_others};
-    size_t others = width;
-    if (ROW(may_suit)(n, width, x, x_pitch, scale)) {
-        SUMS(sums);
-        const ROW(sum) sum = {NULL, &sums, NULL};
-        ROW(clear)(&sums, ROW(used_lanes)(n, width));
-        ROW(extremes)(n, width, x, x_pitch, scale, extremes, scratch);
-        ROW(weigh_lanes)(all_lanes, n, width, x, x_pitch, &common, scale, NULL, x_pitch, NULL, 0, &sum);
-        ROW(totals)(&sums, n, width, totals);
-        others = ROW(find_logs)(n, width, x, x_pitch, scale, &sums, totals, &logs);
-    }
-    if (others > 0)
-        ROW(log_softmax_by_weights)(n, width, x, x_pitch, scale, y, y_pitch, scratch);
-    if (others == width)
-        return;
-    ROW(repeat)(block, width, extremes);
-    ROW(repeat)(block, width, leads);
+    ROOM(T, leaders, 1, block * width);
+    ROOM(T, leads, 1, block * width);
+    PARTS(parts);
+    POWERS(powers, &parts);
+    const ROW(logs) logs = {highs, lows, leaders, leads};
+    T *const extremes = powers.start.extremes;
+    ROW(extremes_and_lanes)(n, width, x, x_pitch, scale, largest, extremes, scratch);
+    if (!ROW(do_extremes_suit)(width, extremes, scale) ||
+        !ROW(sum_common_powers)(n, width, x, x_pitch, scale, NULL, x_pitch, NULL, 0, NULL, &powers, scratch))
+        ROW(sum_own_powers)(n, width, x, x_pitch, scale, NULL, x_pitch, NULL, 0, NULL, &powers, scratch);
+    ROW(find_logs)(n, width, x, x_pitch, scale, &powers, largest, &logs, scratch);
     ROW(repeat)(block, width, highs);
     ROW(repeat)(block, width, lows);
-    ROW(repeat)(block, width, are_others);
-    if (others == 0)
-        ROW(subtract_logs)(all_lanes, n, width, block, x, x_pitch, scale, &logs, 1, y, y_pitch);
+    ROW(repeat)(block, width, leaders);
+    ROW(repeat)(block, width, leads);
+    if (powers.are_own)
+        ROW(subtract_logs)(all_lanes, n, width, block, x, x_pitch, scale, powers.start.offsets, &logs, y, y_pitch);
     else
-        ROW(subtract_logs)(all_lanes, n, width, block, x, x_pitch, scale, &logs, 0, y, y_pitch);
+        ROW(subtract_logs)(all_lanes, n, width, block, x, x_pitch, scale, NULL, &logs, y, y_pitch);
+    if (powers.are_own)
+        ROW(limits)(n, width, x, x_pitch, scale, extremes, y, y_pitch, 0, -(T)INFINITY);
 }
 
 FA_INLINE T
@@ -1217,13 +1298,12 @@ ROW(softmax_from_input)(size_t n, size_t given_width, const void *gradient, ptrd
         ROW(softmax_backward)(n, width, dy, dy_pitch, dx, dx_pitch, scale, dx, dx_pitch, scratch);
         return;
     }
-    ROOM(T, extremes, 1, ROW(repeated)(width));
     ROOM(T, shares, 1, block * width);
     ROOM(T, means, 1, block * width);
-    ROOM(double, totals, 1, width);
     ROOM(double, dy_totals, 1, width);
-    ROW(powers)(n, width, x, x_pitch, scale, 1, dx, dx_pitch, totals, dy, dy_pitch, dy_totals, extremes, scratch);
-    ROW(means_of_powers)(width, totals, dy_totals, shares, means);
+    POWERS(powers, NULL);
+    ROW(find_powers)(n, width, x, x_pitch, scale, 1, dx, dx_pitch, dy, dy_pitch, dy_totals, &powers, scratch);
+    ROW(means_of_powers)(width, powers.totals, dy_totals, shares, means);
     ROW(repeat)(block, width, means);
     ROW(repeat)(block, width, shares);
     ROW(slopes_of_powers)(all_lanes, n, width, block, dy, dy_pitch, scale, shares, means, dx, dx_pitch);
@@ -1455,4 +1535,5 @@ ROW(maxout_backward)(size_t n, size_t given_width, const void *gradient, ptrdiff
 #undef OF_ROW
 #undef ROW
 #undef STEP
+#undef SINGLE
 #undef T

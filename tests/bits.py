@@ -67,6 +67,15 @@ def ordinary(count: int, stream: int) -> np.ndarray[Any, Any]:
     return 16 * uniform * np.abs(uniform)
 
 
+def unevenness(shape: tuple[int, int]) -> np.ndarray[Any, Any]:
+    """For each row a level, and how far one of its elements is above the others."""
+    rows = np.arange(shape[0])
+    found = np.zeros(shape)
+    found += np.array([0, -12, 30, 1000, -1000, 5])[rows % 6, None]
+    found[rows, rows * 7 % shape[1]] += np.array([0, 8, 20, 40, 90])[rows % 5]
+    return found
+
+
 def pairs(dtype: np.dtype[Any], stream: int) -> np.ndarray[Any, Any]:
     """Special numbers, so that every one of a stream meets every one of another."""
     info = np.finfo(dtype)
@@ -117,13 +126,21 @@ class RowCall:
         return self.facts.reduces and self.member == FORWARD
 
     def operands(self, dtype: np.dtype[Any]) -> Iterator[Arrays]:
-        """Rows that are shorter than a vector, longer, and longer than a buffer."""
-        for shape in ((2340, 7), (64, 250), (1, COUNT)):
+        """Rows that are shorter than a vector, longer, and longer than a buffer.
+
+        Also rows of many levels, where one element may have nearly all the weight.
+        """
+        for shape, is_uneven in (
+            *(((2340, 7), False), ((64, 250), False), ((1, COUNT), False)),
+            *(((300, 40), True), ((64, 250), True)),
+        ):
             arrays = []
             for stream, name in enumerate(ROW_INPUTS[self.member]):
                 single = self.facts.reduces and name == "dy"
                 given = shape[:1] if single else shape
                 array = ordinary(COUNT, stream)[: int(np.prod(given))].reshape(given)
+                if name == "x" and is_uneven:
+                    array = array + unevenness(shape)
                 arrays.append((abs(array) / 16 if name == "y" else array).astype(dtype))
             yield tuple(arrays)
 

@@ -171,7 +171,7 @@ def test_gradients_of_labels_are_within_4_ulp(dtype: Any) -> None:
 
 
 # How far the label is above the others: it has little of the weight, most, nearly all.
-LEADS = (0, 1, 2, 5, 12, 16, 17, 18, 20, 25, 30, 36, 37, 40, 60)
+LEADS = (0, 1, 2, 5, 12, 16, 17, 18, 20, 25, 30, 36, 37, 40, 60, 75, 85, 90, 95, 104)
 
 
 def _leading(shape: tuple[int, int], dtype: Any, level: float) -> tuple[Any, Any]:
@@ -198,7 +198,7 @@ def _long_double_losses(x: Any, labels: Any) -> tuple[Any, Any]:
 @exact_dtype
 @pytest.mark.parametrize("length", [1, 2, 5, 17, 63, 64, 100, 130, 1000])
 def test_labels_above_the_others(dtype: Any, length: int) -> None:
-    for level in (-12, 0, 20):
+    for level in (-12, -6, 0, 20, 1000, 2e5):
         x, labels = _leading((300, length), dtype, level)
         losses, slopes = _long_double_losses(x, labels)
         unit = np.spacing(losses.astype(dtype)).astype(np.longdouble)
@@ -208,6 +208,19 @@ def test_labels_above_the_others(dtype: Any, length: int) -> None:
         found = BACKWARD(1.0, x, labels, reduction="sum")
         bound = 4 if dtype is np.float32 else 5
         assert (abs(found - slopes) <= bound * unit).all(), level
+
+
+@pytest.mark.parametrize("level", [-6.75, 0, 30, 400])
+@pytest.mark.parametrize("length", [10, 500, 100_000])
+def test_elements_of_no_weight_have_none_however_many(
+    length: int, level: float
+) -> None:
+    x = np.full((20, length), -3000, np.float32)
+    x[:, 0] = level
+    labels = np.zeros(20, np.intp)
+    assert (LOSS(x, labels, reduction="none") == 0).all()
+    slopes = BACKWARD(1.0, x, labels, reduction="sum")
+    assert (slopes == 0).all()
 
 
 @exact_dtype

@@ -97,6 +97,21 @@ def _all_the_same(a: Any) -> None:
     a[:, 11] = -np.inf
 
 
+def _levels(a: Any) -> None:
+    """Of every level, and some with an element that has most of the weight."""
+    rows = np.arange(a.shape[1])
+    far = min(3e5, float(finfo(a.dtype).max) / 4)
+    a += np.resize(np.array([0, -30, 1000, 36, -700, far], a.dtype), rows.size)
+    a[rows % len(a), rows] += np.resize(
+        np.array([0, 3, 20, 60, 90], a.dtype), rows.size
+    )
+
+
+def _far_with_nan(a: Any) -> None:
+    a += 1000
+    a[70, 11] = np.nan
+
+
 UNUSUAL: dict[str, Callable[[Any], None]] = {
     "+inf": _one(np.inf),
     "-inf": _one(-np.inf),
@@ -105,6 +120,8 @@ UNUSUAL: dict[str, Callable[[Any], None]] = {
     "a far row": _a_far_row,
     "one element far above": _one_element_far_above,
     "only -inf": _all_the_same,
+    "many levels": _levels,
+    "far rows, one with NaN": _far_with_nan,
 }
 
 

@@ -134,7 +134,7 @@ def test_within_4_ulp(name: str, dtype: Any, rows: str) -> None:
 
 
 # How far one element is above the others: it has little of the sum, most, nearly all.
-LEADS = (0, 1, 2, 5, 12, 16, 17, 18, 20, 25, 30, 36, 37, 40, 60)
+LEADS = (0, 1, 2, 5, 12, 16, 17, 18, 20, 25, 30, 36, 37, 40, 60, 75, 85, 90, 95, 104)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 17, 63, 64, 100, 130, 1000])
@@ -144,13 +144,26 @@ def test_one_element_above_the_others(name: str, dtype: Any, length: int) -> Non
     leads = np.repeat(np.array(LEADS, dtype), 20)[:, None]
     places = np.random.default_rng(5).integers(0, length, (len(leads), 1))
     bound = 5 if name != "log_softmax" and dtype is np.float64 else 4
-    for level in (-12, 0, 20):
+    for level in (-12, -6, 0, 20, 1000, 2e5):
         x = _random((len(leads), length), dtype) + dtype(level)
         np.put_along_axis(x, places, np.take_along_axis(x, places, 1) + leads, 1)
         for scale in (1.0, 0.5):
             found = _function(name)(x, scale=scale)
             exact = _reference(name, x, scale=scale)
             assert _ulps(found, exact, dtype).max() <= bound, (level, scale)
+
+
+@pytest.mark.parametrize("level", [-6.75, 0, 30, 400])
+@pytest.mark.parametrize("length", [10, 500, 100_000])
+def test_elements_of_no_weight_have_none_however_many(
+    length: int, level: float
+) -> None:
+    x = np.full((20, length), -3000, np.float32)
+    x[:, 0] = level
+    y = fa.log_softmax(x)
+    assert (y[:, 0] == 0).all()
+    assert (y[:, 1:] == np.float32(-3000 - level)).all()
+    assert_same_bits(fa.log_softmax(np.ascontiguousarray(x.T), axis=0).T, y)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])

@@ -422,10 +422,21 @@ def magic_beside(peak: Value) -> Value:
     About, that is. The difference of two integers that are small beside the magic number
     is exact.
     """
-    plain = by_dtype(1.5 * 2.0**23, 1.5 * 2.0**52)
-    n = fma(peak, real(LOG2_E), plain) - plain
-    magic: Value = _biased_magic(lift()) - n
+    magic: Value = _biased_magic(lift()) - _nearest_power(peak)
     return magic
+
+
+def exponent_beside(peak: Value) -> Value:
+    """What makes e^x of `exp_beside`: two to this."""
+    exponent: Value = _nearest_power(peak) - float(lift())
+    return exponent
+
+
+def _nearest_power(x: Value) -> Value:
+    """n of the power of two that is nearest to e^x."""
+    plain = by_dtype(1.5 * 2.0**23, 1.5 * 2.0**52)
+    n: Value = fma(x, real(LOG2_E), plain) - plain
+    return n
 
 
 def exp_beside(x: Value, x_low: Value | None, magic: Value) -> Value:

@@ -15,6 +15,7 @@ from .elementary import (
     Pair,
     exp_beside,
     exp_value,
+    exponent_beside,
     lift,
     lower,
     lowest_exponent,
@@ -227,6 +228,11 @@ def row_peak_magic(peak: Value) -> Value:
     return magic_beside(peak)
 
 
+def row_peak_exponent(peak: Value) -> Value:
+    """e^x is `row_power` times two to this."""
+    return exponent_beside(peak)
+
+
 def row_peak_floor(peak: Value) -> Value:
     """For `row_power`: the exponent from which on it is 0 beside e^peak."""
     return peak + lowest_exponent()
@@ -260,6 +266,11 @@ def _common_shift() -> int:
     return int(by_dtype(36, 138))
 
 
+def row_common_exponent() -> Value:
+    """e^x is `row_common_power` times two to this."""
+    return real(-float(_common_shift()))
+
+
 def row_common_lowest() -> Value:
     """From here on down, `row_common_power` is 0 beside any sum that is large enough."""
     return real(by_dtype(-111.0, -790.0))
@@ -271,10 +282,7 @@ def row_common_highest() -> Value:
 
 
 def row_common_least() -> Value:
-    """Of a sum of `row_common_power`: below, results may lack digits.
-
-    That of logarithms of probabilities is 1.
-    """
+    """Of a sum of `row_common_power`: below, results may lack digits."""
     return power_of_two(_common_shift() - 10)
 
 
@@ -357,7 +365,9 @@ def row_exp(x: Value) -> Value:
 
 ROW_FORMULAS = (
     row_peak_magic,
+    row_peak_exponent,
     row_peak_floor,
+    row_common_exponent,
     row_common_lowest,
     row_common_highest,
     row_common_least,
