@@ -51,7 +51,8 @@ FLAGS = [
 # which its vectoriser cannot undo (silu then runs at a seventh of its speed). Scheduling
 # before register allocation gains 1 to 2 % in the mean over all kernels. Knowing which
 # registers a function leaves alone, gcc 12 omits vzeroupper before a call and after it;
-# what is run next then waits for vectors it does not use.
+# what is run next then waits for vectors it does not use. Loops that begin a line of the
+# cache take up to 4 % less time.
 GCC_FLAGS = [
     "-fno-ipa-ra",
     "-fno-tree-pre",
@@ -60,6 +61,7 @@ GCC_FLAGS = [
     "-fno-split-paths",
     "-fschedule-insns",
     "-fsched-pressure",
+    "-falign-loops=64",
 ]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 

@@ -15,6 +15,10 @@ enum { STAGE = 256 };
 /* Of a block for which nothing is moved, only parameters repeated: there is a call for each. */
 enum { LONG_STAGE = FA_STREAMED };
 
+/* Elements of a piece whose results are best aligned to lines: NumPy's large arrays are 16 bytes off, and every second vector
+   that is written, or read where inputs lie as the output does, would be in two lines. */
+enum { WORTH_ALIGNING = 1 << 13 };
+
 /* Waking a thread costs some tens of microseconds (csrc/threads.c). Below this many elementary operations, about
    30 us of one core, an array is not worth it, unless calls follow one another: then a sixth is enough. Memory traffic
    counts as MEMORY_OPERATIONS for each operand, and all of float64 twice. */
@@ -85,13 +89,15 @@ run_range(void *context, size_t begin, size_t end)
     bool staged[FA_MAX_OPERANDS], any_staged = false;
     transfer moved[FA_MAX_OPERANDS];
     int moved_count = 0, moved_inputs = 0, converted = 0;
-    size_t lead = 0; /* elements of a first, short block: from there on, streamed outputs begin a line */
+    size_t lead = 0; /* elements of a first, short block: from there on, outputs begin a line */
     const fa_environment environment = fa_enter();
 
     for (int k = 0; k < j->count; k++) {
         const bool direct = j->steps[k] == size && types[k] == type, streams = j->streams && k >= inputs && direct;
         staged[k] = !direct || streams;
         any_staged |= staged[k];
+        if (direct && k >= inputs && lead == 0 && (streams || end - begin >= WORTH_ALIGNING))
+            lead = before_next_line(j->arrays[k] + (ptrdiff_t)begin * size, size);
         if (!staged[k] || (k < inputs && j->steps[k] == 0))
             continue;
         const bool narrow = types[k] != type && j->steps[k] == (ptrdiff_t)sizeof(uint16_t);
@@ -104,8 +110,6 @@ run_range(void *context, size_t begin, size_t end)
         };
         moved_inputs += k < inputs;
         converted += !direct;
-        if (streams && lead == 0)
-            lead = before_next_line(j->arrays[k] + (ptrdiff_t)begin * j->steps[k], j->steps[k]);
     }
     if (moved_count > 0 && in_pairs(j))
         for (int m = 0; m < moved_count; m++)

@@ -10,7 +10,7 @@ Coefficients come from tools/fit_coefficients.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
 from typing import NamedTuple
@@ -451,7 +451,9 @@ def exp_within_ulp(
     return _exp_within_ulp(factor, x, x_low, _biased_magic(shift))
 
 
-def one_plus_exp_lowered(x: Value, x_low: Value | None = None) -> Pair:
+def one_plus_exp_lowered(
+    x: Value, x_low: Value | None = None, scheme: Callable[..., Value] = polynomial
+) -> Pair:
     """1 + e^(x + x_low) over 2^lift(), for a clamped x; its high part to 0.8 ULP.
 
     With e^r = c + (e^r - c) it is (c 2^n + 1) + 2^n (e^r - c). For c = 1 the first sum
@@ -461,7 +463,7 @@ def one_plus_exp_lowered(x: Value, x_low: Value | None = None) -> Pair:
     r, n_bits = _reduce_to_value(x, x_low, _biased_magic(-lift()))
     power = _power(n_bits)
     epsilon = by_dtype(2.0**-23, 2.0**-52)
-    curve = horner(r, (epsilon, 1.0, *exp_coefficients()))
+    curve = scheme(r, (epsilon, 1.0, *exp_coefficients()))
     whole = fma(power, 1.0 - epsilon, lower())
     high = fma(curve, power, whole)
     return Pair(high, correction(fma(curve, power, whole - high)))
@@ -488,7 +490,8 @@ def exp_factors_and_rest(
     """
     r, n, n_bits = _reduce_exactly(x, _biased_magic(shift))
     lost = correction(_rest_of_reduced(n, x_low))
-    return _power(n_bits), _expm1_of_reduced(r), lost
+    p = fma(r * r, polynomial(r, exp_coefficients()), r)
+    return _power(n_bits), p, lost
 
 
 def times_exp(
@@ -519,7 +522,7 @@ def exp_factors_of_product(
     series = exp_coefficients()
     scaled = [Fraction(c) * Fraction(unit) ** (i + 2) for i, c in enumerate(series)]
     terms = [str(c) for c in (Fraction(unit) - 1, *scaled)]
-    return _power(bits(shifted)), fma(r, horner(r, terms), r)
+    return _power(bits(shifted)), fma(r, by_dtype(horner, polynomial)(r, terms), r)
 
 
 def exp_parts(
@@ -586,7 +589,7 @@ def exp_of_half_square(
     h = fma(n, rest, h) if low is None else h + fma(low, -2.0 * unit, n * rest)
     series = by_dtype(EXP_BY_VALUE_FLOAT32, EXP_BY_VALUE_FLOAT64)
     halved = [f"{Fraction(c) / (-2) ** i}" for i, c in enumerate(series, 2)]
-    return _power(bits(shifted)), h, horner(h, ["-0.5", *halved])
+    return _power(bits(shifted)), h, by_dtype(horner, polynomial)(h, ["-0.5", *halved])
 
 
 def exp_over_one_plus_factors(
@@ -639,14 +642,12 @@ def exp_beside_center(
     shifted = fma(high - a, real(f"{1 / ln2}"), magic)
     n = shifted - magic
     r = ((fma(-n, ln2_high, high) - a) + fma(-n, ln2_low, middle)) + last
-    # In float64 Estrin's scheme: nothing else of a kernel could be done meanwhile.
-    scheme = by_dtype(horner, polynomial)
     series = by_dtype(exp_coefficients(), EXP_BY_VALUE_FLOAT64)
     if unit == "1":
-        return _power(bits(shifted)), fma(r * r, scheme(r, series), r)
+        return _power(bits(shifted)), fma(r * r, polynomial(r, series), r)
     scaled = (Fraction(c) * Fraction(unit) ** i for i, c in enumerate(series, 2))
     terms = [f"{Fraction(unit) - 1}", *(f"{c}" for c in scaled)]
-    return _power(bits(shifted)), fma(r, scheme(r, terms), r)
+    return _power(bits(shifted)), fma(r, polynomial(r, terms), r)
 
 
 def exp_full_range(x: Value, x_low: Value | None = None) -> Value:
@@ -1053,7 +1054,7 @@ def near_root(
     rest = d_low * first
     if beyond is not None:
         rest = fma(correction(x - (difference + root_high)), beyond, rest)
-    return fma(d, first, fma(d, d * horner(d, others), rest))
+    return fma(d, first, fma(d, d * polynomial(d, others), rest))
 
 
 def chord_to_root(root: str, x: Value, middle: float, slope: Sequence[str]) -> Value:

@@ -491,7 +491,7 @@ def clamp_high(x: Real, highest: Real) -> Value:
     return where(x > highest, highest, x)
 
 
-def polynomial(x: Real, coefficients: Sequence[str | float]) -> Value:
+def polynomial(x: Real, coefficients: Sequence[str | Real]) -> Value:
     """Polynomial with coefficients from the constant term up, by Estrin's scheme.
 
     Estrin's halves depend less on each other than Horner's chain, and these kernels

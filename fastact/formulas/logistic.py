@@ -43,6 +43,7 @@ from .language import (
     fma,
     from_bits,
     horner,
+    polynomial,
     power_of_two,
     real,
     split,
@@ -65,7 +66,9 @@ def logistic(z: Value, z_low: Value | None = None) -> Value:
     highest = by_dtype(30.0, 60.0)  # from here on it is 1
     clamped = clamp_low(clamp_high(z, highest), lowest_exponent())
     low = None if z_low is None else -z_low
-    return lower() / one_plus_exp_lowered(-clamped, low).high
+    # In float32 there is so little to do that a processor waits for nothing.
+    scheme = by_dtype(horner, polynomial)
+    return lower() / one_plus_exp_lowered(-clamped, low, scheme).high
 
 
 def logistic_slope(
@@ -103,8 +106,7 @@ def exact_logistic(z: Value, z_low: Value | None = None) -> Value:
     part = lifted * power
     high, low = fast_two_sum(1.0, -part)
     missing = fma(lifted, -lower(), fma(-part, p, high)) + (low - lost)
-    y = fma(missing, lifted, lifted) * lower()
-    return where(z < 0, y, 1.0 - y)
+    return one_minus_right(z < 0, fma(missing, lifted, lifted))
 
 
 def logistic_slope_times_lifted(
@@ -295,12 +297,12 @@ def gate_slope(
     lost = lost if rest is None else lost + rest
     factor_low = fma(whole, growth, begun - factor) + lost
 
-    unlifted = e * lower()
+    unlifted = fma(whole, growth, whole)
     square, square_low = fma_exact(unlifted, unlifted + 2.0, real(1.0))
     reciprocal = 1.0 / square
     product, product_low = two_product(e, factor)
     q = product * reciprocal
-    remainder_low = fma(e, factor_low, fma(-q, square_low, product_low))
+    remainder_low = fma(-q, square_low, fma(e, factor_low, product_low))
     remainder = fma(-q, square, product) + remainder_low
     return fma(correction(remainder), reciprocal, q)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
+from textwrap import indent
 from typing import Any
 
 from .kernels import Kernel, kernels
@@ -33,6 +34,14 @@ ARRAYS = {"f16": "e", "f32": "f", "f64": "d"}
 # one waits for a result the other goes on. Below, memory is the limit, which is best read
 # in order.
 HEAVY = 10
+# A processor has no more than some hundred instructions in work. Where it is a long way, in
+# cycles, to the outputs, most of these wait for each other. Then a kernel has two steps,
+# each with a loop over some vectors, if their ways are as much shorter; what the second
+# one needs of the first goes through memory, and counts as a way, too.
+LONG_WAY = 80
+SHORTER_WAY = 20
+KEPT_COST = 3
+MOST_KEPT = 6
 # LLVM keeps constants in registers, the others in memory. With more of them than these
 # two vectors leave each other too few registers.
 MOST_CONSTANTS = 48
@@ -41,9 +50,9 @@ BLOCK = 512
 HEADER = "Generated from fastact/formulas by translate.py; do not edit."
 
 
-def ordered(outputs: Iterable[Value]) -> Iterator[Value]:
-    """Every value the outputs need, each after what it needs itself."""
-    seen: set[int] = set()
+def ordered(outputs: Iterable[Value], known: Iterable[Value] = ()) -> Iterator[Value]:
+    """Every value the outputs need beside known ones, each after what it needs itself."""
+    seen = {id(value) for value in known}
     stack = [(value, False) for value in reversed(list(outputs))]
     while stack:
         value, ready = stack.pop()
@@ -105,6 +114,64 @@ def scheduled(outputs: Iterable[Value]) -> Iterator[Value]:
         cycle += min(_cycles(values[i]), 1)
 
 
+def steps(outputs: list[Value], known: Sequence[Value] = ()) -> list[list[Value]]:
+    """What each step of a kernel computes: what later ones need, at last the outputs."""
+    kept = _kept_between_halves(outputs, known)
+    if not kept:
+        return [outputs]
+    return [*steps(kept, known), *steps(outputs, [*known, *kept])]
+
+
+def _kept_between_halves(outputs: list[Value], known: Sequence[Value]) -> list[Value]:
+    """The values by which to divide the way to the outputs; none if it is short.
+
+    The first half is what one value needs, or two. What takes an operation or two is
+    computed again rather than kept.
+    """
+    free = ("input", "constant")
+    values = [v for v in ordered(outputs, known) if v.operation not in free]
+    places = {id(value): i for i, value in enumerate(values)}
+    arguments = [
+        [places[id(a)] for a in v.arguments if id(a) in places] for v in values
+    ]
+    cycles = [_cycles(value) for value in values]
+    needs: list[int] = []  # sets of places, as bits
+    users = [0] * len(values)
+    ends: list[int] = []  # cycles from the inputs
+    for i, those in enumerate(arguments):
+        needs.append(1 << i)
+        for argument in those:
+            needs[i] |= needs[argument]
+            users[argument] |= 1 << i
+        ends.append(cycles[i] + max((ends[a] for a in those), default=0))
+    way = max(ends, default=0)
+    if way < LONG_WAY:
+        return []
+    shortest, best = way - SHORTER_WAY, list[Value]()
+    dear = [i for i, need in enumerate(needs) if need.bit_count() > 2]
+    middle = [i for i in dear if 0.3 * way < ends[i] < 0.7 * way]
+    for first in {
+        needs[i] | needs[j] for i in middle for j in dear if ends[j] <= ends[i]
+    }:
+        kept = [i for i in dear if first >> i & 1 and users[i] & ~first]
+        is_real = all(values[i].kind == "real" for i in kept)
+        is_even = 0.25 < first.bit_count() / len(values) < 0.75
+        if not (0 < len(kept) <= MOST_KEPT and is_real and is_even):
+            continue
+        first_way = max(ends[i] for i in kept)
+        if first_way + KEPT_COST * len(kept) >= shortest:
+            continue
+        again: list[int] = []  # as `ends`, from what is kept, too
+        for i, those in enumerate(arguments):
+            begin = max((again[a] for a in those), default=0)
+            again.append(0 if i in kept else cycles[i] + begin)
+        second_way = max(again[places[id(v)]] for v in outputs if id(v) in places)
+        length = max(first_way, second_way) + KEPT_COST * len(kept)
+        if length < shortest:
+            shortest, best = length, [values[i] for i in kept]
+    return best
+
+
 def operation_count(outputs: Iterable[Value]) -> int:
     """How many operations the outputs take: what decides when threads pay off."""
     free = ("input", "constant")
@@ -134,10 +201,13 @@ class _Printer(ABC):
         self.precision = precision
         self.suffix = suffix  # of every name
         self.names: dict[int, str] = {}
+        self.used: set[str] = set()
 
-    def statements(self, outputs: list[Value]) -> Iterator[str]:
-        """One assignment for each value."""
-        for value in self.sequence(outputs):
+    def statements(
+        self, outputs: list[Value], known: Iterable[Value] = ()
+    ) -> Iterator[str]:
+        """One assignment for each value beside known ones, which have names."""
+        for value in self.sequence(outputs, known):
             match value.operation:
                 case "input":
                     self.names[id(value)] = self.input_name(value.arguments[0])
@@ -155,11 +225,14 @@ class _Printer(ABC):
                     self.names[id(value)] = name
                     yield f"{self.declaration(value)}{name} = {expression}{self.end}"
 
-    def sequence(self, outputs: Iterable[Value]) -> Iterable[Value]:
+    def sequence(
+        self, outputs: Iterable[Value], known: Iterable[Value]
+    ) -> Iterable[Value]:
         """Every value the outputs need, each after what it needs itself."""
-        return ordered(outputs)
+        return ordered(outputs, known)
 
     def name(self, argument: Any) -> str:
+        self.used.add(self.names[id(argument)])
         return self.names[id(argument)]
 
     def input_name(self, name: str) -> str:
@@ -238,7 +311,9 @@ class NumbaPrinter(_Printer):
         super().__init__(precision)
         self.constants = constants
 
-    def sequence(self, outputs: Iterable[Value]) -> Iterable[Value]:
+    def sequence(
+        self, outputs: Iterable[Value], known: Iterable[Value]
+    ) -> Iterable[Value]:
         return scheduled(outputs)
 
     def input_name(self, name: str) -> str:
@@ -289,49 +364,120 @@ class NumbaPrinter(_Printer):
 
 def c_element(
     kernel: Kernel,
-    precision: Precision,
-    outputs: list[Value],
+    printer: CPrinter,
     index: str,
-    suffix: str = "",
+    stored: Mapping[str, Value],
+    known: list[Value],
 ) -> tuple[str, str]:
-    """What a kernel does with one element: computes, and stores."""
-    printer = CPrinter(precision, clamp_bounds(outputs), suffix)
-    body = "".join(f"            {line}\n" for line in printer.statements(outputs))
-    real = f"fa_{precision.arithmetic}"
-    used = printer.names.values()
-    loads = "".join(
-        f"            const {real} {name}{suffix} = a_{name}[{index}];\n"
-        for name in kernel.inputs
-        if name + suffix in used
+    """What a kernel, or a step of it, does with one element: computes, and stores.
+
+    `stored` has values by their arrays, `known` those that earlier steps have kept.
+    """
+    suffix, real = printer.suffix, f"fa_{printer.precision.arithmetic}"
+    printer.names |= {id(v): f"known{k}{suffix}" for k, v in enumerate(known)}
+    statements = list(printer.statements(list(stored.values()), known))
+    stores = [f"{a}[{index}] = {printer.name(v)};" for a, v in stored.items()]
+    arrays = {name: f"a_{name}" for name in kernel.inputs}
+    arrays |= {f"known{k}": f"kept{k}" for k in range(len(known))}
+    loads = [
+        f"const {real} {name}{suffix} = {array}[{index}];"
+        for name, array in arrays.items()
+        if name + suffix in printer.used
+    ]
+    return "\n".join([*loads, *statements, ""]), "\n".join([*stores, ""])
+
+
+def c_pass(
+    kernel: Kernel,
+    printers: Iterable[CPrinter],
+    begin: str,
+    stored: Mapping[str, Value],
+    known: list[Value],
+) -> str:
+    """One pass over a block of elements; the text for one of them by each printer."""
+    printers = list(printers)
+    length = f"FA_BLOCK({printers[0].precision.arithmetic})"
+    length += f" / {len(printers)}" if len(printers) > 1 else ""
+    elements = [
+        c_element(kernel, printer, f"{begin}i" + f" + {length}" * k, stored, known)
+        for k, printer in enumerate(printers)
+    ]
+    body = "".join(part for parts in zip(*elements, strict=True) for part in parts)
+    return f"""FA_INDEPENDENT
+for (int i = 0; i < {length}; i++) {{
+{indent(body, "    ")}}}
+"""
+
+
+def c_loop(
+    kernel: Kernel, precision: Precision, outputs: list[Value], fetched: list[str]
+) -> str:
+    """The loop of a kernel over whole blocks; of several steps, over some at a time."""
+    form = precision.arithmetic
+    bounds = clamp_bounds(outputs)
+    parts = steps(outputs)
+    is_heavy = operation_count(outputs) >= HEAVY
+    suffixes = ("", "_2") if is_heavy else ("",)
+    begin = "j + " if len(parts) > 1 else ""
+    known: list[Value] = []
+    passes = []
+    for part in parts:
+        names = [f"a_out_{name}" for name in kernel.outputs]
+        if part is not parts[-1]:
+            names = [f"kept{len(known) + k}" for k in range(len(part))]
+        stored = dict(zip(names, part, strict=True))
+        printers = [CPrinter(precision, bounds, suffix) for suffix in suffixes]
+        passes.append(c_pass(kernel, printers, begin, stored, known))
+        known = [*known, *part]
+    place = " + j" if len(parts) > 1 else ""
+    passes[0] = (
+        "".join(
+            f"FA_FETCH(a_{array}{place}, ahead, {int(array not in kernel.inputs)});\n"
+            for array in fetched
+        )
+        + passes[0]
     )
-    stores = "".join(
-        f"            a_out_{name}[{index}] = {printer.name(output)};\n"
-        for name, output in zip(kernel.outputs, outputs, strict=True)
+    arrays = [*kernel.inputs, *(f"out_{name}" for name in kernel.outputs)]
+    if len(parts) == 1:
+        block = f"FA_BLOCK({form})"
+        advance = "".join(f", a_{array} += {block}" for array in arrays)
+        return f"""for (; n > 0; n -= {block}{advance}) {{
+{indent(passes[0], "    ")}}}
+"""
+    advance = "".join(f", a_{array} += count" for array in arrays)
+    kept = ", ".join(f"kept{k}[FA_KEPT({form})]" for k in range(len(known) - len(part)))
+    loops = "".join(
+        f"for (size_t j = 0; j < count; j += FA_BLOCK({form})) {{\n"
+        f"{indent(text, '    ')}}}\n"
+        for text in passes
     )
-    return loads + body, stores
+    return f"""fa_{form} {kept};
+for (size_t count; n > 0; n -= count{advance}) {{
+    count = n < FA_KEPT({form}) ? n : FA_KEPT({form});
+{indent(loops, "    ")}}}
+"""
 
 
 def c_kernel(kernel: Kernel, precision: Precision) -> str:
     """One kernel as C: a loop over whole blocks, and the function that adds the tail."""
     _, outputs = kernel.record(precision)
     form = precision.arithmetic
-    is_heavy = operation_count(outputs) >= HEAVY
-    length = f"FA_BLOCK({form}) / 2" if is_heavy else f"FA_BLOCK({form})"
-    elements = [c_element(kernel, precision, outputs, "i")]
-    if is_heavy:
-        elements.append(c_element(kernel, precision, outputs, f"i + {length}", "_2"))
-    body = "".join(part for parts in zip(*elements, strict=True) for part in parts)
+    real = f"fa_{form}"
     # gcc makes a clamp one instruction, and not a comparison and a blend, only where it
     # does not know the bound.
     bounds = clamp_bounds(outputs)
     printer = CPrinter(precision, bounds)
-    opaque = "".join(
-        f"    fa_{form} {printer.literal(bound)} = {printer.number(bound)};\n"
-        f"    FA_OPAQUE({printer.literal(bound)});\n"
+    begin = "".join(
+        f"{real} {printer.literal(bound)} = {printer.number(bound)};\n"
+        f"FA_OPAQUE({printer.literal(bound)});\n"
         for bound in bounds
     )
     arrays = [*kernel.inputs, *(f"out_{name}" for name in kernel.outputs)]
-    real = f"fa_{form}"
+    # Kernels of the 16-bit types work on buffers, which are in the cache.
+    fetched = arrays if str(precision) == form else []
+    if fetched:
+        begin += "const size_t ahead = FA_AHEAD(n);\n"
+    loop = c_loop(kernel, precision, outputs, fetched)
     declared = ", ".join(
         [f"const {real} *a_{name}" for name in kernel.inputs]
         + [f"{real} *a_out_{name}" for name in kernel.outputs]
@@ -339,15 +485,6 @@ def c_kernel(kernel: Kernel, precision: Precision) -> str:
     name = f"{kernel.name}_{precision}"
     whole = ", ".join(f"a_{array}" for array in arrays)
     tail = ", ".join(f"tail_{array}" for array in arrays)
-    step = "".join(f", a_{array} += FA_BLOCK({form})" for array in arrays)
-    # Kernels of the 16-bit types work on buffers, which are in the cache.
-    fetched = arrays if str(precision) == form else []
-    fetches = "".join(
-        f"        FA_FETCH(a_{array}, ahead, {int(array not in kernel.inputs)});\n"
-        for array in fetched
-    )
-    if fetches:
-        opaque += "    const size_t ahead = FA_AHEAD(n);\n"
     buffers = "".join(f"        FA_TAIL({form}, {array});\n" for array in arrays)
     fills = "".join(
         f"        FA_FILL_TAIL({form}, {array});\n" for array in kernel.inputs
@@ -359,12 +496,7 @@ def c_kernel(kernel: Kernel, precision: Precision) -> str:
 static FA_NOINLINE void
 {name}_blocks(size_t n, {declared})
 {{
-{opaque}    for (; n > 0; n -= FA_BLOCK({form}){step}) {{
-{fetches}        FA_INDEPENDENT
-        for (int i = 0; i < {length}; i++) {{
-{body}        }}
-    }}
-}}
+{indent(begin + loop, "    ")}}}
 
 static void
 {name}(size_t n, {declared})

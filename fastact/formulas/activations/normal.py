@@ -98,8 +98,10 @@ class Quotient(NamedTuple):
     denominator: tuple[str, ...]
 
     def at(self, a: Value) -> Value:
-        """Its value. No powers of a: a kernel waits for other things meanwhile."""
-        return horner(a, self.numerator) / horner(a, self.denominator)
+        """Its value. In float32 no powers of a: a kernel waits for others meanwhile."""
+        scheme = by_dtype(horner, polynomial)
+        value: Value = scheme(a, self.numerator) / scheme(a, self.denominator)
+        return value
 
 
 # (1 - Phi(a)) exp(a^2/2) = 7/16 (1 + TAIL_QUOTIENT(a)) / (a + 13/16), the quotient < 1/10
