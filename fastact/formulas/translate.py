@@ -410,49 +410,39 @@ for (int i = 0; i < {length}; i++) {{
 
 
 def c_loop(
-    kernel: Kernel, precision: Precision, outputs: list[Value], fetched: list[str]
+    kernel: Kernel, precision: Precision, outputs: list[Value], fetches: list[str]
 ) -> str:
     """The loop of a kernel over whole blocks; of several steps, over some at a time."""
     form = precision.arithmetic
+    block = f"FA_BLOCK({form})"
     bounds = clamp_bounds(outputs)
+    suffixes = ("", "_2") if operation_count(outputs) >= HEAVY else ("",)
     parts = steps(outputs)
-    is_heavy = operation_count(outputs) >= HEAVY
-    suffixes = ("", "_2") if is_heavy else ("",)
-    begin = "j + " if len(parts) > 1 else ""
+    begin, place = ("j + ", " + j") if len(parts) > 1 else ("", "")
     known: list[Value] = []
-    passes = []
+    passes = ["".join(fetch.format(place) for fetch in fetches)]
     for part in parts:
-        names = [f"a_out_{name}" for name in kernel.outputs]
-        if part is not parts[-1]:
-            names = [f"kept{len(known) + k}" for k in range(len(part))]
-        stored = dict(zip(names, part, strict=True))
+        is_last = part is parts[-1]
+        kept = [f"kept{len(known) + k}" for k in range(len(part))]
+        results = [f"a_out_{name}" for name in kernel.outputs]
+        stored = dict(zip(results if is_last else kept, part, strict=True))
         printers = [CPrinter(precision, bounds, suffix) for suffix in suffixes]
-        passes.append(c_pass(kernel, printers, begin, stored, known))
-        known = [*known, *part]
-    place = " + j" if len(parts) > 1 else ""
-    passes[0] = (
-        "".join(
-            f"FA_FETCH(a_{array}{place}, ahead, {int(array not in kernel.inputs)});\n"
-            for array in fetched
-        )
-        + passes[0]
-    )
+        passes[-1] += c_pass(kernel, printers, begin, stored, known)
+        if not is_last:
+            passes.append("")
+            known = [*known, *part]
+    count = "count" if known else block
     arrays = [*kernel.inputs, *(f"out_{name}" for name in kernel.outputs)]
-    if len(parts) == 1:
-        block = f"FA_BLOCK({form})"
-        advance = "".join(f", a_{array} += {block}" for array in arrays)
-        return f"""for (; n > 0; n -= {block}{advance}) {{
-{indent(passes[0], "    ")}}}
-"""
-    advance = "".join(f", a_{array} += count" for array in arrays)
-    kept = ", ".join(f"kept{k}[FA_KEPT({form})]" for k in range(len(known) - len(part)))
+    advance = f"n -= {count}" + "".join(f", a_{array} += {count}" for array in arrays)
+    if not known:
+        return f"for (; n > 0; {advance}) {{\n{indent(passes[0], '    ')}}}\n"
     loops = "".join(
-        f"for (size_t j = 0; j < count; j += FA_BLOCK({form})) {{\n"
-        f"{indent(text, '    ')}}}\n"
+        f"for (size_t j = 0; j < count; j += {block}) {{\n{indent(text, '    ')}}}\n"
         for text in passes
     )
-    return f"""fa_{form} {kept};
-for (size_t count; n > 0; n -= count{advance}) {{
+    buffers = ", ".join(f"kept{k}[FA_KEPT({form})]" for k in range(len(known)))
+    return f"""fa_{form} {buffers};
+for (size_t count; n > 0; {advance}) {{
     count = n < FA_KEPT({form}) ? n : FA_KEPT({form});
 {indent(loops, "    ")}}}
 """
@@ -474,10 +464,14 @@ def c_kernel(kernel: Kernel, precision: Precision) -> str:
     )
     arrays = [*kernel.inputs, *(f"out_{name}" for name in kernel.outputs)]
     # Kernels of the 16-bit types work on buffers, which are in the cache.
-    fetched = arrays if str(precision) == form else []
-    if fetched:
+    fetches = [
+        f"FA_FETCH(a_{array}{{}}, ahead, {int(array not in kernel.inputs)});\n"
+        for array in arrays
+        if str(precision) == form
+    ]
+    if fetches:
         begin += "const size_t ahead = FA_AHEAD(n);\n"
-    loop = c_loop(kernel, precision, outputs, fetched)
+    loop = c_loop(kernel, precision, outputs, fetches)
     declared = ", ".join(
         [f"const {real} *a_{name}" for name in kernel.inputs]
         + [f"{real} *a_out_{name}" for name in kernel.outputs]
