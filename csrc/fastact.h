@@ -148,8 +148,8 @@ typedef struct {
     char *scratch;
 } fa_shared_tile;
 
-/* `run` of all lanes, from any threads; then, unless it is NULL, `settle`. If that returns 0, the tile needs the care that
-   only the whole kernel takes. */
+/* `run` of all lanes, from any threads; then, unless it is NULL, `settle`. If that returns 0, the tile needs other steps, or
+   the care that only the whole kernel takes. */
 typedef struct {
     void (*run)(const fa_shared_tile *tile, fa_lanes lanes);
     int (*settle)(const fa_shared_tile *tile);

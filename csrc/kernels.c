@@ -13,7 +13,7 @@
    code. A tail is padded to a block with copies of its last element: no made-up value can raise a flag or be slow. */
 enum { FA_BLOCK_BYTES = 128 };
 #define FA_BLOCK(precision) ((int)(FA_BLOCK_BYTES / sizeof(fa_##precision)))
-/* Kernels of several steps keep what these leave to each other for this many elements. */
+/* Kernels of several steps keep what these leave to each other for this many blocks. */
 enum { FA_KEPT_BLOCKS = 4 };
 #define FA_KEPT(precision) (FA_KEPT_BLOCKS * FA_BLOCK(precision))
 #define FA_TAIL(precision, array) fa_##precision tail_##array[FA_BLOCK(precision)]

@@ -89,15 +89,18 @@ run_range(void *context, size_t begin, size_t end)
     bool staged[FA_MAX_OPERANDS], any_staged = false;
     transfer moved[FA_MAX_OPERANDS];
     int moved_count = 0, moved_inputs = 0, converted = 0;
-    size_t lead = 0; /* elements of a first, short block: from there on, outputs begin a line */
+    size_t lead = 0; /* elements of a first, short block: from there on, the first output begins a line */
+    bool has_lead = false;
     const fa_environment environment = fa_enter();
 
     for (int k = 0; k < j->count; k++) {
         const bool direct = j->steps[k] == size && types[k] == type, streams = j->streams && k >= inputs && direct;
         staged[k] = !direct || streams;
         any_staged |= staged[k];
-        if (direct && k >= inputs && lead == 0 && (streams || end - begin >= WORTH_ALIGNING))
+        if (direct && k >= inputs && !has_lead && (streams || end - begin >= WORTH_ALIGNING)) {
             lead = before_next_line(j->arrays[k] + (ptrdiff_t)begin * size, size);
+            has_lead = true;
+        }
         if (!staged[k] || (k < inputs && j->steps[k] == 0))
             continue;
         const bool narrow = types[k] != type && j->steps[k] == (ptrdiff_t)sizeof(uint16_t);
@@ -246,7 +249,7 @@ fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *step
     j.streams = is_worth_streaming(n, &j);
     if (is_worth_threads(n, &j)) {
         fa_parallel_for(run_range, &j, n, GRAIN);
-    } else if (is_direct(&j) && !j.streams) { /* what most small calls are: no staging, nothing to prepare */
+    } else if (is_direct(&j) && !j.streams && n < 2 * WORTH_ALIGNING) { /* what most calls are: nothing to prepare */
         const fa_environment environment = fa_enter();
         fa_call(j.kernel, n, j.count, (void **)arrays);
         fa_leave(environment);

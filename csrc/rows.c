@@ -382,9 +382,9 @@ run_steps(shared_job *s, const fa_shared_step *steps)
     return true;
 }
 
-/* Steps of rows with a factor in common or, where that does not suit, of rows with their own. */
+/* A kernel's usual steps or, where these do not suit, those of rows with factors of their own, if it has such. */
 static bool
-run_powers(shared_job *s, const fa_shared_kernel *kernel, const fa_shared_step *common, const fa_shared_step *own)
+run_common_or_own(shared_job *s, const fa_shared_kernel *kernel, const fa_shared_step *common, const fa_shared_step *own)
 {
     const fa_environment environment = fa_enter();
     const bool may_be_common = kernel->may_be_common == NULL || kernel->may_be_common(&s->tile);
@@ -449,7 +449,7 @@ run_shared(const job *j, const fa_shared_kernel *kernel, size_t parts, size_t fi
         .parts = parts,
     };
     const bool from_input = last == 2 && !loop->from_output, prepares = from_input && kernel->from_input[0].run == NULL;
-    if ((last == 1 || prepares) && !run_powers(&s, kernel, kernel->forward, kernel->own_forward))
+    if ((last == 1 || prepares) && !run_common_or_own(&s, kernel, kernel->forward, kernel->own_forward))
         return false;
     if (last == 1)
         return true;
@@ -460,7 +460,7 @@ run_shared(const job *j, const fa_shared_kernel *kernel, size_t parts, size_t fi
     s.tile.dy = places[0];
     s.tile.dy_pitch = pitches[0];
     if (from_input && !prepares)
-        return run_powers(&s, kernel, kernel->from_input, kernel->own_from_input);
+        return run_common_or_own(&s, kernel, kernel->from_input, kernel->own_from_input);
     return run_steps(&s, kernel->backward);
 }
 

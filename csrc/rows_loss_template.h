@@ -64,7 +64,7 @@ ROW(others_beside_labels)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch,
         ratios[r] = 0;
     }
     if (do_any_lead)
-        ROW(others_beside)(n, width, x, x_pitch, 1, powers, &ones, ratios);
+        ROW(others_beside)(n, width, x, x_pitch, 1, powers, &ones, 0, ratios);
     return do_any_lead;
 }
 

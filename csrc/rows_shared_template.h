@@ -224,32 +224,34 @@ ROW(sum_own_powers_for_logs)(const fa_shared_tile *tile, fa_lanes lanes)
     ROW(sum_powers_of)(tile, lanes, 1, NULL, NULL);
 }
 
-FA_INLINE void
+/* Whether the sums are such that no result lacks digits. */
+FA_INLINE int
 ROW(settle_logs_of)(const fa_shared_tile *tile, int are_own)
 {
     ROW(kept) kept = ROW(kept_of)(tile);
     kept.powers.are_own = are_own;
     kept.powers.parts = &kept.parts;
     ROW(totals_and_parts)(&kept.sums, tile->n, tile->width, kept.powers.totals, &kept.parts);
+    if (!are_own && !ROW(are_moderate)(tile->width, kept.powers.totals))
+        return 0;
     ROW(find_logs)(tile->n, tile->width, tile->x, tile->x_pitch, tile->scale, &kept.powers, kept.of_lanes, &kept.logs,
                    kept.scratch);
+    return 1;
 }
 
 static int
 ROW(settle_logs)(const fa_shared_tile *tile)
 {
-    const ROW(powers) powers = ROW(kept_of)(tile).powers;
-    if (!ROW(settle_extremes)(tile) || !ROW(do_extremes_suit)(tile->width, powers.start.extremes, tile->scale))
-        return 0;
-    ROW(settle_logs_of)(tile, 0);
-    return ROW(are_moderate)(tile->width, powers.totals);
+    const ROW(kept) kept = ROW(kept_of)(tile);
+    return ROW(settle_extremes)(tile) &&
+           ROW(do_extremes_suit)(tile->width, kept.powers.start.extremes, tile->scale) &&
+           ROW(settle_logs_of)(tile, 0);
 }
 
 static int
 ROW(settle_own_logs)(const fa_shared_tile *tile)
 {
-    ROW(settle_logs_of)(tile, 1);
-    return 1;
+    return ROW(settle_logs_of)(tile, 1);
 }
 
 FA_INLINE void

@@ -469,8 +469,7 @@ typedef struct {
 
 /* Weights of elements that are `next` apart. */
 FA_INLINE void
-ROW(weigh_apart)(size_t count, const T *x, ptrdiff_t next, const ROW(start) *start, size_t first,
-                 double scale, T *y)
+ROW(weigh_apart)(size_t count, const T *x, ptrdiff_t next, const ROW(start) *start, size_t first, double scale, T *y)
 {
     const T factor = (T)scale;
     if (start->extremes == NULL) {
@@ -499,7 +498,8 @@ ROW(weigh_apart)(size_t count, const T *x, ptrdiff_t next, const ROW(start) *sta
         } else {
             FA_INDEPENDENT
             for (size_t k = 0; k < count; k++)
-                y[k] = STEP(row_power_scaled)(x[(ptrdiff_t)k * next], offsets[OF_ROW(k)], floors[OF_ROW(k)], magics[OF_ROW(k)], factor);
+                y[k] = STEP(row_power_scaled)(x[(ptrdiff_t)k * next], offsets[OF_ROW(k)], floors[OF_ROW(k)],
+                                              magics[OF_ROW(k)], factor);
         }
     } else if (scale == 1) {
         FA_INDEPENDENT
@@ -931,7 +931,7 @@ ROW(lane_without)(size_t n, const T *x, ptrdiff_t pitch, const ROW(start) *start
     return sum;
 }
 
-/* What all others have beside one, of any size: of that many elements that powers have clamped the sum would not be 0. */
+/* What all others have beside one, however little it is: of many elements that powers have clamped the sum would not be 0. */
 static double
 ROW(few_beside)(size_t n, const T *x, ptrdiff_t pitch, double scale, T value)
 {
@@ -944,9 +944,9 @@ ROW(few_beside)(size_t n, const T *x, ptrdiff_t pitch, double scale, T value)
             powers[k] = i + k < n ? (double)x[(ptrdiff_t)(i + k) * pitch] : (double)value;
         FA_INDEPENDENT
         for (size_t k = 0; k < LANES; k++) {
-            const int is_other = powers[k] != (double)value;
+            const int counts = powers[k] != (double)value && scale * (powers[k] - (double)value) > floor;
             powers[k] = row_power_scaled_f64(powers[k], (double)value, floor, magic, scale);
-            ROW(add)(&lanes, k, is_other ? powers[k] : 0);
+            ROW(add)(&lanes, k, counts ? powers[k] : 0);
         }
     }
     const ROW(lane) total = ROW(total)(&lanes);
@@ -977,13 +977,13 @@ ROW(do_any_lead)(size_t width, const T *powers_of_ones, const double *totals)
     return do_any;
 }
 
-/* What all others have beside those that lead: the sums of their lanes without them, and all other lanes. Of other rows it is
-   of no use. */
+/* What all others have beside those that lead: the sums of their lanes without them, and all other lanes; 0 if that is no
+   more than `none`. Of other rows it is of no use. */
 FA_INLINE void
 ROW(others_beside)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, const ROW(powers) *powers,
-                   const ROW(ones) *ones, double *ratios)
+                   const ROW(ones) *ones, double none, double *ratios)
 {
-    const double few = (double)n * (KEEPS_LOSSES ? 0x1p-1040 : 0x1p-120), none = KEEPS_LOSSES ? 0 : 0x1p-151;
+    const double few = (double)n * (KEEPS_LOSSES ? 0x1p-1040 : 0x1p-120);
     const ROW(start) *start = &powers->start;
     const ROW(lanes) *sums = &powers->parts->lanes;
     for (size_t r = 0; r < width; r++) {
@@ -999,7 +999,9 @@ ROW(others_beside)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double
     ROW(totals)(sums, n, width, ratios);
     for (size_t r = 0; r < width; r++) {
         ratios[r] /= (double)ones->powers[r];
-        if (ROW(leads)(ones->powers[r], powers->totals[r]) && ratios[r] < few && ratios[r] > none)
+        if (ratios[r] <= none)
+            ratios[r] = 0;
+        else if (ratios[r] < few && ROW(leads)(ones->powers[r], powers->totals[r]))
             ratios[r] = SINGLE(few_beside)(n, x + r, x_pitch, scale, ones->values[r]);
     }
 }
@@ -1046,7 +1048,7 @@ ROW(find_logs)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double sca
     for (size_t r = 0; r < width; r++)
         if (ROW(leads)(powers_of_ones[r], powers->totals[r]))
             lanes[r] = (unsigned char)ROW(lane_of_extreme)(n, width, x + r, extremes[r], sign, largest, r);
-    ROW(others_beside)(n, width, x, x_pitch, scale, powers, &ones, ratios);
+    ROW(others_beside)(n, width, x, x_pitch, scale, powers, &ones, KEEPS_LOSSES ? 0 : 0x1p-151, ratios);
     FA_INDEPENDENT
     for (size_t r = 0; r < width; r++)
         logs->leads[r] = (T)(0 - log1p_of_sum(ratios[r]));

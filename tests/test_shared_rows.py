@@ -17,6 +17,7 @@ from fastact.checking.truth import finfo
 
 # Elements of a row, rows: ends of any kind; more rows than one tile has, in float64
 SHAPES = [(256, 130), (300, 170), (1027, 333), (260, 16500)]
+ENOUGH = (300, 230)  # that threads share them though calls do not follow one another
 FUNCTIONS = [
     "softmax",
     "softmax_backward",
@@ -71,7 +72,7 @@ def test_same_bits_for_every_number_of_threads(
 @pytest.mark.parametrize("scale", [-1.0, 0.375, 0.0])
 @every_function
 def test_with_a_scale(name: str, scale: float, dtype: Any) -> None:
-    _check(name, _arrays(name, (300, 170), dtype), scale=scale)
+    _check(name, _arrays(name, ENOUGH, dtype), scale=scale)
 
 
 def _one(value: float) -> Callable[[Any], None]:
@@ -131,7 +132,7 @@ UNUSUAL: dict[str, Callable[[Any], None]] = {
 def test_unusual_rows(name: str, kind: str, dtype: Any) -> None:
     """In x or y, and in dy: what a tile of usual rows goes without."""
     for k in range(len(_arrays(name, (2, 2), dtype))):
-        arrays = _arrays(name, (300, 170), dtype)
+        arrays = _arrays(name, ENOUGH, dtype)
         UNUSUAL[kind](arrays[k])
         _check(name, arrays)
 

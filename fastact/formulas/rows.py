@@ -312,28 +312,6 @@ def row_common_power_scaled(
     return _common_power(*two_product(scale, x), lowest, highest)
 
 
-def row_log_weight_of(
-    x: Value, extreme: Value, scale: Value | None, log_high: Value, log_low: Value
-) -> Value:
-    """scale (x - extreme) - (log_high + log_low)."""
-    high, low = distance(x, extreme, scale)
-    first, rest = two_sum(high, -log_high)
-    exact = first + (rest + (low - log_low))
-    return where(abs(high) < INFINITY, exact, high - log_high)
-
-
-def row_log_weight(x: Value, extreme: Value, log_high: Value, log_low: Value) -> Value:
-    """x - extreme - (log_high + log_low)."""
-    return row_log_weight_of(x, extreme, None, log_high, log_low)
-
-
-def row_log_weight_scaled(
-    x: Value, extreme: Value, scale: Value, log_high: Value, log_low: Value
-) -> Value:
-    """scale (x - extreme) - (log_high + log_low)."""
-    return row_log_weight_of(x, extreme, scale, log_high, log_low)
-
-
 def row_log_of_parts(k: Value, f: Value, lost: Value) -> Value:
     """k log(2) + log(1 + f) + lost, for 1 + f within a factor sqrt(2) of 1, a small lost.
 
@@ -378,8 +356,6 @@ ROW_FORMULAS = (
     row_power_scaled,
     row_weight,
     row_weight_scaled,
-    row_log_weight,
-    row_log_weight_scaled,
     row_log_of_parts,
     row_ln2_high,
     row_ln2_low,

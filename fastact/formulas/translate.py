@@ -35,9 +35,9 @@ ARRAYS = {"f16": "e", "f32": "f", "f64": "d"}
 # in order.
 HEAVY = 10
 # A processor has no more than some hundred instructions in work. Where it is a long way, in
-# cycles, to the outputs, most of these wait for each other. Then a kernel has two steps,
-# each with a loop over some vectors, if their ways are as much shorter; what the second
-# one needs of the first goes through memory, and counts as a way, too.
+# cycles, to the outputs, most of these wait for each other. Then a kernel has two steps
+# or more, each with a loop over some vectors, if their ways are as much shorter; what one
+# needs of those before goes through memory, and counts as a way, too.
 LONG_WAY = 80
 SHORTER_WAY = 20
 KEPT_COST = 3
