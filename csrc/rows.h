@@ -72,6 +72,7 @@ log_in_two_parts(double sum, double low, double exponent)
     ROOM(double, name##_lost, LANES, KEEPS_LOSSES ? LANES * width : 0); \
     const ROW(lanes) name = {name##_sum, name##_lost}
 
+/* Room for the parts of sums, and for powers of a tile with their sums; see rows_template.h. */
 #define PARTS(name) \
     SUMS(name##_lanes); \
     ROOM(double, name##_of_rows, 1, width); \

@@ -7,6 +7,7 @@
    added in a fixed order: the result depends neither on the form, the width nor on vectors and threads. */
 #define ROW(name) FA_PASTE(FA_PASTE(FA_PASTE(name, _), REAL), FA_PASTE(_, FORM))
 #define STEP(name) FA_PASTE(FA_PASTE(name, _), REAL)
+/* Of the form for one row, whatever the form. */
 #define SINGLE(name) FA_PASTE(FA_PASTE(name, _), FA_PASTE(REAL, _row))
 #define T FA_PASTE(fa_, REAL)
 /* What is one per row is repeated for the elements of a block of a tile, so that a loop over the block is flat. */

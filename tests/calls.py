@@ -215,3 +215,21 @@ def assert_same_bits(actual: Any, expected: Any, hint: object = "") -> None:
 def each(function: Callable[[Any], Any], arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     """Apply something to every array of a tuple."""
     return tuple(map(function, arrays))
+
+
+# How far one element of a row is above the others: it has little of the weight, most,
+# nearly all.
+LEADS = (
+    *(0, 1, 2, 5, 12, 16, 17, 18, 20, 25, 30, 36, 37, 40, 60),
+    *(75, 85, 90, 95, 104, 720, 735, 744),
+)
+
+# Lengths and levels of `lone_rows`.
+LONE_ROWS = [(n, level) for n in (10, 500, 100_000) for level in (-6.75, 0, 30, 400)]
+
+
+def lone_rows(length: int, level: float) -> np.ndarray[Any, Any]:
+    """Rows whose first element has all the weight there is in float32."""
+    x = np.full((20, length), -3000, np.float32)
+    x[:, 0] = level
+    return x
