@@ -189,6 +189,7 @@ typedef struct {
     void (*narrow)(size_t n, const float *x, uint16_t *narrow);
 } fa_conversion;
 
+enum { FA_SERIES = 64, FA_SERIES_BYTES = 1 << 13 };
 enum { FA_LINE = 64 };       /* bytes of a cache line */
 enum { FA_STREAMED = 1024 }; /* elements of a block of results that is written past the caches */
 
@@ -199,6 +200,9 @@ typedef struct {
     /* By function; for width 1 (without scratch memory), and for any. */
     fa_row_kernel rows_f32[FA_ROW_FUNCTIONS], rows_f64[FA_ROW_FUNCTIONS];
     fa_row_kernel columns_f32[FA_ROW_FUNCTIONS], columns_f64[FA_ROW_FUNCTIONS];
+    /* Of up to FA_SERIES rows one after another, of together at most FA_SERIES_BYTES; the pitch is from row to row. NULL
+       where rows go one by one. */
+    fa_row_kernel series_f32[FA_ROW_FUNCTIONS], series_f64[FA_ROW_FUNCTIONS];
     fa_shared_kernel shared_f32[FA_ROW_FUNCTIONS], shared_f64[FA_ROW_FUNCTIONS]; /* of columns */
     fa_loss_kernel row_loss_f32, row_loss_f64, column_loss_f32, column_loss_f64;
     fa_conversion f16, bf16;

@@ -15,7 +15,9 @@
 enum {
     LINE_ROWS = 16,
     SHORT_ROW = 48,
-    SHORT_ROW_OF_LOGARITHM = 512, /* bytes; by itself each row would have one, and look for its maximum */
+    SHORT_ROW_OF_OUTPUT = 16, /* without exponentials */
+    SHORT_ROW_OF_SERIES = 8,
+    SHORT_ROW_OF_SUM = 512,   /* bytes, of logsumexp; by itself each row would have a logarithm */
     STREAMED_AT_ONCE = 1 << 13,   /* bytes of rows that stay in the first-level cache until they are written */
     LONGEST_STREAMED = 1 << 17,   /* and of a row that stays in the second-level one */
     MAX_ARRAYS = 3
@@ -100,13 +102,21 @@ is_staged(const job *j, int k, size_t rows)
     return is_in_place(j, k) || !is_ready(j, k, rows) || (j->streams && k == j->loop->input_count);
 }
 
+/* Whether exponentials are computed, which take so long that the writing of results goes on meanwhile. */
+static bool
+has_exponentials(const fa_row_loop *loop)
+{
+    const bool is_softmax = loop->function == FA_SOFTMAX || loop->function == FA_SOFTMIN;
+    return is_softmax ? !loop->from_output : loop->function == FA_LOG_SOFTMAX || loop->function == FA_LOGSUMEXP;
+}
+
 /* Whether so much is written that is in no cache, in whole rows and without gaps: whole lines. */
 static bool
 is_worth_streaming(const job *j, size_t rows)
 {
     const int last = j->loop->input_count;
     const size_t row_bytes = j->n * fa_type_size(j->loop->type);
-    if (j->single[last])
+    if (j->single[last] || has_exponentials(j->loop))
         return false;
     for (int k = 0; k < last; k++)
         if (is_in_place(j, k))
@@ -157,15 +167,23 @@ expand(const job *j, size_t row, const char *from, double excluded, char *to)
     }
 }
 
-/* A tile of `width` interleaved rows. */
+/* The kernel for tiles of `width` rows, interleaved or one after another. */
+static const fa_row_kernel *
+find_kernel(const job *j, size_t width)
+{
+    const fa_isa *isa = fa_current_isa;
+    const bool is_double = kernel_type(j) == 'd';
+    const fa_row_kernel *columns = is_double ? isa->columns_f64 : isa->columns_f32;
+    const fa_row_kernel *series = is_double ? isa->series_f64 : isa->series_f32;
+    const fa_row_kernel *one_row = is_double ? isa->rows_f64 : isa->rows_f32;
+    return (j->columns ? columns : width > 1 ? series : one_row) + j->loop->function;
+}
+
 static void
 run_kernel(const job *j, size_t n, size_t width, char **operands, const ptrdiff_t *pitches, double scale, char *scratch)
 {
     const fa_row_loop *loop = j->loop;
-    const fa_isa *isa = fa_current_isa;
-    const fa_row_kernel *across = kernel_type(j) == 'd' ? isa->columns_f64 : isa->columns_f32;
-    const fa_row_kernel *along = kernel_type(j) == 'd' ? isa->rows_f64 : isa->rows_f32;
-    const fa_row_kernel *kernel = (j->columns ? across : along) + loop->function;
+    const fa_row_kernel *kernel = find_kernel(j, width);
     if (loop->input_count == 1) {
         kernel->forward(n, width, operands[0], pitches[0], scale, operands[1], pitches[1], scratch);
         return;
@@ -216,15 +234,31 @@ allocate(size_t bytes)
     return memory;
 }
 
+/* Whether there is a kernel that takes several rows, one after another, at once; and how many. */
+static bool
+has_series(const job *j)
+{
+    const fa_row_kernel *kernel = find_kernel(j, 2);
+    return j->loop->input_count == 1 ? kernel->forward != NULL : kernel->backward != NULL;
+}
+
+static size_t
+series(const job *j)
+{
+    if (j->columns || j->selects || j->n < 2 || !has_series(j))
+        return 1;
+    const size_t most = FA_SERIES_BYTES / (j->n * fa_type_size(kernel_type(j)));
+    return most < 1 ? 1 : most < FA_SERIES ? most : FA_SERIES;
+}
+
 static size_t
 rows_of_a_tile(const job *j, size_t rows)
 {
-    if (j->streams) {
-        const size_t row_bytes = j->n * fa_type_size(kernel_type(j)), most = STREAMED_AT_ONCE / row_bytes;
+    if (!j->columns && !j->across_memory) {
+        const size_t row_bytes = j->n * fa_type_size(kernel_type(j));
+        const size_t most = j->streams ? STREAMED_AT_ONCE / row_bytes : series(j);
         return most < 1 ? 1 : most < rows ? most : rows;
     }
-    if (!j->columns && !j->across_memory)
-        return 1;
     const int x = j->operands[j->loop->input_count - 1];
     const size_t width = fa_rows_per_wide_tile(j->n, j->core_steps[x], fa_type_size(kernel_type(j)), rows);
     bool staged = false;
@@ -240,7 +274,7 @@ run_rows(void *context, size_t begin, size_t end)
     const job *j = context;
     const int last = j->loop->input_count;
     const size_t size = fa_type_size(kernel_type(j));
-    const size_t tile_rows = rows_of_a_tile(j, end - begin);
+    const size_t tile_rows = rows_of_a_tile(j, end - begin), at_once = series(j);
     char *tiles[MAX_ARRAYS] = {NULL}, *scratch[MAX_ARRAYS] = {NULL};
     bool staged[MAX_ARRAYS];
     char *kernel_scratch = j->columns ? allocate(tile_rows * FA_SCRATCH_OF_ROW + FA_SCRATCH_MORE) : NULL;
@@ -265,12 +299,19 @@ run_rows(void *context, size_t begin, size_t end)
         if (j->columns) {
             run_kernel(j, j->n, rows, places, pitches, j->common_scale, kernel_scratch);
         } else {
-            for (size_t r = 0; r < rows; r++) {
-                char *row_places[MAX_ARRAYS];
-                for (int k = 0; k <= last; k++)
-                    row_places[k] = staged[k] ? places[k] + r * j->lengths[k] * size
-                                              : element(j, j->operands[k], row + r, 0);
-                run_row(j, row + r, row_places, scratch);
+            for (size_t r = 0, count; r < rows; r += count) {
+                char *first[MAX_ARRAYS];
+                ptrdiff_t next[MAX_ARRAYS]; /* elements from row to row */
+                count = rows - r < at_once ? rows - r : at_once;
+                for (int k = 0; k <= last; k++) {
+                    first[k] = staged[k] ? places[k] + r * j->lengths[k] * size
+                                         : element(j, j->operands[k], row + r, 0);
+                    next[k] = staged[k] ? (ptrdiff_t)j->lengths[k] : j->outer_steps[j->operands[k]] / (ptrdiff_t)size;
+                }
+                if (count > 1)
+                    run_kernel(j, j->n, count, first, next, j->common_scale, NULL);
+                else
+                    run_row(j, row + r, first, scratch);
             }
         }
         if (j->streams)
@@ -343,11 +384,11 @@ grain(const job *j, size_t rows)
 
 /* Rows shorter than this are turned into columns. */
 static size_t
-short_row(const fa_row_loop *loop)
+short_row(const job *j)
 {
-    if (loop->input_count == 1 && (loop->function == FA_LOG_SOFTMAX || loop->function == FA_LOGSUMEXP))
-        return SHORT_ROW_OF_LOGARITHM / fa_type_size(fa_kernel_type(loop->type));
-    return loop->from_output ? SHORT_ROW / 3 : SHORT_ROW; /* without exp there is less to gain */
+    if (j->loop->function == FA_LOGSUMEXP && j->loop->input_count == 1)
+        return SHORT_ROW_OF_SUM / fa_type_size(kernel_type(j));
+    return has_series(j) ? SHORT_ROW_OF_SERIES : j->loop->from_output ? SHORT_ROW_OF_OUTPUT : SHORT_ROW;
 }
 
 /* All rows of a job, or some, as one tile that threads share: part i of `parts` is a range of lanes. */
@@ -529,7 +570,7 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
         j.common_scale = scale_of(&j, 0);
     const int x = j.operands[last - 1];
     j.across_memory = rows > 1 && llabs(steps[x]) < llabs(core_steps[x]);
-    j.columns = rows > 1 && n > 0 && !j.selects && (j.across_memory || n < short_row(loop));
+    j.columns = rows > 1 && n > 0 && !j.selects && (j.across_memory || n < short_row(&j));
     j.streams = is_worth_streaming(&j, rows);
     void (*const run)(void *, size_t, size_t) = loop->function == FA_HARDMAX && last == 2 ? clear_rows : run_rows;
     if (rows < 2 || rows * n < ELEMENTS_WORTH_THREADS) {

@@ -8,6 +8,7 @@ enum {
     ROWS_AHEAD = 8,       /* that are fetched */
     FLAT_WIDTH = 64,      /* of tiles whose loops are too short by themselves */
     FORESEEN_WIDTH = 256, /* of tiles; beyond, the processor foresees their lines */
+    LONG_ROW = 256,       /* elements whose maximum is worth more partial maxima */
     FAR = 1 << 17,        /* exponents beyond are too large to be taken as they are */
 };
 
@@ -94,11 +95,13 @@ log_in_two_parts(double sum, double low, double exponent)
     (void)scratch
 #define REAL f32
 #include "rows_template.h"
+#include "rows_series_template.h"
 #include "rows_sparse_template.h"
 #include "rows_loss_template.h"
 #undef REAL
 #define REAL f64
 #include "rows_template.h"
+#include "rows_series_template.h"
 #include "rows_sparse_template.h"
 #include "rows_loss_template.h"
 #undef REAL
@@ -136,6 +139,13 @@ log_in_two_parts(double sum, double low, double exponent)
         [FA_ENTMAX15] = {entmax15_##suffix, entmax15_##suffix, entmax15_backward_##suffix, NULL}, \
         [FA_HARDMAX] = {hardmax_##suffix, NULL, NULL, NULL}, /* its gradient is 0 */ \
         [FA_MAXOUT] = {maxout_##suffix, NULL, maxout_backward_##suffix, NULL}, \
+    }
+
+#define SERIES_KERNELS(form) \
+    { \
+        [FA_SOFTMAX] = {softmax_##form, NULL, softmax_backward_##form, softmax_from_input_##form}, \
+        [FA_SOFTMIN] = {softmin_##form, NULL, softmin_backward_##form, softmin_from_input_##form}, \
+        [FA_LOG_SOFTMAX] = {log_softmax_##form, log_softmax_##form, log_softmax_backward_##form, NULL}, \
     }
 
 /* Steps that are shared by threads; of the gradient as above. */

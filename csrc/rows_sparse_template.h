@@ -155,6 +155,7 @@ ROW(project)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale
     ROW(extremes_of_rows)(n, width, largest, sign, 1, extremes);
     for (size_t r = 0; r < width; r++) {
         thresholds[r] = -1;
+        corrections[r] = 0;
         lowest[r] = isfinite(extremes[r]) && isfinite(factor) ? 0 : NAN;
     }
     if (is_long)

@@ -85,24 +85,41 @@ ROW(plus_lane)(ROW(lane) a, ROW(lane) b)
     return ROW(plus)(a, b.sum);
 }
 
-/* Two lanes of a row, half of the 16 apart; all lanes, in the order of `totals`. */
-FA_INLINE ROW(lane)
-ROW(pair)(const ROW(lanes) *l, size_t k)
+/* Half of the lanes of a row, and the other half added to them. */
+FA_INLINE void
+ROW(fold)(const ROW(lanes) *l, size_t half, const ROW(lanes) *folded)
 {
-    return ROW(plus_lane)(ROW(get)(l, k), ROW(get)(l, k + 8));
+    FA_INDEPENDENT
+    for (size_t k = 0; k < half; k++)
+        ROW(put)(folded, k, ROW(plus_lane)(ROW(get)(l, k), ROW(get)(l, k + half)));
 }
 
+/* All lanes of a row, in the order of `totals`. */
 FA_INLINE ROW(lane)
 ROW(total)(const ROW(lanes) *l)
 {
-    const ROW(lane) a = ROW(plus_lane)(ROW(pair)(l, 0), ROW(pair)(l, 4));
-    const ROW(lane) b = ROW(plus_lane)(ROW(pair)(l, 2), ROW(pair)(l, 6));
-    const ROW(lane) c = ROW(plus_lane)(ROW(pair)(l, 1), ROW(pair)(l, 5));
-    const ROW(lane) d = ROW(plus_lane)(ROW(pair)(l, 3), ROW(pair)(l, 7));
-    return ROW(plus_lane)(ROW(plus_lane)(a, b), ROW(plus_lane)(c, d));
+    double sum[LANES / 2], lost[LANES / 2];
+    const ROW(lanes) folded = {sum, lost};
+    ROW(fold)(l, LANES / 2, &folded);
+    ROW(fold)(&folded, LANES / 4, &folded);
+    ROW(fold)(&folded, LANES / 8, &folded);
+    return ROW(plus_lane)(ROW(get)(&folded, 0), ROW(get)(&folded, 1));
 }
 
-/* The sum of each row. Of one row it is written out, for vectors would go through memory from each half to the next. */
+/* A lane as one number; where a sum is infinite, what it lost is NaN (inf - inf). And what is lost of it then. */
+FA_INLINE double
+ROW(rounded)(ROW(lane) lane)
+{
+    return KEEPS_LOSSES && isfinite(lane.sum) ? lane.sum + lane.lost : lane.sum;
+}
+
+FA_INLINE double
+ROW(rest)(ROW(lane) lane, double rounded)
+{
+    return KEEPS_LOSSES ? (lane.sum - rounded) + lane.lost : 0;
+}
+
+/* The sum of each row. */
 FA_INLINE void
 ROW(totals)(const ROW(lanes) *l, size_t n, size_t width, double *totals)
 {
@@ -116,9 +133,8 @@ ROW(totals)(const ROW(lanes) *l, size_t n, size_t width, double *totals)
             ROW(put)(l, k, ROW(plus_lane)(ROW(get)(l, k), ROW(get)(l, k + half)));
         used = used < half ? used : half;
     }
-    /* Where a sum is infinite, what it lost is NaN (inf - inf). */
     for (size_t r = 0; r < width; r++)
-        totals[r] = KEEPS_LOSSES && isfinite(l->sum[r]) ? l->sum[r] + l->lost[r] : l->sum[r];
+        totals[r] = ROW(rounded)(ROW(get)(l, r));
 }
 
 /* What a sum of a row was before its lanes were added, and what is lost of it as one number. */
@@ -139,7 +155,7 @@ ROW(totals_and_parts)(const ROW(lanes) *l, size_t n, size_t width, double *total
     }
     ROW(totals)(l, n, width, totals);
     for (size_t r = 0; parts != NULL && r < width; r++)
-        parts->lost[r] = KEEPS_LOSSES ? (l->sum[r] - totals[r]) + l->lost[r] : 0;
+        parts->lost[r] = ROW(rest)(ROW(get)(l, r), totals[r]);
 }
 
 /* Room for this many elements is enough for any block. */
@@ -333,12 +349,14 @@ ROW(largest_of_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdif
     }
 }
 
-/* Some elements, not none, and copies of the last one, a block in all. */
+/* Some elements, not none, and copies of the first one, a block in all. */
 FA_INLINE void
 ROW(pad)(size_t count, const T *x, T *block)
 {
+    const T first = x[0];
+    FA_INDEPENDENT
     for (size_t k = 0; k < LANES; k++)
-        block[k] = x[k < count ? k : count - 1];
+        block[k] = k < count ? x[k] : first;
 }
 
 /* max(sign * x) of a row of at least one block: the last block overlaps the one before. */
@@ -391,17 +409,15 @@ ROW(extremes_of_rows)(size_t n, size_t width, T *largest, T sign, int keeps_nan,
 FA_INLINE void
 ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, int keeps_nan, T *extremes, char *scratch)
 {
-    if (ONE_ROW && n >= AT_ONCE * LANES) {
-        extremes[0] = sign == 1 ? ROW(largest_of_row)(n, x, 1, keeps_nan, AT_ONCE * LANES)
-                                : sign * ROW(largest_of_row)(n, x, sign, keeps_nan, AT_ONCE * LANES);
+    if (ONE_ROW && n >= LANES) {
+        extremes[0] = sign == 1 && n >= LONG_ROW ? ROW(largest_of_row)(n, x, 1, keeps_nan, AT_ONCE * LANES)
+                                                 : sign * ROW(largest_of_row)(n, x, sign, keeps_nan, LANES);
         return;
     }
     if (ONE_ROW && n > 0) {
         T padded[LANES];
-        if (n < LANES)
-            ROW(pad)(n, x, padded);
-        const T *start = n < LANES ? padded : x;
-        extremes[0] = sign * ROW(largest_of_row)(n < LANES ? LANES : n, start, sign, keeps_nan, LANES);
+        ROW(pad)(n, x, padded);
+        extremes[0] = sign * ROW(largest_of_row)(LANES, padded, sign, keeps_nan, LANES);
         return;
     }
     ROOM(T, largest, LANES, LANES * width);
@@ -1199,6 +1215,12 @@ ROW(softmax_slopes)(fa_lanes lanes, size_t n, size_t width, size_t block, const 
         if (!ROW(is_in)(lanes, i))
             continue;
         ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dx, dx_pitch);
+        if (factor == 1 && !careful) {
+            FA_INDEPENDENT
+            for (size_t k = 0; k < count; k++)
+                dxs[k] = ys[k] * (dys[k] - means[OF_ROW(k)]);
+            continue;
+        }
         FA_INDEPENDENT
         for (size_t k = 0; k < count; k++) {
             const T slope = factor * (ys[k] * (dys[k] - means[OF_ROW(k)]));

@@ -1,0 +1,90 @@
+"""Several short rows at once (csrc/rows_series_template.h) have the bits of each alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from calls import DTYPES, assert_same_bits
+from unusual_rows import ROW_MEMBERS, UNUSUAL, row_arrays
+
+import fastact as fa
+
+# Turned into columns; less than 16 partial sums; whole blocks and not; more rows than are
+# taken at once, and no two at once
+LENGTHS = [2, 7, 8, 13, 16, 17, 64, 100, 333, 1300]
+ROWS = 150
+
+every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
+every_function = pytest.mark.parametrize("name", ROW_MEMBERS)
+
+
+def _rows(name: str, n: int, dtype: Any) -> tuple[Any, ...]:
+    """What the function takes, row after row."""
+    return tuple(np.ascontiguousarray(a.T) for a in row_arrays(name, (n, ROWS), dtype))
+
+
+def _one_by_one(name: str, arrays: tuple[Any, ...], **keywords: Any) -> Any:
+    function = getattr(fa, name)
+    return np.concatenate(
+        [function(*(a[r : r + 1] for a in arrays), **keywords) for r in range(ROWS)]
+    )
+
+
+@every_dtype
+@pytest.mark.parametrize("n", LENGTHS)
+@every_function
+def test_usual_rows(name: str, n: int, dtype: Any) -> None:
+    arrays = _rows(name, n, dtype)
+    for scale in (1.0, -1.0, 0.375):
+        found = getattr(fa, name)(*arrays, scale=scale)
+        assert_same_bits(found, _one_by_one(name, arrays, scale=scale), scale)
+
+
+@every_dtype
+@pytest.mark.parametrize("kind", UNUSUAL)
+@every_function
+def test_unusual_rows(name: str, kind: str, dtype: Any) -> None:
+    """In x or y, and in dy."""
+    for n in (13, 64, 100):
+        for k in range(len(_rows(name, 2, dtype))):
+            arrays = _rows(name, n, dtype)
+            UNUSUAL[kind](arrays[k].T)
+            assert_same_bits(getattr(fa, name)(*arrays), _one_by_one(name, arrays), n)
+
+
+@every_dtype
+@every_function
+def test_rows_with_gaps(name: str, dtype: Any) -> None:
+    arrays = tuple(a[::-1, 3:-5] for a in _rows(name, 100, dtype))
+    expected = _one_by_one(name, arrays)
+    assert_same_bits(getattr(fa, name)(*arrays), expected)
+    if name == "logsumexp":
+        return
+    around = np.full((ROWS, 100), 7, dtype)
+    getattr(fa, name)(*arrays, out=around[:, 4:-4])
+    assert_same_bits(around[:, 4:-4], expected)
+    assert (around[:, :4] == 7).all()
+    assert (around[:, -4:] == 7).all()
+
+
+@every_dtype
+@every_function
+def test_one_row_for_all(name: str, dtype: Any) -> None:
+    """Broadcast: the distance from row to row is 0."""
+    first, *others = _rows(name, 64, dtype)
+    arrays = (np.broadcast_to(first[:1], first.shape), *others)
+    assert_same_bits(getattr(fa, name)(*arrays), _one_by_one(name, arrays))
+
+
+@every_dtype
+@every_function
+def test_in_place(name: str, dtype: Any) -> None:
+    if name == "logsumexp":
+        return
+    expected = _one_by_one(name, _rows(name, 100, dtype))
+    for k in range(len(_rows(name, 2, dtype))):
+        arrays = _rows(name, 100, dtype)
+        getattr(fa, name)(*arrays, out=arrays[k])
+        assert_same_bits(arrays[k], expected, k)
