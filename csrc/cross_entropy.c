@@ -18,7 +18,8 @@ enum {
     MAX_GROUP_ROWS = FA_TILE_ROWS,
     LABELS_PER_TASK = 1 << 14,
     LINE_ROWS = 16, /* as in rows.c */
-    SHORT_ROW = 128,
+    SHORT_ROW = 128, /* elements of a row that is better turned into a column */
+    SHORT_ROW_OF_SERIES = 8,
 };
 
 typedef struct {
@@ -214,16 +215,30 @@ operand_of(const job *j, const fa_row_block *block, char *tile, size_t rows, cha
     return (operand){tile, j->columns ? size : (ptrdiff_t)j->call->n * size, j->columns ? (ptrdiff_t)rows : 1};
 }
 
+/* Whether there are kernels that take several rows, one after another, at once; and how many. */
+static bool
+has_series(const fa_cross_entropy *call)
+{
+    return call->has_labels && call->n > 1 && (call->backward || call->smoothing == 0);
+}
+
+static size_t
+series(const job *j)
+{
+    const size_t most = FA_SERIES_BYTES / (j->call->n * fa_type_size(fa_kernel_type(j->logits.type)));
+    return !has_series(j->call) || most < 1 ? 1 : most < FA_SERIES ? most : FA_SERIES;
+}
+
 /* Rows of one run, at most a tile of them; in columns, all at once. */
 static void
 run_tile(job *j, const buffers *b, size_t first, size_t rows)
 {
     const fa_cross_entropy *call = j->call;
     const char kernel = fa_kernel_type(j->logits.type);
-    const fa_loss_kernel *row_loss = kernel == 'd' ? &fa_current_isa->row_loss_f64 : &fa_current_isa->row_loss_f32;
-    const fa_loss_kernel *column_loss =
-        kernel == 'd' ? &fa_current_isa->column_loss_f64 : &fa_current_isa->column_loss_f32;
-    const fa_loss_kernel *loss = j->columns ? column_loss : row_loss;
+    const fa_isa *isa = fa_current_isa;
+    const fa_loss_kernel *row_loss = kernel == 'd' ? &isa->row_loss_f64 : &isa->row_loss_f32;
+    const fa_loss_kernel *column_loss = kernel == 'd' ? &isa->column_loss_f64 : &isa->column_loss_f32;
+    const fa_loss_kernel *series_loss = kernel == 'd' ? &isa->series_loss_f64 : &isa->series_loss_f32;
     const size_t n = call->n, size = fa_type_size(kernel);
     const fa_row_block logits = rows_from(j, &j->logits, first), given = rows_from(j, &j->targets, first),
                        output = rows_from(j, &j->output, first), dy = rows_from(j, &j->dy, first);
@@ -253,18 +268,23 @@ run_tile(job *j, const buffers *b, size_t first, size_t rows)
             numbers[r] = call->factor * own;
         }
     }
-    const size_t width = j->columns ? rows : 1;
-    for (size_t r = 0; n > 0 && r < rows; r += width) {
+    const size_t most = n == 0 ? 1 : j->columns ? rows : series(j);
+    for (size_t r = 0, width; n > 0 && r < rows; r += width) {
+        width = rows - r < most ? rows - r : most;
         if (width == 1 && !counts[r])
             continue;
+        const bool in_series = !j->columns && width > 1;
+        const fa_loss_kernel *loss = j->columns ? column_loss : in_series ? series_loss : row_loss;
         const ptrdiff_t row = (ptrdiff_t)r;
+        const ptrdiff_t x_pitch = in_series ? x.row_step / (ptrdiff_t)size : x.pitch;
+        const ptrdiff_t dx_pitch = in_series ? dx.row_step / (ptrdiff_t)size : dx.pitch;
         const char *probabilities = call->has_labels ? NULL : p.first + row * p.row_step;
         const fa_targets targets = {probabilities, p.pitch, labels + r, call->smoothing};
         if (call->backward)
-            loss->backward(n, width, x.first + row * x.row_step, x.pitch, &targets, numbers + r,
-                           dx.first + row * dx.row_step, dx.pitch, b->scratch);
+            loss->backward(n, width, x.first + row * x.row_step, x_pitch, &targets, numbers + r,
+                           dx.first + row * dx.row_step, dx_pitch, b->scratch);
         else
-            loss->forward(n, width, x.first + row * x.row_step, x.pitch, &targets, numbers + r, b->scratch);
+            loss->forward(n, width, x.first + row * x.row_step, x_pitch, &targets, numbers + r, b->scratch);
     }
     for (size_t r = 0; r < rows; r++) {
         if (!call->backward) {
@@ -353,7 +373,8 @@ fa_softmax_cross_entropy(fa_cross_entropy *call)
         return 0;
     const ptrdiff_t row_step = llabs(j.logits.strides[j.dimensions - 1]);
     const bool runs = j.shape[j.dimensions - 1] > 1;
-    j.columns = runs && call->n > 0 && (row_step < llabs(j.logits.step) || call->n < SHORT_ROW);
+    const size_t short_row = has_series(call) ? SHORT_ROW_OF_SERIES : SHORT_ROW;
+    j.columns = runs && call->n > 0 && (row_step < llabs(j.logits.step) || call->n < short_row);
     j.group_rows = MAX_GROUP_ROWS;
     while (j.group_rows > 1 && j.group_rows * call->n > ELEMENTS_WORTH_THREADS)
         j.group_rows /= 2;

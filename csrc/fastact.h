@@ -205,6 +205,7 @@ typedef struct {
     fa_row_kernel series_f32[FA_ROW_FUNCTIONS], series_f64[FA_ROW_FUNCTIONS];
     fa_shared_kernel shared_f32[FA_ROW_FUNCTIONS], shared_f64[FA_ROW_FUNCTIONS]; /* of columns */
     fa_loss_kernel row_loss_f32, row_loss_f64, column_loss_f32, column_loss_f64;
+    fa_loss_kernel series_loss_f32, series_loss_f64; /* as above; of labels, forward without smoothing */
     fa_conversion f16, bf16;
     fa_conversion bf16_pairs;     /* of elements that pass the kernel in another order, see csrc/conversions.h */
     void (*stream)(size_t bytes, const void *from, void *to); /* copy past the caches, see csrc/stream.h */

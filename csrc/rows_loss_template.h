@@ -119,6 +119,24 @@ ROW(cross_entropy_of_weights)(size_t n, size_t given_width, const void *input, p
         losses[r] += totals[r];
 }
 
+/* The logarithm of a row's sum less its label's x. */
+FA_INLINE double
+ROW(loss_of_sum)(two_parts log_of_sum, double x)
+{
+    return (log_of_sum.high - x) + log_of_sum.low;
+}
+
+/* The losses of labels that lead, from what the others have beside them. */
+FA_INLINE void
+ROW(losses_beside)(size_t width, const T *powers_of_labels, const double *totals, const double *ratios, double *losses)
+{
+    FA_INDEPENDENT
+    for (size_t r = 0; r < width; r++) {
+        const double beside = log1p_of_sum(ratios[r]);
+        losses[r] = ROW(leads)(powers_of_labels[r], totals[r]) ? beside : losses[r];
+    }
+}
+
 /* The same, of labels alone: the logarithm of the sum of powers less x; or where that would cancel, as the label has most
    of the weight, log1p of what the others have beside it. */
 static void
@@ -138,16 +156,10 @@ ROW(losses_of_labels)(size_t n, size_t given_width, const T *x, ptrdiff_t x_pitc
     ROW(weigh)(width, values, &start, 0, 1, powers_of_labels);
     for (size_t r = 0; r < width; r++) {
         const double offset = powers.are_own ? (double)start.offsets[r] : 0;
-        const two_parts whole = ROW(log_of_powers)(&powers, r);
-        losses[r] = (whole.high - ((double)values[r] - offset)) + whole.low;
+        losses[r] = ROW(loss_of_sum)(ROW(log_of_powers)(&powers, r), (double)values[r] - offset);
     }
-    if (ROW(others_beside_labels)(n, width, x, x_pitch, labels, &powers, values, powers_of_labels, ratios, scratch)) {
-        FA_INDEPENDENT
-        for (size_t r = 0; r < width; r++) {
-            const double beside = log1p_of_sum(ratios[r]);
-            losses[r] = ROW(leads)(powers_of_labels[r], powers.totals[r]) ? beside : losses[r];
-        }
-    }
+    if (ROW(others_beside_labels)(n, width, x, x_pitch, labels, &powers, values, powers_of_labels, ratios, scratch))
+        ROW(losses_beside)(width, powers_of_labels, powers.totals, ratios, losses);
     for (size_t r = 0; r < width; r++) {
         const fa_targets targets = {.labels = labels + r};
         if (!isfinite(powers.totals[r]))
@@ -163,6 +175,43 @@ ROW(cross_entropy)(size_t n, size_t width, const void *input, ptrdiff_t x_pitch,
         ROW(losses_of_labels)(n, width, input, x_pitch, targets->labels, losses, scratch);
     else
         ROW(cross_entropy_of_weights)(n, width, input, x_pitch, targets, losses, scratch);
+}
+
+/* 1 - softmax of each label: what all others have. */
+FA_INLINE void
+ROW(missing_at_labels)(size_t width, const T *powers_of_labels, const double *totals, const double *ratios,
+                       double *missing)
+{
+    FA_INDEPENDENT
+    for (size_t r = 0; r < width; r++) {
+        const double power = (double)powers_of_labels[r];
+        const int leads = ROW(leads)(powers_of_labels[r], totals[r]);
+        missing[r] = (leads ? ratios[r] * power : totals[r] - power) / totals[r];
+    }
+}
+
+/* What powers are multiplied by, in two parts, so that they become `wanted` times softmax. */
+FA_INLINE void
+ROW(share_of_gradient)(double wanted, double total, T *share, T *low)
+{
+    const double whole = wanted / total, lost = fa_fma_f64(-whole, total, wanted) / total;
+    *share = (T)whole;
+    *low = isfinite(whole) ? (T)((whole - (double)*share) + lost) : 0;
+}
+
+/* The gradient but at the labels, from powers in dx. */
+FA_INLINE void
+ROW(gradient_of_labels)(size_t n, size_t width, size_t block, const T *shares, const T *lows, const T *offsets, T *dx,
+                        ptrdiff_t dx_pitch)
+{
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
+        T *dxs = dx + (ptrdiff_t)i * dx_pitch;
+        FA_INDEPENDENT
+        for (size_t k = 0; k < count; k++)
+            dxs[k] = STEP(fa_fma)(dxs[k], shares[OF_ROW(k)],
+                                  STEP(fa_fma)(dxs[k], lows[OF_ROW(k)], -offsets[OF_ROW(k)]));
+    }
 }
 
 /* dx = factor * (softmax(x) sum(p) - p), p as above; dx is not x. Of a label softmax(x) - 1 is what all others have, which
@@ -200,11 +249,7 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
         ROW(take_labels)(width, dx, dx_pitch, targets->labels, powers_of_labels);
         ROW(others_beside_labels)(n, width, x, x_pitch, targets->labels, &powers, values, powers_of_labels, ratios,
                                   scratch);
-        for (size_t r = 0; r < width; r++) {
-            const double power = (double)powers_of_labels[r];
-            const int leads = ROW(leads)(powers_of_labels[r], weights[r]);
-            at_labels[r] = (leads ? ratios[r] * power : weights[r] - power) / weights[r];
-        }
+        ROW(missing_at_labels)(width, powers_of_labels, weights, ratios, at_labels);
     }
     if (powers.are_own) {
         const T *extremes = powers.start.extremes;
@@ -230,10 +275,7 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
             totals[r] = (1 - smoothing) * totals[r] + smoothing;
     }
     for (size_t r = 0; r < width; r++) {
-        const double wanted = factors[r] * totals[r], share = wanted / weights[r];
-        const double low = fa_fma_f64(-share, weights[r], wanted) / weights[r];
-        shares[r] = (T)share;
-        lows[r] = isfinite(share) ? (T)((share - (double)shares[r]) + low) : 0;
+        ROW(share_of_gradient)(factors[r] * totals[r], weights[r], &shares[r], &lows[r]);
         kept[r] = (T)(factors[r] * (1 - smoothing));
         offsets[r] = (T)(factors[r] * everywhere);
     }
@@ -241,21 +283,16 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
     ROW(repeat)(block, width, lows);
     ROW(repeat)(block, width, kept);
     ROW(repeat)(block, width, offsets);
-    for (size_t done = 0; done < n; done += block) {
+    if (probabilities == NULL)
+        ROW(gradient_of_labels)(n, width, block, shares, lows, offsets, dx, dx_pitch);
+    for (size_t done = 0; probabilities != NULL && done < n; done += block) {
         const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
         T *dxs = dx + (ptrdiff_t)i * dx_pitch;
-        if (probabilities == NULL) {
-            FA_INDEPENDENT
-            for (size_t k = 0; k < count; k++)
-                dxs[k] = STEP(fa_fma)(dxs[k], shares[OF_ROW(k)],
-                                      STEP(fa_fma)(dxs[k], lows[OF_ROW(k)], -offsets[OF_ROW(k)]));
-        } else {
-            const T *given = probabilities + (ptrdiff_t)i * p_pitch;
-            FA_INDEPENDENT
-            for (size_t k = 0; k < count; k++) {
-                const T wanted = STEP(fa_fma)(kept[OF_ROW(k)], given[k], offsets[OF_ROW(k)]);
-                dxs[k] = STEP(fa_fma)(dxs[k], shares[OF_ROW(k)], STEP(fa_fma)(dxs[k], lows[OF_ROW(k)], -wanted));
-            }
+        const T *given = probabilities + (ptrdiff_t)i * p_pitch;
+        FA_INDEPENDENT
+        for (size_t k = 0; k < count; k++) {
+            const T wanted = STEP(fa_fma)(kept[OF_ROW(k)], given[k], offsets[OF_ROW(k)]);
+            dxs[k] = STEP(fa_fma)(dxs[k], shares[OF_ROW(k)], STEP(fa_fma)(dxs[k], lows[OF_ROW(k)], -wanted));
         }
     }
     for (size_t r = 0; r < width; r++) {
@@ -266,6 +303,124 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
             dx[(ptrdiff_t)i * dx_pitch + (ptrdiff_t)r] = (T)NAN;
     }
 }
+
+#if ONE_ROW
+/* What all others of a row have beside its label, which leads, from powers: see others_beside. The lane of the label is
+   summed again, in the order of lane_without; `sums` are the others'. */
+static double
+ROW(others_of_series)(size_t n, const T *x, const T *powers, size_t label, const ROW(lanes) *sums)
+{
+    const double few = (double)n * (KEEPS_LOSSES ? 0x1p-1040 : 0x1p-120);
+    const size_t of_label = label % LANES;
+    const T power = powers[label];
+    double sum[LANES], lost[LANES];
+    const ROW(lanes) others = {sum, lost};
+    ROW(lane) lane = {0, 0};
+    for (size_t i = of_label; n > LANES && i < n; i += AT_ONCE * LANES) {
+        T some[AT_ONCE];
+        for (size_t k = 0; k < AT_ONCE; k++) {
+            const size_t place = i + k * LANES;
+            some[k] = place < n && place != label ? powers[place] : 0;
+        }
+        lane = ROW(plus_four)(lane, some[0], some[1], some[2], some[3]);
+    }
+    /* Not put into its place: it takes long to read vectors of which a part was just written. */
+    FA_INDEPENDENT
+    for (size_t k = 0; k < LANES; k++) {
+        const ROW(lane) other = ROW(get)(sums, k);
+        ROW(put)(&others, k, (ROW(lane)){k == of_label ? lane.sum : other.sum, k == of_label ? lane.lost : other.lost});
+    }
+    const double ratio = ROW(rounded)(ROW(total)(&others)) / (double)power;
+    return ratio > 0 && ratio < few ? ROW(few_beside)(n, x, 1, 1, x[label]) : ratio;
+}
+
+/* Labels of several rows: their values and powers, and the sums of all powers; where a label leads, what the others have
+   beside it. Returns whether any does. */
+FA_INLINE int
+ROW(sum_labels)(size_t n, size_t rows, const T *x, ptrdiff_t x_pitch, const T *powers, ptrdiff_t pitch,
+                const size_t *labels, T *values, T *powers_of_labels, double *totals, double *rests, double *ratios)
+{
+    int do_any_lead = 0;
+    for (size_t r = 0; r < rows; r++) {
+        const T *xs = x + (ptrdiff_t)r * x_pitch, *of_row = powers + (ptrdiff_t)r * pitch;
+        double sum[LANES], lost[LANES];
+        const ROW(lanes) sums = {sum, lost};
+        ROW(sum_terms)(n, of_row, of_row, ROW(itself), &sums);
+        const ROW(lane) total = ROW(total)(&sums);
+        totals[r] = ROW(rounded)(total);
+        rests[r] = ROW(rest)(total, totals[r]);
+        values[r] = xs[labels[r]];
+        powers_of_labels[r] = of_row[labels[r]];
+        const int leads = ROW(leads)(powers_of_labels[r], totals[r]);
+        ratios[r] = leads ? ROW(others_of_series)(n, xs, of_row, labels[r], &sums) : 0;
+        do_any_lead |= leads;
+    }
+    return do_any_lead;
+}
+
+/* The losses of labels of several rows; see rows_series_template.h. */
+static void
+ROW(cross_entropy_series)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch, const fa_targets *targets,
+                          double *losses, char *scratch)
+{
+    const T *x = input;
+    T powers[FA_SERIES_BYTES / sizeof(T)], values[FA_SERIES], powers_of_labels[FA_SERIES];
+    double totals[FA_SERIES], rests[FA_SERIES], ratios[FA_SERIES];
+    const int is_begun = ROW(looks_moderate)(n, x, 1);
+    if (is_begun) {
+        ROW(weigh_series)(n, rows, x, x_pitch, 1, powers, (ptrdiff_t)n);
+        const int do_any_lead = ROW(sum_labels)(n, rows, x, x_pitch, powers, (ptrdiff_t)n, targets->labels, values,
+                                                powers_of_labels, totals, rests, ratios);
+        FA_INDEPENDENT
+        for (size_t r = 0; r < rows; r++)
+            losses[r] = ROW(loss_of_sum)(log_in_two_parts(totals[r], rests[r], STEP(row_common_exponent)()),
+                                         (double)values[r]);
+        if (do_any_lead)
+            ROW(losses_beside)(rows, powers_of_labels, totals, ratios, losses);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        const fa_targets of_row = {.labels = targets->labels + r};
+        if (!is_begun || !ROW(are_moderate)(1, totals + r))
+            ROW(losses_of_labels)(n, 1, x + (ptrdiff_t)r * x_pitch, 1, of_row.labels, losses + r, scratch);
+    }
+}
+
+/* The gradient of labels of several rows. */
+static void
+ROW(cross_entropy_backward_series)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
+                                   const fa_targets *targets, const double *factors, void *result, ptrdiff_t dx_pitch,
+                                   char *scratch)
+{
+    const T *x = input;
+    T *dx = result;
+    const double smoothing = targets->smoothing, everywhere = smoothing / (double)n;
+    T values[FA_SERIES], powers_of_labels[FA_SERIES], shares[FA_SERIES], lows[FA_SERIES], offsets[FA_SERIES];
+    double totals[FA_SERIES], rests[FA_SERIES], ratios[FA_SERIES], missing[FA_SERIES];
+    const int is_begun = ROW(looks_moderate)(n, x, 1);
+    if (is_begun) {
+        ROW(weigh_series)(n, rows, x, x_pitch, 1, dx, dx_pitch);
+        ROW(sum_labels)(n, rows, x, x_pitch, dx, dx_pitch, targets->labels, values, powers_of_labels, totals, rests,
+                        ratios);
+        ROW(missing_at_labels)(rows, powers_of_labels, totals, ratios, missing);
+        FA_INDEPENDENT
+        for (size_t r = 0; r < rows; r++) {
+            ROW(share_of_gradient)(factors[r], totals[r], &shares[r], &lows[r]);
+            offsets[r] = (T)(factors[r] * everywhere);
+        }
+    }
+    for (size_t r = 0; r < rows; r++) {
+        const fa_targets of_row = {.labels = targets->labels + r, .smoothing = smoothing};
+        const T *xs = x + (ptrdiff_t)r * x_pitch;
+        T *dxs = dx + (ptrdiff_t)r * dx_pitch;
+        if (!is_begun || !ROW(are_moderate)(1, totals + r)) {
+            ROW(cross_entropy_backward)(n, 1, xs, 1, &of_row, factors + r, dxs, 1, scratch);
+            continue;
+        }
+        ROW(gradient_of_labels)(n, 1, n, shares + r, lows + r, offsets + r, dxs, 1);
+        dxs[*of_row.labels] = (T)(factors[r] * ((smoothing - everywhere) - missing[r]));
+    }
+}
+#endif
 
 #undef OF_ROW
 #undef ROW

@@ -88,3 +88,50 @@ def test_in_place(name: str, dtype: Any) -> None:
         arrays = _rows(name, 100, dtype)
         getattr(fa, name)(*arrays, out=arrays[k])
         assert_same_bits(arrays[k], expected, k)
+
+
+def _loss_one_by_one(
+    direction: str, x: Any, labels: Any, dy: Any, **options: Any
+) -> Any:
+    rows = [slice(r, r + 1) for r in range(len(x))]
+    if direction == "forward":
+        found = [
+            fa.softmax_cross_entropy(x[r], labels[r], reduction="none", **options)
+            for r in rows
+        ]
+    else:
+        found = [
+            fa.softmax_cross_entropy_backward(
+                dy[r], x[r], labels[r], reduction="none", **options
+            )
+            for r in rows
+        ]
+    return np.concatenate(found)
+
+
+def _loss(direction: str, x: Any, labels: Any, dy: Any, **options: Any) -> Any:
+    if direction == "forward":
+        return fa.softmax_cross_entropy(x, labels, reduction="none", **options)
+    return fa.softmax_cross_entropy_backward(dy, x, labels, reduction="none", **options)
+
+
+@every_dtype
+@pytest.mark.parametrize("kind", ["usual", "labels that lead", *UNUSUAL])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_losses_of_labels(direction: str, kind: str, dtype: Any) -> None:
+    rng = np.random.default_rng(2)
+    for n in LENGTHS:
+        x = (2 * rng.standard_normal((ROWS, n))).astype(dtype)
+        labels = rng.integers(0, n, ROWS)
+        dy = rng.standard_normal(ROWS).astype(dtype)
+        if kind in UNUSUAL:
+            UNUSUAL[kind](x.T)
+        elif kind == "labels that lead":
+            lead = np.resize(np.array([1, 3, 9, 20, 40, 80], dtype), ROWS)
+            x[np.arange(ROWS), labels] += lead
+        for options in ({}, {"label_smoothing": 0.1}, {"ignore_index": int(labels[0])}):
+            expected = _loss_one_by_one(direction, x, labels, dy, **options)
+            found = _loss(direction, x, labels, dy, **options)
+            assert_same_bits(found, expected, (n, options))
+            found = _loss(direction, x[::-1], labels[::-1], dy[::-1], **options)
+            assert_same_bits(found, expected[::-1], (n, options, "backwards"))
