@@ -279,9 +279,10 @@ class Cell:
 
 MARKS = (
     "Ratio: the time of the fastest peer, which is named, over that of fastact; bold "
-    "where fastact is slower. † The peer is given the forward pass's output, fastact its "
-    "input. ‡ The peer returns a fresh array, fastact writes into a ready one. At fewer "
-    f"than {SMALL:,} elements every library is called in the way that is fastest for it."
+    "where fastact is slower. † The peer is given the forward pass's output, or what that "
+    "has kept; fastact its input. ‡ The peer returns a fresh array, fastact writes into a "
+    f"ready one. At fewer than {SMALL:,} elements every library is called in the way that "
+    "is fastest for it."
 )
 
 
@@ -359,7 +360,11 @@ def table_of_libraries(group: Group, elements: int, found: list[Cell]) -> Table:
 
 
 def summary(group: Group, found: list[Cell]) -> list[str]:
-    """How often fastact wins, by how much, and where it loses."""
+    """How often fastact wins, by how much, and where it loses.
+
+    Apart, the mean of what has the same task for both: a peer that is given the forward
+    pass's output has less to do.
+    """
     lines = []
     for size in sorted({cell.elements for cell in found}):
         compared = [(c.ratio, c) for c in found if c.elements == size and c.ratio]
@@ -373,6 +378,11 @@ def summary(group: Group, found: list[Cell]) -> list[str]:
         )
         named = ", ".join(f"{row} {ratio:.2f}" for ratio, row in lost)
         lines.append(f"{line}{': ' if lost else ''}{named}.")
+        alike = [
+            ratio for ratio, c in compared if c.best and "†" not in c.marks(c.best)
+        ]
+        if 0 < len(alike) < len(compared):
+            lines[-1] += f" Without those marked †: {geometric_mean(alike):.2f}."
     return lines
 
 

@@ -18,7 +18,7 @@ enum {
     MAX_GROUP_ROWS = FA_TILE_ROWS,
     LABELS_PER_TASK = 1 << 14,
     LINE_ROWS = 16, /* as in rows.c */
-    SHORT_ROW = 128, /* elements of a row that is better turned into a column */
+    SHORT_ROW = 128, /* elements; shorter ones are turned into columns */
     SHORT_ROW_OF_SERIES = 8,
 };
 
@@ -215,21 +215,14 @@ operand_of(const job *j, const fa_row_block *block, char *tile, size_t rows, cha
     return (operand){tile, j->columns ? size : (ptrdiff_t)j->call->n * size, j->columns ? (ptrdiff_t)rows : 1};
 }
 
-/* Whether there are kernels that take several rows, one after another, at once; and how many. */
+/* Whether there are kernels for a series of rows, one after another. */
 static bool
 has_series(const fa_cross_entropy *call)
 {
     return call->has_labels && call->n > 1 && (call->backward || call->smoothing == 0);
 }
 
-static size_t
-series(const job *j)
-{
-    const size_t most = FA_SERIES_BYTES / (j->call->n * fa_type_size(fa_kernel_type(j->logits.type)));
-    return !has_series(j->call) || most < 1 ? 1 : most < FA_SERIES ? most : FA_SERIES;
-}
-
-/* Rows of one run, at most a tile of them; in columns, all at once. */
+/* Rows of one run, at most a tile of them; in columns all at once, in a series several. */
 static void
 run_tile(job *j, const buffers *b, size_t first, size_t rows)
 {
@@ -268,7 +261,7 @@ run_tile(job *j, const buffers *b, size_t first, size_t rows)
             numbers[r] = call->factor * own;
         }
     }
-    const size_t most = n == 0 ? 1 : j->columns ? rows : series(j);
+    const size_t most = j->columns ? rows : n > 0 && has_series(call) ? fa_rows_of_series(n, size) : 1;
     for (size_t r = 0, width; n > 0 && r < rows; r += width) {
         width = rows - r < most ? rows - r : most;
         if (width == 1 && !counts[r])

@@ -116,7 +116,8 @@ enum { FA_ROW_FUNCTIONS = FA_MAXOUT + 1 };
 /* Kernels for tiles of rows take memory for their own use: FA_SCRATCH_OF_ROW bytes for each row and FA_SCRATCH_MORE. */
 enum { FA_SCRATCH_ALIGNMENT = 64, FA_SCRATCH_OF_ROW = 2560, FA_SCRATCH_MORE = 32 * FA_SCRATCH_ALIGNMENT };
 
-/* One row function on a tile of `width` interleaved rows: element i of row r of an array stands at i * pitch + r. */
+/* One row function on a tile of `width` interleaved rows: element i of row r of an array stands at i * pitch + r. Or on a
+   series of rows, one after another: element i of row r stands at r * pitch + i. */
 typedef struct {
     void (*forward)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, double scale, void *y, ptrdiff_t y_pitch,
                     char *scratch);
@@ -174,7 +175,7 @@ typedef struct {
     double smoothing;
 } fa_targets;
 
-/* The losses of a tile of interleaved rows of at least one element, and the rows' factors times their gradients, where dx
+/* The losses of a tile or series of rows of at least one element, and the rows' factors times their gradients, where dx
    is not x. */
 typedef struct {
     void (*forward)(size_t n, size_t width, const void *x, ptrdiff_t x_pitch, const fa_targets *targets,

@@ -10,12 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A tile holds rows one after another, or columns: interleaved rows, as they lie along a first axis. Short rows
-   are turned into columns (short_row): they would not fill vectors by themselves. */
+/* A tile holds rows one after another, or columns: interleaved rows, as they lie along a first axis. Very short rows
+   are turned into columns (short_row): they would not fill vectors by themselves. Others go to the kernels one by one, or
+   where these are for a series of rows, several at once. */
 enum {
     LINE_ROWS = 16,
-    SHORT_ROW = 48,
-    SHORT_ROW_OF_OUTPUT = 16, /* without exponentials */
+    SHORT_ROW = 48,           /* elements */
+    SHORT_ROW_OF_OUTPUT = 16, /* from which the gradient has less to do */
     SHORT_ROW_OF_SERIES = 8,
     SHORT_ROW_OF_SUM = 512,   /* bytes, of logsumexp; by itself each row would have a logarithm */
     STREAMED_AT_ONCE = 1 << 13,   /* bytes of rows that stay in the first-level cache until they are written */
@@ -234,7 +235,7 @@ allocate(size_t bytes)
     return memory;
 }
 
-/* Whether there is a kernel that takes several rows, one after another, at once; and how many. */
+/* Whether there is a kernel for a series of rows. */
 static bool
 has_series(const job *j)
 {
@@ -242,13 +243,16 @@ has_series(const job *j)
     return j->loop->input_count == 1 ? kernel->forward != NULL : kernel->backward != NULL;
 }
 
+/* How many rows go to the kernel at once, for which they must lie a whole number of elements apart. */
 static size_t
-series(const job *j)
+rows_of_series(const job *j)
 {
     if (j->columns || j->selects || j->n < 2 || !has_series(j))
         return 1;
-    const size_t most = FA_SERIES_BYTES / (j->n * fa_type_size(kernel_type(j)));
-    return most < 1 ? 1 : most < FA_SERIES ? most : FA_SERIES;
+    for (int k = 0; k <= j->loop->input_count; k++)
+        if (j->outer_steps[j->operands[k]] % (ptrdiff_t)fa_type_size(j->loop->type) != 0)
+            return 1;
+    return fa_rows_of_series(j->n, fa_type_size(kernel_type(j)));
 }
 
 static size_t
@@ -256,7 +260,7 @@ rows_of_a_tile(const job *j, size_t rows)
 {
     if (!j->columns && !j->across_memory) {
         const size_t row_bytes = j->n * fa_type_size(kernel_type(j));
-        const size_t most = j->streams ? STREAMED_AT_ONCE / row_bytes : series(j);
+        const size_t most = j->streams ? STREAMED_AT_ONCE / row_bytes : rows_of_series(j);
         return most < 1 ? 1 : most < rows ? most : rows;
     }
     const int x = j->operands[j->loop->input_count - 1];
@@ -274,7 +278,7 @@ run_rows(void *context, size_t begin, size_t end)
     const job *j = context;
     const int last = j->loop->input_count;
     const size_t size = fa_type_size(kernel_type(j));
-    const size_t tile_rows = rows_of_a_tile(j, end - begin), at_once = series(j);
+    const size_t tile_rows = rows_of_a_tile(j, end - begin), at_once = rows_of_series(j);
     char *tiles[MAX_ARRAYS] = {NULL}, *scratch[MAX_ARRAYS] = {NULL};
     bool staged[MAX_ARRAYS];
     char *kernel_scratch = j->columns ? allocate(tile_rows * FA_SCRATCH_OF_ROW + FA_SCRATCH_MORE) : NULL;

@@ -141,11 +141,11 @@ log_in_two_parts(double sum, double low, double exponent)
         [FA_MAXOUT] = {maxout_##suffix, NULL, maxout_backward_##suffix, NULL}, \
     }
 
-#define SERIES_KERNELS(form) \
+#define SERIES_KERNELS(suffix) \
     { \
-        [FA_SOFTMAX] = {softmax_##form, NULL, softmax_backward_##form, softmax_from_input_##form}, \
-        [FA_SOFTMIN] = {softmin_##form, NULL, softmin_backward_##form, softmin_from_input_##form}, \
-        [FA_LOG_SOFTMAX] = {log_softmax_##form, log_softmax_##form, log_softmax_backward_##form, NULL}, \
+        [FA_SOFTMAX] = {softmax_##suffix, NULL, softmax_backward_##suffix, softmax_from_input_##suffix}, \
+        [FA_SOFTMIN] = {softmin_##suffix, NULL, softmin_backward_##suffix, softmin_from_input_##suffix}, \
+        [FA_LOG_SOFTMAX] = {log_softmax_##suffix, log_softmax_##suffix, log_softmax_backward_##suffix, NULL}, \
     }
 
 /* Steps that are shared by threads; of the gradient as above. */

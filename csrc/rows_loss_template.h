@@ -199,6 +199,19 @@ ROW(share_of_gradient)(double wanted, double total, T *share, T *low)
     *low = isfinite(whole) ? (T)((whole - (double)*share) + lost) : 0;
 }
 
+/* Where the share would be so small that the lower part lacks digits, or both do: the powers in dx are made smaller, and the
+   share larger. */
+FA_INLINE void
+ROW(keep_digits)(size_t n, double wanted, double total, T *dx, ptrdiff_t dx_pitch, T *share, T *low)
+{
+    const double least = KEEPS_LOSSES ? 0x1p-1000 : 0x1p-110, smaller = 1 / (double)STEP(row_common_limit)();
+    if (wanted == 0 || !(fabs((double)*share) < least))
+        return;
+    for (size_t i = 0; i < n; i++)
+        dx[(ptrdiff_t)i * dx_pitch] *= (T)smaller;
+    ROW(share_of_gradient)(wanted, total * smaller, share, low);
+}
+
 /* The gradient but at the labels, from powers in dx. */
 FA_INLINE void
 ROW(gradient_of_labels)(size_t n, size_t width, size_t block, const T *shares, const T *lows, const T *offsets, T *dx,
@@ -276,6 +289,7 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
     }
     for (size_t r = 0; r < width; r++) {
         ROW(share_of_gradient)(factors[r] * totals[r], weights[r], &shares[r], &lows[r]);
+        ROW(keep_digits)(n, factors[r] * totals[r], weights[r], dx + r, dx_pitch, &shares[r], &lows[r]);
         kept[r] = (T)(factors[r] * (1 - smoothing));
         offsets[r] = (T)(factors[r] * everywhere);
     }
@@ -305,8 +319,11 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
 }
 
 #if ONE_ROW
+/* Labels of several rows at once: see rows_series_template.h, which must come before. */
+#define SERIES(name) FA_PASTE(ROW(name), _series)
+
 /* What all others of a row have beside its label, which leads, from powers: see others_beside. The lane of the label is
-   summed again, in the order of lane_without; `sums` are the others'. */
+   summed again, in the order of lane_without; `sums` are those of all elements. */
 static double
 ROW(others_of_series)(size_t n, const T *x, const T *powers, size_t label, const ROW(lanes) *sums)
 {
@@ -324,7 +341,7 @@ ROW(others_of_series)(size_t n, const T *x, const T *powers, size_t label, const
         }
         lane = ROW(plus_four)(lane, some[0], some[1], some[2], some[3]);
     }
-    /* Not put into its place: it takes long to read vectors of which a part was just written. */
+    /* All are copied: a vector of which a part has just been written could not be forwarded from the store to the load. */
     FA_INDEPENDENT
     for (size_t k = 0; k < LANES; k++) {
         const ROW(lane) other = ROW(get)(sums, k);
@@ -345,10 +362,9 @@ ROW(sum_labels)(size_t n, size_t rows, const T *x, ptrdiff_t x_pitch, const T *p
         const T *xs = x + (ptrdiff_t)r * x_pitch, *of_row = powers + (ptrdiff_t)r * pitch;
         double sum[LANES], lost[LANES];
         const ROW(lanes) sums = {sum, lost};
-        ROW(sum_terms)(n, of_row, of_row, ROW(itself), &sums);
-        const ROW(lane) total = ROW(total)(&sums);
-        totals[r] = ROW(rounded)(total);
-        rests[r] = ROW(rest)(total, totals[r]);
+        const ROW(row_sum) sum_of_row = ROW(sum_terms)(n, of_row, of_row, ROW(itself), &sums);
+        totals[r] = sum_of_row.total;
+        rests[r] = sum_of_row.rest;
         values[r] = xs[labels[r]];
         powers_of_labels[r] = of_row[labels[r]];
         const int leads = ROW(leads)(powers_of_labels[r], totals[r]);
@@ -358,15 +374,15 @@ ROW(sum_labels)(size_t n, size_t rows, const T *x, ptrdiff_t x_pitch, const T *p
     return do_any_lead;
 }
 
-/* The losses of labels of several rows; see rows_series_template.h. */
+/* Their losses. */
 static void
-ROW(cross_entropy_series)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch, const fa_targets *targets,
+SERIES(cross_entropy)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch, const fa_targets *targets,
                           double *losses, char *scratch)
 {
     const T *x = input;
     T powers[FA_SERIES_BYTES / sizeof(T)], values[FA_SERIES], powers_of_labels[FA_SERIES];
     double totals[FA_SERIES], rests[FA_SERIES], ratios[FA_SERIES];
-    const int is_begun = ROW(looks_moderate)(n, x, 1);
+    const int is_begun = ROW(look_moderate)(n, 1, x, 1, 1);
     if (is_begun) {
         ROW(weigh_series)(n, rows, x, x_pitch, 1, powers, (ptrdiff_t)n);
         const int do_any_lead = ROW(sum_labels)(n, rows, x, x_pitch, powers, (ptrdiff_t)n, targets->labels, values,
@@ -379,15 +395,15 @@ ROW(cross_entropy_series)(size_t n, size_t rows, const void *input, ptrdiff_t x_
             ROW(losses_beside)(rows, powers_of_labels, totals, ratios, losses);
     }
     for (size_t r = 0; r < rows; r++) {
-        const fa_targets of_row = {.labels = targets->labels + r};
-        if (!is_begun || !ROW(are_moderate)(1, totals + r))
-            ROW(losses_of_labels)(n, 1, x + (ptrdiff_t)r * x_pitch, 1, of_row.labels, losses + r, scratch);
+        const T *xs = x + (ptrdiff_t)r * x_pitch;
+        if (!is_begun || !ROW(suits)(n, xs, 1, totals[r]))
+            ROW(losses_of_labels)(n, 1, xs, 1, targets->labels + r, losses + r, scratch);
     }
 }
 
-/* The gradient of labels of several rows. */
+/* And gradients. */
 static void
-ROW(cross_entropy_backward_series)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
+SERIES(cross_entropy_backward)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
                                    const fa_targets *targets, const double *factors, void *result, ptrdiff_t dx_pitch,
                                    char *scratch)
 {
@@ -396,7 +412,7 @@ ROW(cross_entropy_backward_series)(size_t n, size_t rows, const void *input, ptr
     const double smoothing = targets->smoothing, everywhere = smoothing / (double)n;
     T values[FA_SERIES], powers_of_labels[FA_SERIES], shares[FA_SERIES], lows[FA_SERIES], offsets[FA_SERIES];
     double totals[FA_SERIES], rests[FA_SERIES], ratios[FA_SERIES], missing[FA_SERIES];
-    const int is_begun = ROW(looks_moderate)(n, x, 1);
+    const int is_begun = ROW(look_moderate)(n, 1, x, 1, 1);
     if (is_begun) {
         ROW(weigh_series)(n, rows, x, x_pitch, 1, dx, dx_pitch);
         ROW(sum_labels)(n, rows, x, x_pitch, dx, dx_pitch, targets->labels, values, powers_of_labels, totals, rests,
@@ -412,14 +428,16 @@ ROW(cross_entropy_backward_series)(size_t n, size_t rows, const void *input, ptr
         const fa_targets of_row = {.labels = targets->labels + r, .smoothing = smoothing};
         const T *xs = x + (ptrdiff_t)r * x_pitch;
         T *dxs = dx + (ptrdiff_t)r * dx_pitch;
-        if (!is_begun || !ROW(are_moderate)(1, totals + r)) {
+        if (!is_begun || !ROW(suits)(n, xs, 1, totals[r])) {
             ROW(cross_entropy_backward)(n, 1, xs, 1, &of_row, factors + r, dxs, 1, scratch);
             continue;
         }
+        ROW(keep_digits)(n, factors[r], totals[r], dxs, 1, shares + r, lows + r);
         ROW(gradient_of_labels)(n, 1, n, shares + r, lows + r, offsets + r, dxs, 1);
         dxs[*of_row.labels] = (T)(factors[r] * ((smoothing - everywhere) - missing[r]));
     }
 }
+#undef SERIES
 #endif
 
 #undef OF_ROW

@@ -1,5 +1,5 @@
 /* Softmax, log_softmax and gradients of several short rows, one after another, for the precision REAL; included twice by
-   rows.h, after rows_template.h for one row. Every step is done for all rows before the next one: a short row by itself
+   rows.h, after rows_template.h for one row. The loss is in rows_loss_template.h. Every step is done for all rows before the next one: a short row by itself
    would wait for its sum, and then for what is computed of that. What is one per row is computed for several at once, and
    exponentials of rows without gaps in one go. Sums are those of rows_template.h, and so have the same bits; rows that
    need care, or factors of their own, go through the kernels for one row. `pitch` is the distance from row to row. */
@@ -38,8 +38,13 @@ ROW(weigh_series)(size_t n, size_t rows, const T *x, ptrdiff_t x_pitch, double s
         ROW(weigh_run)(n, x + (ptrdiff_t)r * x_pitch, scale, y + (ptrdiff_t)r * y_pitch);
 }
 
-/* term(a, b) of each element of a row, summed in lanes; the term of zeros is 0. */
-FA_INLINE void
+/* The sum of a row as one number, and what is lost of it. */
+typedef struct {
+    double total, rest;
+} ROW(row_sum);
+
+/* term(a, b) of each element of a row, summed in lanes, and these together. */
+FA_INLINE ROW(row_sum)
 ROW(sum_terms)(size_t n, const T *a, const T *b, ROW(term) *term, const ROW(lanes) *sums)
 {
     const size_t rest = n % LANES;
@@ -63,10 +68,13 @@ ROW(sum_terms)(size_t n, const T *a, const T *b, ROW(term) *term, const ROW(lane
     }
     if (rest > 0) {
         const T *as = a + i, *bs = b + i;
-        FA_INDEPENDENT
+        FA_GUARDED
         for (size_t k = 0; k < LANES; k++)
             ROW(add)(sums, k, k < rest ? term(as[k], bs[k]) : 0);
     }
+    const ROW(lane) total = ROW(total)(sums);
+    const double rounded = ROW(rounded)(total);
+    return (ROW(row_sum)){rounded, ROW(rest)(total, rounded)};
 }
 
 /* The sums of terms of all rows. */
@@ -77,26 +85,25 @@ ROW(sum_series)(size_t n, size_t rows, const T *a, ptrdiff_t a_pitch, const T *b
     for (size_t r = 0; r < rows; r++) {
         double sum[LANES], lost[LANES];
         const ROW(lanes) sums = {sum, lost};
-        ROW(sum_terms)(n, a + (ptrdiff_t)r * a_pitch, b + (ptrdiff_t)r * b_pitch, term, &sums);
-        totals[r] = ROW(rounded)(ROW(total)(&sums));
+        totals[r] = ROW(sum_terms)(n, a + (ptrdiff_t)r * a_pitch, b + (ptrdiff_t)r * b_pitch, term, &sums).total;
     }
 }
 
-/* Rows that are far off as a whole are not begun here: the first one tells. */
+/* Whether these sums of powers of a row's are what the kernel for one row would have used, too. */
 FA_INLINE int
-ROW(looks_moderate)(size_t n, const T *x, double scale)
+ROW(suits)(size_t n, const T *x, double scale, double total)
 {
-    return ROW(look_moderate)(n, 1, x, 1, scale);
+    return ROW(are_moderate)(1, &total) && ROW(look_moderate)(n, 1, x, 1, scale);
 }
 
 static void
 SERIES(softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch, double scale, void *output,
-                    ptrdiff_t y_pitch, char *scratch)
+                ptrdiff_t y_pitch, char *scratch)
 {
     const T *x = input;
     T *y = output, shares[FA_SERIES], lows[FA_SERIES];
     double totals[FA_SERIES];
-    const int is_begun = ROW(looks_moderate)(n, x, scale);
+    const int is_begun = ROW(look_moderate)(n, 1, x, 1, scale);
     if (is_begun) {
         ROW(weigh_series)(n, rows, x, x_pitch, scale, y, y_pitch);
         ROW(sum_series)(n, rows, y, y_pitch, y, y_pitch, ROW(itself), totals);
@@ -105,7 +112,7 @@ SERIES(softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch, dou
     for (size_t r = 0; r < rows; r++) {
         const T *xs = x + (ptrdiff_t)r * x_pitch;
         T *ys = y + (ptrdiff_t)r * y_pitch;
-        if (is_begun && ROW(are_moderate)(1, totals + r))
+        if (is_begun && ROW(suits)(n, xs, scale, totals[r]))
             ROW(divide)(all_lanes, n, 1, n, shares + r, lows + r, ys, 1);
         else
             ROW(softmax)(n, 1, xs, 1, scale, ys, 1, scratch);
@@ -114,7 +121,7 @@ SERIES(softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch, dou
 
 static void
 SERIES(softmax_backward)(size_t n, size_t rows, const void *gradient, ptrdiff_t dy_pitch, const void *output,
-                             ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
+                         ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
     const T *dy = gradient, *y = output;
     T *dx = result, means[FA_SERIES];
@@ -134,12 +141,12 @@ SERIES(softmax_backward)(size_t n, size_t rows, const void *gradient, ptrdiff_t 
 
 static void
 SERIES(softmax_from_input)(size_t n, size_t rows, const void *gradient, ptrdiff_t dy_pitch, const void *input,
-                               ptrdiff_t x_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
+                           ptrdiff_t x_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
     const T *dy = gradient, *x = input;
     T *dx = result, shares[FA_SERIES], means[FA_SERIES];
     double totals[FA_SERIES], dy_totals[FA_SERIES];
-    const int is_begun = ROW(looks_moderate)(n, x, scale);
+    const int is_begun = ROW(look_moderate)(n, 1, x, 1, scale);
     if (is_begun) {
         ROW(weigh_series)(n, rows, x, x_pitch, scale, dx, dx_pitch);
         ROW(sum_series)(n, rows, dx, dx_pitch, dx, dx_pitch, ROW(itself), totals);
@@ -149,7 +156,7 @@ SERIES(softmax_from_input)(size_t n, size_t rows, const void *gradient, ptrdiff_
     for (size_t r = 0; r < rows; r++) {
         const T *dys = dy + (ptrdiff_t)r * dy_pitch, *xs = x + (ptrdiff_t)r * x_pitch;
         T *dxs = dx + (ptrdiff_t)r * dx_pitch;
-        if (is_begun && ROW(are_moderate)(1, totals + r) && ROW(need_no_care)(1, dy_totals + r))
+        if (is_begun && ROW(suits)(n, xs, scale, totals[r]) && ROW(need_no_care)(1, dy_totals + r))
             ROW(slopes_of_powers)(all_lanes, n, 1, n, dys, 1, scale, shares + r, means + r, dxs, 1);
         else
             ROW(softmax_from_input)(n, 1, dys, 1, xs, 1, scale, dxs, 1, scratch);
@@ -158,35 +165,35 @@ SERIES(softmax_from_input)(size_t n, size_t rows, const void *gradient, ptrdiff_
 
 static void
 SERIES(softmin)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch, double scale, void *output,
-                    ptrdiff_t y_pitch, char *scratch)
+                ptrdiff_t y_pitch, char *scratch)
 {
     SERIES(softmax)(n, rows, input, x_pitch, -scale, output, y_pitch, scratch);
 }
 
 static void
 SERIES(softmin_backward)(size_t n, size_t rows, const void *gradient, ptrdiff_t dy_pitch, const void *output,
-                             ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
+                         ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
     SERIES(softmax_backward)(n, rows, gradient, dy_pitch, output, y_pitch, -scale, result, dx_pitch, scratch);
 }
 
 static void
 SERIES(softmin_from_input)(size_t n, size_t rows, const void *gradient, ptrdiff_t dy_pitch, const void *input,
-                               ptrdiff_t x_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
+                           ptrdiff_t x_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
     SERIES(softmax_from_input)(n, rows, gradient, dy_pitch, input, x_pitch, -scale, result, dx_pitch, scratch);
 }
 
 static void
 SERIES(log_softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch, double scale, void *output,
-                        ptrdiff_t y_pitch, char *scratch)
+                    ptrdiff_t y_pitch, char *scratch)
 {
     const T *x = input, sign = scale < 0 ? -1 : 1;
     T *y = output, powers[FA_SERIES_BYTES / sizeof(T)], extremes[FA_SERIES], powers_of_ones[FA_SERIES];
     T highs[FA_SERIES], lows[FA_SERIES];
     double sum[FA_SERIES * LANES], lost[FA_SERIES * LANES], totals[FA_SERIES], rests[FA_SERIES];
     static const ROW(start) common = {NULL, NULL, NULL, NULL};
-    const int is_begun = ROW(looks_moderate)(n, x, scale);
+    const int is_begun = ROW(look_moderate)(n, 1, x, 1, scale);
     for (size_t r = 0; is_begun && r < rows; r++)
         ROW(extremes_of)(n, 1, x + (ptrdiff_t)r * x_pitch, 1, sign, 0, extremes + r, scratch);
     if (is_begun) {
@@ -195,10 +202,9 @@ SERIES(log_softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
     }
     for (size_t r = 0; is_begun && r < rows; r++) {
         const ROW(lanes) sums = {sum + r * LANES, lost + r * LANES};
-        ROW(sum_terms)(n, powers + r * n, powers + r * n, ROW(itself), &sums);
-        const ROW(lane) total = ROW(total)(&sums);
-        totals[r] = ROW(rounded)(total);
-        rests[r] = ROW(rest)(total, totals[r]);
+        const ROW(row_sum) of_row = ROW(sum_terms)(n, powers + r * n, powers + r * n, ROW(itself), &sums);
+        totals[r] = of_row.total;
+        rests[r] = of_row.rest;
     }
     if (is_begun) {
         FA_INDEPENDENT
@@ -211,11 +217,11 @@ SERIES(log_softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
     for (size_t r = 0; r < rows; r++) {
         const T *xs = x + (ptrdiff_t)r * x_pitch;
         T *ys = y + (ptrdiff_t)r * y_pitch;
-        T high = highs[r], low = lows[r], leader = (T)NAN, lead = 0;
         if (!is_begun || !ROW(do_extremes_suit)(1, extremes + r, scale) || !ROW(are_moderate)(1, totals + r)) {
             ROW(log_softmax)(n, 1, xs, 1, scale, ys, 1, scratch);
             continue;
         }
+        T high = highs[r], low = lows[r], leader = (T)NAN, lead = 0;
         if (ROW(leads)(powers_of_ones[r], totals[r])) {
             const ROW(parts) parts = {{sum + r * LANES, lost + r * LANES}, rests + r};
             const ROW(powers) of_row = {{extremes + r, NULL, NULL, NULL}, 0, NULL, totals + r, &parts};
@@ -232,7 +238,7 @@ SERIES(log_softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
 
 static void
 SERIES(log_softmax_backward)(size_t n, size_t rows, const void *gradient, ptrdiff_t dy_pitch, const void *output,
-                                 ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
+                             ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
     const T *dy = gradient, *y = output;
     T *dx = result, negated_sums[FA_SERIES];

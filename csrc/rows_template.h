@@ -354,7 +354,7 @@ FA_INLINE void
 ROW(pad)(size_t count, const T *x, T *block)
 {
     const T first = x[0];
-    FA_INDEPENDENT
+    FA_GUARDED
     for (size_t k = 0; k < LANES; k++)
         block[k] = k < count ? x[k] : first;
 }
@@ -410,8 +410,11 @@ FA_INLINE void
 ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, int keeps_nan, T *extremes, char *scratch)
 {
     if (ONE_ROW && n >= LANES) {
-        extremes[0] = sign == 1 && n >= LONG_ROW ? ROW(largest_of_row)(n, x, 1, keeps_nan, AT_ONCE * LANES)
-                                                 : sign * ROW(largest_of_row)(n, x, sign, keeps_nan, LANES);
+        if (n < LONG_ROW)
+            extremes[0] = sign * ROW(largest_of_row)(n, x, sign, keeps_nan, LANES);
+        else
+            extremes[0] = sign == 1 ? ROW(largest_of_row)(n, x, 1, keeps_nan, AT_ONCE * LANES)
+                                    : sign * ROW(largest_of_row)(n, x, sign, keeps_nan, AT_ONCE * LANES);
         return;
     }
     if (ONE_ROW && n > 0) {
@@ -822,7 +825,8 @@ ROW(sum_common_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, do
 }
 
 /* Powers, into y unless it is NULL, and their sums; with dy, also the sums of powers times dy. They have one factor for all
-   rows unless that is known not to suit, or turns out so: a row has the same results either way. */
+   rows unless that is known not to suit, or turns out so: a row has the same results either way, unless powers times dy
+   overflow (|dy| > 1e12). */
 FA_INLINE void
 ROW(find_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, int may_be_moderate, T *y,
                 ptrdiff_t y_pitch, const T *dy, ptrdiff_t dy_pitch, double *dy_totals, ROW(powers) *powers,

@@ -25,6 +25,13 @@ fa_rows_per_tile(size_t n)
 }
 
 size_t
+fa_rows_of_series(size_t n, size_t size)
+{
+    const size_t most = FA_SERIES_BYTES / (n * size);
+    return most < 1 ? 1 : most < FA_SERIES ? most : FA_SERIES;
+}
+
+size_t
 fa_rows_per_wide_tile(size_t n, ptrdiff_t pitch, size_t size, size_t rows)
 {
     const bool collides = pitch % FEW_SETS == 0, has_gaps = pitch != (ptrdiff_t)(rows * size);

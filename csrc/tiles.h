@@ -22,6 +22,9 @@ size_t fa_rows_per_tile(size_t n);
    lie `pitch` bytes apart. A multiple of FA_TILE_ROWS, or all rows. */
 size_t fa_rows_per_wide_tile(size_t n, ptrdiff_t pitch, size_t size, size_t rows);
 
+/* How many rows of n elements, one after another, the kernels for a series of them take at once. */
+size_t fa_rows_of_series(size_t n, size_t size);
+
 /* rows x n elements between an array and a tile, which holds rows one after another, or columns: interleaved rows. */
 void fa_move_tile(const fa_row_block *block, size_t rows, size_t n, char *tile, bool columns, bool into_tile);
 

@@ -396,6 +396,32 @@ def test_lists_and_one_row() -> None:
     assert_same_bits(BACKWARD(dy, x[0], 2, reduction="none"), expected)
 
 
+@exact_dtype
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("length", [10, 100, 3000])
+def test_small_factors_of_rows_that_are_far_above_zero(
+    length: int, axis: int, dtype: Any
+) -> None:
+    """dy over a sum of powers, which is large there, is no number of the format."""
+    tiny = {np.float32: 1e-25, np.float64: 1e-285}[dtype]
+    x = _logits((5, length), dtype) + dtype(30)
+    labels = _labels(x.shape)
+    found = fa.softmax_cross_entropy_backward(
+        np.full(5, tiny, dtype),
+        np.ascontiguousarray(x if axis == 1 else x.T),
+        labels,
+        axis=axis,
+        reduction="none",
+    )
+    if axis == 0:
+        found = found.T
+    expected = np.exp(x.astype(np.longdouble) - 30)
+    expected /= expected.sum(axis=1, keepdims=True)
+    expected[np.arange(5), labels] -= 1
+    expected *= np.longdouble(dtype(tiny))
+    np.testing.assert_allclose(found, expected.astype(dtype), 8 * finfo(dtype).eps)
+
+
 def test_dy_is_a_factor() -> None:
     for dtype in DTYPES:
         x, targets = _logits((30, 8), dtype), _labels((30, 8))

@@ -15,7 +15,7 @@ from fastact.checking.truth import finfo
 
 __all__ = ["ROW_MEMBERS", "UNUSUAL", "row_arrays"]
 
-# What several rows at once are computed of in ways of their own
+# Functions of several rows at once, which have ways of their own to be computed
 ROW_MEMBERS = [
     "softmax",
     "softmax_backward",

@@ -1,16 +1,18 @@
-"""The loss and gates beside PyTorch and JAX: the time of the fastest over fastact's.
+"""Rows of any length, the loss and gates beside PyTorch and JAX: their times over ours.
 
-    PYTHONPATH=. build/peers-venv/bin/python bench/loss_and_gates.py
+    PYTHONPATH=. build/peers-venv/bin/python bench/rows_and_gates.py
 
 Float32, all threads, forward and gradient; a wrong result is not timed. Each library runs
 in a process of its own, several times in turns; the minimum counts. fastact writes into
 ready arrays where there is something to write; the others return fresh ones. PyTorch's
-gradients start from what its forward pass keeps, fastact's and JAX's from the inputs.
+gradients start from what its forward pass keeps, fastact's and JAX's from the inputs; those
+of softmax and log_softmax from the output in fastact, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -22,7 +24,9 @@ from typing import Any
 import numpy as np
 
 TURNS, SECONDS = 3, 0.15  # of each library, and of each case in a turn
-LOSSES = [(4, 10), (128, 100), (1024, 100), (64, 32_000)]
+ROWS = [(12_000, 10), (3_750, 32), (1_200, 100), (120, 1_000)]
+ROW_NAMES = ("softmax", "log_softmax")
+LOSSES = [(4, 10), (1024, 10), (128, 100), (1024, 100), (64, 32_000)]
 GATES = [(4, 10), (32, 128), (512, 1024), (4096, 1024)]
 GATE_NAMES = ("swiglu", "glu")
 
@@ -31,7 +35,8 @@ Case = tuple[str, str, tuple[int, int]]  # function, direction, shape
 
 def cases() -> list[Case]:
     """What is measured, in the order of the table."""
-    functions = [("softmax_cross_entropy", LOSSES)]
+    functions = [(name, ROWS) for name in ROW_NAMES]
+    functions += [("softmax_cross_entropy", LOSSES)]
     functions += [(name, GATES) for name in GATE_NAMES]
     functions += [(name + "_packed", GATES) for name in GATE_NAMES]
     return [
@@ -52,6 +57,8 @@ def inputs(function: str, shape: tuple[int, int]) -> dict[str, Any]:
         logits = random.standard_normal(shape, np.float32)
         return {"x": logits, "labels": random.integers(0, shape[1], shape[0])}
     a, b, dy = random.standard_normal((3, *shape), np.float32)
+    if function in ROW_NAMES:
+        return {"x": a, "dy": dy}
     first, second = (b, a) if function.startswith("glu") else (a, b)
     packed = np.concatenate([first, second], axis=1)
     return {"a": a, "b": b, "dy": dy, "x": packed}
@@ -69,6 +76,15 @@ def truth(function: str, direction: str, shape: tuple[int, int]) -> list[Any]:
         gradient = np.exp(log_p)
         gradient[rows, labels] -= 1
         return [gradient / len(labels)]
+    if function in ROW_NAMES:
+        y = np.exp(arrays["x"])
+        y /= y.sum(axis=1, keepdims=True)
+        if direction == "forward":
+            return [y if function == "softmax" else np.log(y)]
+        dy = arrays["dy"]
+        if function == "softmax":
+            return [y * (dy - (dy * y).sum(axis=1, keepdims=True))]
+        return [dy - y * dy.sum(axis=1, keepdims=True)]
     a, b, dy = arrays["a"], arrays["b"], arrays["dy"]
     s = 1 / (1 + np.exp(-a))
     swish = function.startswith("swiglu")
@@ -81,7 +97,7 @@ def truth(function: str, direction: str, shape: tuple[int, int]) -> list[Any]:
 
 def halves(function: str, direction: str, result: Any) -> list[Any]:
     """A result as `truth` has it."""
-    if direction == "forward" or function == "softmax_cross_entropy":
+    if direction == "forward" or function in (*ROW_NAMES, "softmax_cross_entropy"):
         return [np.asarray(result)]
     if function.endswith("_packed"):
         first, second = np.split(np.asarray(result), 2, axis=1)
@@ -99,6 +115,15 @@ def _fastact(function: str, direction: str, shape: tuple[int, int]) -> Iterator[
     import fastact as fa
 
     v = inputs(function, shape)
+    if function in ROW_NAMES:
+        x, dy, out = v["x"], v["dy"], np.empty_like(v["x"])
+        forward = getattr(fa, function)
+        if direction == "forward":
+            yield lambda: forward(x, out=out), np.asarray
+        else:
+            backward, y = getattr(fa, function + "_backward_from_output"), forward(x)
+            yield lambda: backward(dy, y, out=out), np.asarray
+        return
     call = getattr(fa, function + ("" if direction == "forward" else "_backward"))
     if function == "softmax_cross_entropy":
         x, labels, out = v["x"], v["labels"], np.empty_like(v["x"])
@@ -122,6 +147,9 @@ def _torch_formula(function: str) -> Callable[..., Any]:
 
     if function == "softmax_cross_entropy":
         return F.cross_entropy
+    if function in ROW_NAMES:
+        softmax = getattr(torch, function)
+        return lambda x: softmax(x, 1)
     if function == "glu_packed":
         return F.glu
     activation = F.silu if function.startswith("swiglu") else torch.sigmoid
@@ -144,6 +172,7 @@ def _torch(function: str, direction: str, shape: tuple[int, int]) -> Iterator[Wa
     names = ("a", "b") if "a" in v and not function.endswith("_packed") else ("x",)
     rest = (v["labels"],) if "labels" in v else ()
     variables = [v[name] for name in names]
+    torch.compiler.reset()  # it gives up where a function has had many shapes
     compiled = torch.compile(formula, dynamic=False)
     if direction == "forward":
         for how in (formula, compiled):
@@ -182,6 +211,8 @@ def _jax(function: str, direction: str, shape: tuple[int, int]) -> Iterator[Way]
             log_p = jax.nn.log_softmax(x, axis=1)
             return -jnp.take_along_axis(log_p, labels[:, None], axis=1).mean()
 
+    elif function in ROW_NAMES:
+        formula = functools.partial(getattr(jax.nn, function), axis=1)
     else:
         activation = jax.nn.silu if function.startswith("swiglu") else jax.nn.sigmoid
 
