@@ -159,8 +159,10 @@ class Spelling:
     arguments: tuple[Any, ...] = ()
     keywords: Mapping[str, Any] = field(default_factory=dict)
     ready: bool = False
-    # given what the forward pass returned or kept, instead of what it was given
+    # given what the forward pass returned, instead of what it was given
     from_output: bool = False
+    # given what else the forward pass keeps
+    from_kept: bool = False
     # the result of the call as an array
     result: Callable[[Any], Any] = np.asarray
     # within which it is called
@@ -189,7 +191,8 @@ def _spelling(
         arguments,
         keywords,
         ready="out" in used,
-        from_output="y" in used or "_forward(" in text,
+        from_output="y" in used,
+        from_kept="_forward(" in text,
         result=result,
     )
 

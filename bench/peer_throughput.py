@@ -85,7 +85,7 @@ def test_peer(
         elements=math.prod(case.shape),
         spelling=spelling.text,
         ready=spelling.ready,
-        from_output=spelling.from_output,
+        from_output=spelling.from_output or spelling.from_kept,
         checked=True,
     )
     with spelling.settings():

@@ -26,7 +26,14 @@ from fastact.formulas.kernels import ENTRIES
 from fastact.ufuncs import ROW_FUNCTIONS
 
 Array = np.ndarray[Any, Any]
-SHAPES = ((1000, 1000), (1024, 1024), (2048, 512), (512, 2048))
+SHAPES = (
+    (1000, 1000),
+    (1024, 1024),
+    (2048, 512),
+    (512, 2048),
+    (64, 15_625),
+    (16, 62_500),
+)
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 ROWS = (10_000, 1_000)
 POOL = 4  # elements of a group

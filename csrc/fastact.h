@@ -190,7 +190,7 @@ typedef struct {
     void (*narrow)(size_t n, const float *x, uint16_t *narrow);
 } fa_conversion;
 
-enum { FA_SERIES = 64, FA_SERIES_BYTES = 1 << 13 };
+enum { FA_SERIES = 64, FA_SERIES_BYTES = 1 << 12 };
 enum { FA_LINE = 64 };       /* bytes of a cache line */
 enum { FA_STREAMED = 1024 }; /* elements of a block of results that is written past the caches */
 

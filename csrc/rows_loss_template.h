@@ -322,35 +322,6 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
 /* Labels of several rows at once: see rows_series_template.h, which must come before. */
 #define SERIES(name) FA_PASTE(ROW(name), _series)
 
-/* What all others of a row have beside its label, which leads, from powers: see others_beside. The lane of the label is
-   summed again, in the order of lane_without; `sums` are those of all elements. */
-static double
-ROW(others_of_series)(size_t n, const T *x, const T *powers, size_t label, const ROW(lanes) *sums)
-{
-    const double few = (double)n * (KEEPS_LOSSES ? 0x1p-1040 : 0x1p-120);
-    const size_t of_label = label % LANES;
-    const T power = powers[label];
-    double sum[LANES], lost[LANES];
-    const ROW(lanes) others = {sum, lost};
-    ROW(lane) lane = {0, 0};
-    for (size_t i = of_label; n > LANES && i < n; i += AT_ONCE * LANES) {
-        T some[AT_ONCE];
-        for (size_t k = 0; k < AT_ONCE; k++) {
-            const size_t place = i + k * LANES;
-            some[k] = place < n && place != label ? powers[place] : 0;
-        }
-        lane = ROW(plus_four)(lane, some[0], some[1], some[2], some[3]);
-    }
-    /* All are copied: a vector of which a part has just been written could not be forwarded from the store to the load. */
-    FA_INDEPENDENT
-    for (size_t k = 0; k < LANES; k++) {
-        const ROW(lane) other = ROW(get)(sums, k);
-        ROW(put)(&others, k, (ROW(lane)){k == of_label ? lane.sum : other.sum, k == of_label ? lane.lost : other.lost});
-    }
-    const double ratio = ROW(rounded)(ROW(total)(&others)) / (double)power;
-    return ratio > 0 && ratio < few ? ROW(few_beside)(n, x, 1, 1, x[label]) : ratio;
-}
-
 /* Labels of several rows: their values and powers, and the sums of all powers; where a label leads, what the others have
    beside it. Returns whether any does. */
 FA_INLINE int
@@ -368,7 +339,7 @@ ROW(sum_labels)(size_t n, size_t rows, const T *x, ptrdiff_t x_pitch, const T *p
         values[r] = xs[labels[r]];
         powers_of_labels[r] = of_row[labels[r]];
         const int leads = ROW(leads)(powers_of_labels[r], totals[r]);
-        ratios[r] = leads ? ROW(others_of_series)(n, xs, of_row, labels[r], &sums) : 0;
+        ratios[r] = leads ? ROW(others_of_series)(n, xs, 1, of_row, labels[r], &sums, 0) : 0;
         do_any_lead |= leads;
     }
     return do_any_lead;

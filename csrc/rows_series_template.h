@@ -184,14 +184,44 @@ SERIES(softmin_from_input)(size_t n, size_t rows, const void *gradient, ptrdiff_
     SERIES(softmax_from_input)(n, rows, gradient, dy_pitch, input, x_pitch, -scale, result, dx_pitch, scratch);
 }
 
+/* What all others of a row have beside an element that leads, from powers: see others_beside. Its lane is summed again, in
+   the order of lane_without; `sums` are those of all elements. */
+static double
+ROW(others_of_series)(size_t n, const T *x, double scale, const T *powers, size_t leader, const ROW(lanes) *sums,
+                      double none)
+{
+    const double few = (double)n * (KEEPS_LOSSES ? 0x1p-1040 : 0x1p-120);
+    const size_t of_leader = leader % LANES;
+    const T power = powers[leader];
+    double sum[LANES], lost[LANES];
+    const ROW(lanes) others = {sum, lost};
+    ROW(lane) lane = {0, 0};
+    for (size_t i = of_leader; n > LANES && i < n; i += AT_ONCE * LANES) {
+        T some[AT_ONCE];
+        for (size_t k = 0; k < AT_ONCE; k++) {
+            const size_t place = i + k * LANES;
+            some[k] = place < n && place != leader ? powers[place] : 0;
+        }
+        lane = ROW(plus_four)(lane, some[0], some[1], some[2], some[3]);
+    }
+    /* All are copied: a vector of which a part has just been written could not be forwarded from the store to the load. */
+    FA_INDEPENDENT
+    for (size_t k = 0; k < LANES; k++) {
+        const ROW(lane) other = ROW(get)(sums, k);
+        ROW(put)(&others, k, (ROW(lane)){k == of_leader ? lane.sum : other.sum, k == of_leader ? lane.lost : other.lost});
+    }
+    const double ratio = ROW(rounded)(ROW(total)(&others)) / (double)power;
+    return ratio <= none ? 0 : ratio < few ? ROW(few_beside)(n, x, 1, scale, x[leader]) : ratio;
+}
+
 static void
 SERIES(log_softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch, double scale, void *output,
                     ptrdiff_t y_pitch, char *scratch)
 {
     const T *x = input, sign = scale < 0 ? -1 : 1;
     T *y = output, powers[FA_SERIES_BYTES / sizeof(T)], extremes[FA_SERIES], powers_of_ones[FA_SERIES];
-    T highs[FA_SERIES], lows[FA_SERIES];
-    double sum[FA_SERIES * LANES], lost[FA_SERIES * LANES], totals[FA_SERIES], rests[FA_SERIES];
+    T highs[FA_SERIES], lows[FA_SERIES], leads[FA_SERIES];
+    double totals[FA_SERIES], rests[FA_SERIES], ratios[FA_SERIES];
     static const ROW(start) common = {NULL, NULL, NULL, NULL};
     const int is_begun = ROW(look_moderate)(n, 1, x, 1, scale);
     for (size_t r = 0; is_begun && r < rows; r++)
@@ -201,10 +231,18 @@ SERIES(log_softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
         ROW(weigh)(rows, extremes, &common, 0, scale, powers_of_ones);
     }
     for (size_t r = 0; is_begun && r < rows; r++) {
-        const ROW(lanes) sums = {sum + r * LANES, lost + r * LANES};
-        const ROW(row_sum) of_row = ROW(sum_terms)(n, powers + r * n, powers + r * n, ROW(itself), &sums);
-        totals[r] = of_row.total;
-        rests[r] = of_row.rest;
+        const T *of_row = powers + r * n;
+        double sum[LANES], lost[LANES];
+        const ROW(lanes) sums = {sum, lost};
+        const ROW(row_sum) sum_of_row = ROW(sum_terms)(n, of_row, of_row, ROW(itself), &sums);
+        totals[r] = sum_of_row.total;
+        rests[r] = sum_of_row.rest;
+        ratios[r] = 0;
+        if (ROW(leads)(powers_of_ones[r], totals[r])) {
+            const size_t leader = ROW(place_of)(n, of_row, powers_of_ones[r]);
+            ratios[r] = ROW(others_of_series)(n, x + (ptrdiff_t)r * x_pitch, scale, of_row, leader, &sums,
+                                              KEEPS_LOSSES ? 0 : 0x1p-151);
+        }
     }
     if (is_begun) {
         FA_INDEPENDENT
@@ -212,6 +250,7 @@ SERIES(log_softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
             const two_parts whole = log_in_two_parts(totals[r], rests[r], STEP(row_common_exponent)());
             highs[r] = (T)whole.high;
             lows[r] = (T)((whole.high - (double)highs[r]) + whole.low);
+            leads[r] = (T)(0 - log1p_of_sum(ratios[r]));
         }
     }
     for (size_t r = 0; r < rows; r++) {
@@ -221,16 +260,8 @@ SERIES(log_softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
             ROW(log_softmax)(n, 1, xs, 1, scale, ys, 1, scratch);
             continue;
         }
-        T high = highs[r], low = lows[r], leader = (T)NAN, lead = 0;
-        if (ROW(leads)(powers_of_ones[r], totals[r])) {
-            const ROW(parts) parts = {{sum + r * LANES, lost + r * LANES}, rests + r};
-            const ROW(powers) of_row = {{extremes + r, NULL, NULL, NULL}, 0, NULL, totals + r, &parts};
-            T logs_of_row[4];
-            const ROW(logs) logs = {logs_of_row, logs_of_row + 1, logs_of_row + 2, logs_of_row + 3};
-            ROW(find_logs)(n, 1, xs, 1, scale, &of_row, NULL, &logs, scratch);
-            leader = *logs.leaders;
-            lead = *logs.leads;
-        }
+        T high = highs[r], low = lows[r], lead = leads[r];
+        T leader = ROW(leads)(powers_of_ones[r], totals[r]) ? extremes[r] : (T)NAN;
         const ROW(logs) logs = {&high, &low, &leader, &lead};
         ROW(subtract_logs)(all_lanes, n, 1, n, xs, 1, scale, NULL, &logs, ys, 1);
     }
