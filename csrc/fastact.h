@@ -190,6 +190,8 @@ typedef struct {
     void (*narrow)(size_t n, const float *x, uint16_t *narrow);
 } fa_conversion;
 
+/* Short rows that a kernel takes at once: so many at most, and of so many bytes. Twice as many bytes take less time of few
+   elements, but more of arrays that are in no cache. */
 enum { FA_SERIES = 64, FA_SERIES_BYTES = 1 << 12 };
 enum { FA_LINE = 64 };       /* bytes of a cache line */
 enum { FA_STREAMED = 1024 }; /* elements of a block of results that is written past the caches */
@@ -206,7 +208,7 @@ typedef struct {
     fa_row_kernel series_f32[FA_ROW_FUNCTIONS], series_f64[FA_ROW_FUNCTIONS];
     fa_shared_kernel shared_f32[FA_ROW_FUNCTIONS], shared_f64[FA_ROW_FUNCTIONS]; /* of columns */
     fa_loss_kernel row_loss_f32, row_loss_f64, column_loss_f32, column_loss_f64;
-    fa_loss_kernel series_loss_f32, series_loss_f64; /* as above; of labels, forward without smoothing */
+    fa_loss_kernel series_loss_f32, series_loss_f64; /* of labels, forward without smoothing */
     fa_conversion f16, bf16;
     fa_conversion bf16_pairs;     /* of elements that pass the kernel in another order, see csrc/conversions.h */
     void (*stream)(size_t bytes, const void *from, void *to); /* copy past the caches, see csrc/stream.h */

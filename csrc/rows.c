@@ -180,6 +180,7 @@ find_kernel(const job *j, size_t width)
     return (j->columns ? columns : width > 1 ? series : one_row) + j->loop->function;
 }
 
+/* A tile of `width` rows: interleaved, or a series of rows; pitches are the kernels'. */
 static void
 run_kernel(const job *j, size_t n, size_t width, char **operands, const ptrdiff_t *pitches, double scale, char *scratch)
 {

@@ -1,8 +1,9 @@
 /* Softmax, log_softmax and gradients of several short rows, one after another, for the precision REAL; included twice by
-   rows.h, after rows_template.h for one row. The loss is in rows_loss_template.h. Every step is done for all rows before the next one: a short row by itself
-   would wait for its sum, and then for what is computed of that. What is one per row is computed for several at once, and
-   exponentials of rows without gaps in one go. Sums are those of rows_template.h, and so have the same bits; rows that
-   need care, or factors of their own, go through the kernels for one row. `pitch` is the distance from row to row. */
+   rows.h, after rows_template.h for one row; the loss is in rows_loss_template.h. Every step is done for all rows before
+   the next one: a short row by itself would wait for its sum, and then for what is computed of that. What is one per row is
+   computed for several at once, and exponentials of rows without gaps in one go. Sums are those of rows_template.h, and so
+   have the same bits; rows that need care, or factors of their own, go through the kernels for one row. `pitch` is the
+   distance from row to row. */
 #define ROW(name) FA_PASTE(FA_PASTE(FA_PASTE(name, _), REAL), FA_PASTE(_, FORM))
 #define SERIES(name) FA_PASTE(ROW(name), _series)
 #define STEP(name) FA_PASTE(FA_PASTE(name, _), REAL)
