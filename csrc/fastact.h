@@ -76,6 +76,10 @@ typedef struct {
 } fa_row_loop;
 /* (n)->(n), (n)->() and their like. */
 void fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data);
+/* The same for an axis in the middle (dimensions: blocks, rows of a block, n), of which NumPy would pass one block at a time.
+   Nothing is masked. */
+void fa_rows_in_blocks(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *block_steps, const ptrdiff_t *steps,
+                       void *data);
 
 enum { FA_MAX_DIMENSIONS = 64 };
 
@@ -131,8 +135,9 @@ typedef struct {
                        double scale, void *dx, ptrdiff_t dx_pitch, char *scratch);
 } fa_row_kernel;
 
-/* Lanes of rows: element i is summed in lane i % FA_LANES. */
-enum { FA_LANES = 16 };
+/* Lanes of rows, in which their elements are summed: see csrc/rows_template.h. Rows side by side of fewer than
+   FA_SHORT_COLUMN elements have theirs in registers. */
+enum { FA_LANES = 16, FA_SHORT_COLUMN = 64 };
 
 typedef struct {
     size_t first, end;

@@ -52,6 +52,9 @@ typedef struct {
     bool columns;               /* how tiles lie: kernels then run across their rows */
     bool across_memory;         /* whether x lies across its rows: what is staged goes several rows at a time */
     bool streams;               /* whether results are written past the caches, row by row */
+    size_t block_rows;          /* rows of a block: their numbers go on from block to block */
+    const ptrdiff_t *block_steps; /* bytes from block to block, if there are several */
+    void (*run)(void *job, size_t begin, size_t end);
 } job;
 
 static char
@@ -273,13 +276,36 @@ rows_of_a_tile(const job *j, size_t rows)
     return staged && narrow < rows ? narrow : width;
 }
 
+/* A job for the rows of one block, from its first one on. */
+static void
+go_to_block(const job *j, size_t block, job *its_rows, char **arrays)
+{
+    for (int k = 0; k <= j->loop->input_count; k++) {
+        const int operand = j->operands[k];
+        arrays[operand] = j->arrays[operand] + (ptrdiff_t)block * j->block_steps[operand];
+    }
+    its_rows->arrays = arrays;
+}
+
+/* Of rows up to `end` those that are in the block of a row. */
+static size_t
+rows_in_block(const job *j, size_t row, size_t end)
+{
+    const size_t left = j->block_rows - row % j->block_rows;
+    return left < end - row ? left : end - row;
+}
+
 static void
 run_rows(void *context, size_t begin, size_t end)
 {
-    const job *j = context;
+    const job *all = context;
+    char *arrays[MAX_ARRAYS];
+    job in_block = *all;
+    const job *j = &in_block;
     const int last = j->loop->input_count;
     const size_t size = fa_type_size(kernel_type(j));
-    const size_t tile_rows = rows_of_a_tile(j, end - begin), at_once = rows_of_series(j);
+    const size_t most = end - begin < j->block_rows ? end - begin : j->block_rows;
+    const size_t tile_rows = rows_of_a_tile(j, most), at_once = rows_of_series(j);
     char *tiles[MAX_ARRAYS] = {NULL}, *scratch[MAX_ARRAYS] = {NULL};
     bool staged[MAX_ARRAYS];
     char *kernel_scratch = j->columns ? allocate(tile_rows * FA_SCRATCH_OF_ROW + FA_SCRATCH_MORE) : NULL;
@@ -291,10 +317,13 @@ run_rows(void *context, size_t begin, size_t end)
             scratch[k] = allocate(j->n * size);
     }
     const fa_environment environment = fa_enter();
-    for (size_t row = begin; row < end; row += tile_rows) {
-        const size_t rows = end - row < tile_rows ? end - row : tile_rows;
+    for (size_t number = begin, rows; number < end; number += rows) {
+        const size_t row = number % j->block_rows, left = rows_in_block(j, number, end);
         char *places[MAX_ARRAYS];
         ptrdiff_t pitches[MAX_ARRAYS];
+        rows = left < tile_rows ? left : tile_rows;
+        if (j->block_steps != NULL && (row == 0 || number == begin))
+            go_to_block(all, number / j->block_rows, &in_block, arrays);
         for (int k = 0; k <= last; k++) {
             pitches[k] = staged[k] ? (ptrdiff_t)rows : j->core_steps[j->operands[k]] / (ptrdiff_t)size;
             places[k] = staged[k] ? tiles[k] : element(j, j->operands[k], row, 0);
@@ -336,9 +365,8 @@ run_rows(void *context, size_t begin, size_t end)
 
 /* The gradient of hardmax, a step function: 0, also for excluded elements. */
 static void
-clear_rows(void *context, size_t begin, size_t end)
+clear_rows_of_block(const job *j, size_t begin, size_t end)
 {
-    const job *j = context;
     const int output = j->operands[j->loop->input_count];
     const ptrdiff_t size = (ptrdiff_t)fa_type_size(j->loop->type);
     const ptrdiff_t core = j->core_steps[output], outer = j->outer_steps[output];
@@ -352,6 +380,21 @@ clear_rows(void *context, size_t begin, size_t end)
         for (size_t row = begin; row < end; row++)
             for (size_t i = 0; i < j->n; i++)
                 memset(element(j, output, row, i), 0, (size_t)size);
+}
+
+static void
+clear_rows(void *context, size_t begin, size_t end)
+{
+    const job *j = context;
+    char *arrays[MAX_ARRAYS];
+    job in_block = *j;
+    for (size_t row = begin, rows; row < end; row += rows) {
+        const size_t first = row % j->block_rows;
+        rows = rows_in_block(j, row, end);
+        if (j->block_steps != NULL)
+            go_to_block(j, row / j->block_rows, &in_block, arrays);
+        clear_rows_of_block(&in_block, first, first + rows);
+    }
 }
 
 /* Whether all rows are whole and have one scale. */
@@ -538,23 +581,24 @@ share_rows(job *j, const fa_shared_kernel *kernel, size_t parts, size_t rows)
     free(scratch);
 }
 
-void
-fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data)
+/* `core_steps` is room for those of all operands. */
+static job
+prepare(char **arrays, size_t rows, size_t n, const ptrdiff_t *steps, const fa_row_loop *loop, ptrdiff_t *core_steps)
 {
-    const fa_row_loop *loop = data;
     const int last = loop->input_count, operands = last + (loop->masked ? 2 : 0) + 1;
-    const size_t rows = (size_t)dimensions[0], n = (size_t)dimensions[1];
     job j = {
         .loop = loop,
         .arrays = arrays,
         .outer_steps = steps,
+        .core_steps = core_steps,
         .n = n,
         .mask = last,
         .scale = last + 1,
         .common_scale = 1,
+        .block_rows = rows,
+        .run = loop->function == FA_HARDMAX && last == 2 ? clear_rows : run_rows,
     };
     /* Core steps follow the outer ones, for the operands that have a core axis. */
-    ptrdiff_t core_steps[MAX_ARRAYS + 2];
     for (int operand = 0, next = operands; operand < operands; operand++) {
         const bool is_array = operand < last || operand == operands - 1;
         const int reduced = last == 1 ? operands - 1 : 0; /* y, or dy */
@@ -567,9 +611,6 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
         }
         core_steps[operand] = is_single ? 0 : steps[next++];
     }
-    j.core_steps = core_steps;
-    if (rows == 0 || (n == 0 && j.lengths[last] == 0))
-        return;
     j.selects = loop->masked && !is_uniform(&j, rows);
     if (loop->masked && !j.selects)
         j.common_scale = scale_of(&j, 0);
@@ -577,16 +618,59 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
     j.across_memory = rows > 1 && llabs(steps[x]) < llabs(core_steps[x]);
     j.columns = rows > 1 && n > 0 && !j.selects && (j.across_memory || n < short_row(&j));
     j.streams = is_worth_streaming(&j, rows);
-    void (*const run)(void *, size_t, size_t) = loop->function == FA_HARDMAX && last == 2 ? clear_rows : run_rows;
-    if (rows < 2 || rows * n < ELEMENTS_WORTH_THREADS) {
-        run(&j, 0, rows);
+    return j;
+}
+
+static void
+run_all(job *j, size_t rows)
+{
+    if (rows < 2 || rows * j->n < ELEMENTS_WORTH_THREADS) {
+        j->run(j, 0, rows);
         return;
     }
-    const bool is_worth_sharing = fa_is_in_series() || rows * n >= ELEMENTS_WORTH_SHARING;
-    const fa_shared_kernel *kernel = is_worth_sharing ? shared_kernel(&j) : NULL;
-    const size_t parts = kernel != NULL ? shared_parts(&j, rows) : 1;
+    const bool is_worth_sharing = fa_is_in_series() || rows * j->n >= ELEMENTS_WORTH_SHARING;
+    const fa_shared_kernel *kernel = is_worth_sharing ? shared_kernel(j) : NULL;
+    const size_t parts = kernel != NULL ? shared_parts(j, rows) : 1;
     if (parts > 1)
-        share_rows(&j, kernel, parts, rows);
+        share_rows(j, kernel, parts, rows);
     else
-        fa_parallel_for(run, &j, rows, grain(&j, rows));
+        fa_parallel_for(j->run, j, rows, grain(j, rows));
+}
+
+void
+fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data)
+{
+    const size_t rows = (size_t)dimensions[0], n = (size_t)dimensions[1];
+    const fa_row_loop *loop = data;
+    const bool has_elements = n > 0 || (loop->reduces && loop->input_count == 1); /* of the output */
+    ptrdiff_t core_steps[MAX_ARRAYS + 2];
+    if (rows == 0 || !has_elements)
+        return;
+    job j = prepare(arrays, rows, n, steps, loop, core_steps);
+    run_all(&j, rows);
+}
+
+void
+fa_rows_in_blocks(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *block_steps, const ptrdiff_t *steps,
+                  void *data)
+{
+    const size_t blocks = (size_t)dimensions[0], rows = (size_t)dimensions[1], n = (size_t)dimensions[2];
+    ptrdiff_t core_steps[MAX_ARRAYS + 2];
+    if (blocks == 0 || rows == 0 || n == 0)
+        return;
+    job j = prepare(arrays, rows, n, steps, data, core_steps);
+    j.block_steps = block_steps;
+    if (blocks == 1 || (rows * n >= ELEMENTS_WORTH_SHARING && blocks < (size_t)fa_get_num_threads())) {
+        for (size_t block = 0; block < blocks; block++) {
+            char *of_block[MAX_ARRAYS];
+            job its_rows = j;
+            go_to_block(&j, block, &its_rows, of_block);
+            run_all(&its_rows, rows);
+        }
+    } else if (blocks * rows * n < ELEMENTS_WORTH_THREADS) {
+        j.run(&j, 0, blocks * rows);
+    } else {
+        const size_t of_block = grain(&j, rows), whole = GRAIN / (rows * n) + 1;
+        fa_parallel_for(j.run, &j, blocks * rows, of_block < rows ? of_block : whole * rows);
+    }
 }

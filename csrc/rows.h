@@ -3,14 +3,19 @@
 
 enum {
     LANES = FA_LANES,
+    FEW_LANES = 4,        /* of rows of up to LANES elements */
     WEIGHED = 512,        /* elements that are weighed, and then summed while in the first-level cache */
     AT_ONCE = 4,          /* elements of a lane that tiles of columns take at a time */
+    SUMMED = 128,         /* columns whose sums are in the first-level cache meanwhile */
+    RUN = 48,             /* elements of rows whose exponentials are worth computing in one go */
     ROWS_AHEAD = 8,       /* that are fetched */
     FLAT_WIDTH = 64,      /* of tiles whose loops are too short by themselves */
     FORESEEN_WIDTH = 256, /* of tiles; beyond, the processor foresees their lines */
     LONG_ROW = 256,       /* elements whose maximum is worth more partial maxima */
     FAR = 1 << 17,        /* exponents beyond are too large to be taken as they are */
 };
+
+_Static_assert(FA_SHORT_COLUMN == AT_ONCE * LANES, "short columns have at most AT_ONCE elements in a lane");
 
 static const fa_lanes all_lanes = {0, LANES};
 
@@ -57,27 +62,29 @@ typedef struct {
     double high, low;
 } two_parts;
 
-/* log(2^exponent (sum + low)) of a sum > 0, to within 2^-53 however large it is; of another sum, anything. */
+/* log(2^exponent sum (1 + low)) of a sum > 0, to within 2^-53 however large it is; of another sum, anything. */
 FA_INLINE two_parts
 log_in_two_parts(double sum, double low, double exponent)
 {
     const log_parts parts = parts_of_log(sum);
     const double k = parts.k + exponent, whole = k * row_ln2_high_f64();
-    const double rest = row_log_of_parts_f64(0, parts.f, low / sum) + k * row_ln2_low_f64();
+    const double rest = row_log_of_parts_f64(0, parts.f, low) + k * row_ln2_low_f64();
     const double high = whole + rest; /* of which the first is larger, or 0 */
     return (two_parts){high, rest - (high - whole)};
 }
 
-#define SUMS(name) \
-    ROOM(double, name##_sum, LANES, LANES * width); \
-    ROOM(double, name##_lost, LANES, KEEPS_LOSSES ? LANES * width : 0); \
+#define SUMS_OF(each, name) \
+    ROOM(double, name##_sum, LANES, (each) * width); \
+    ROOM(double, name##_lost, LANES, KEEPS_LOSSES ? (each) * width : 0); \
     const ROW(lanes) name = {name##_sum, name##_lost}
+#define SUMS(name) SUMS_OF(LANES, name)
 
 /* Room for the parts of sums, and for powers of a tile with their sums; see rows_template.h. */
 #define PARTS(name) \
-    SUMS(name##_lanes); \
+    SUMS_OF(ROW(is_short)(n) ? 0 : LANES, name##_lanes); \
+    ROOM(T, name##_powers, 1, ROW(is_short)(n) ? n * width : 0); \
     ROOM(double, name##_of_rows, 1, width); \
-    const ROW(parts) name = {name##_lanes, name##_of_rows}
+    const ROW(parts) name = {name##_lanes, name##_powers, name##_of_rows}
 #define POWERS(name, parts) \
     ROOM(T, name##_extremes, 1, ROW(repeated)(width)); \
     ROOM(T, name##_offsets, 1, ROW(repeated)(width)); \
@@ -86,7 +93,7 @@ log_in_two_parts(double sum, double low, double exponent)
     ROOM(T, name##_exponents, 1, width); \
     ROOM(double, name##_totals, 1, width); \
     ROW(powers) name = {{name##_extremes, name##_offsets, name##_floors, name##_magics}, 0, name##_exponents, \
-                        name##_totals, parts}
+                        name##_totals, parts, NULL, 0}
 
 #define FORM row
 #define ONE_ROW 1
@@ -95,13 +102,11 @@ log_in_two_parts(double sum, double low, double exponent)
     (void)scratch
 #define REAL f32
 #include "rows_template.h"
-#include "rows_series_template.h"
 #include "rows_sparse_template.h"
 #include "rows_loss_template.h"
 #undef REAL
 #define REAL f64
 #include "rows_template.h"
-#include "rows_series_template.h"
 #include "rows_sparse_template.h"
 #include "rows_loss_template.h"
 #undef REAL
@@ -127,6 +132,15 @@ log_in_two_parts(double sum, double low, double exponent)
 #undef FORM
 #undef ONE_ROW
 #undef ROOM
+
+#define FORM row
+#define REAL f32
+#include "rows_series_template.h"
+#undef REAL
+#define REAL f64
+#include "rows_series_template.h"
+#undef REAL
+#undef FORM
 
 /* What the gradient starts from is the output unless said otherwise. */
 #define ROW_KERNELS(suffix) \

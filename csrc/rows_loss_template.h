@@ -60,7 +60,7 @@ ROW(others_beside_labels)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch,
     const ROW(ones) ones = {values, powers_of_labels, lanes};
     const int do_any_lead = ROW(do_any_lead)(width, powers_of_labels, powers->totals);
     for (size_t r = 0; r < width; r++) {
-        lanes[r] = (unsigned char)(labels[r] % LANES);
+        lanes[r] = (unsigned char)(labels[r] % ROW(lane_count)(n));
         ratios[r] = 0;
     }
     if (do_any_lead)
@@ -317,99 +317,6 @@ ROW(cross_entropy_backward)(size_t n, size_t given_width, const void *input, ptr
             dx[(ptrdiff_t)i * dx_pitch + (ptrdiff_t)r] = (T)NAN;
     }
 }
-
-#if ONE_ROW
-/* Labels of several rows at once: see rows_series_template.h, which must come before. */
-#define SERIES(name) FA_PASTE(ROW(name), _series)
-
-/* Labels of several rows: their values and powers, and the sums of all powers; where a label leads, what the others have
-   beside it. Returns whether any does. */
-FA_INLINE int
-ROW(sum_labels)(size_t n, size_t rows, const T *x, ptrdiff_t x_pitch, const T *powers, ptrdiff_t pitch,
-                const size_t *labels, T *values, T *powers_of_labels, double *totals, double *rests, double *ratios)
-{
-    int do_any_lead = 0;
-    for (size_t r = 0; r < rows; r++) {
-        const T *xs = x + (ptrdiff_t)r * x_pitch, *of_row = powers + (ptrdiff_t)r * pitch;
-        double sum[LANES], lost[LANES];
-        const ROW(lanes) sums = {sum, lost};
-        const ROW(row_sum) sum_of_row = ROW(sum_terms)(n, of_row, of_row, ROW(itself), &sums);
-        totals[r] = sum_of_row.total;
-        rests[r] = sum_of_row.rest;
-        values[r] = xs[labels[r]];
-        powers_of_labels[r] = of_row[labels[r]];
-        const int leads = ROW(leads)(powers_of_labels[r], totals[r]);
-        ratios[r] = leads ? ROW(others_of_series)(n, xs, 1, of_row, labels[r], &sums, 0) : 0;
-        do_any_lead |= leads;
-    }
-    return do_any_lead;
-}
-
-/* Their losses. */
-static void
-SERIES(cross_entropy)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch, const fa_targets *targets,
-                          double *losses, char *scratch)
-{
-    const T *x = input;
-    T powers[FA_SERIES_BYTES / sizeof(T)], values[FA_SERIES], powers_of_labels[FA_SERIES];
-    double totals[FA_SERIES], rests[FA_SERIES], ratios[FA_SERIES];
-    const int is_begun = ROW(look_moderate)(n, 1, x, 1, 1);
-    if (is_begun) {
-        ROW(weigh_series)(n, rows, x, x_pitch, 1, powers, (ptrdiff_t)n);
-        const int do_any_lead = ROW(sum_labels)(n, rows, x, x_pitch, powers, (ptrdiff_t)n, targets->labels, values,
-                                                powers_of_labels, totals, rests, ratios);
-        FA_INDEPENDENT
-        for (size_t r = 0; r < rows; r++)
-            losses[r] = ROW(loss_of_sum)(log_in_two_parts(totals[r], rests[r], STEP(row_common_exponent)()),
-                                         (double)values[r]);
-        if (do_any_lead)
-            ROW(losses_beside)(rows, powers_of_labels, totals, ratios, losses);
-    }
-    for (size_t r = 0; r < rows; r++) {
-        const T *xs = x + (ptrdiff_t)r * x_pitch;
-        if (!is_begun || !ROW(suits)(n, xs, 1, totals[r]))
-            ROW(losses_of_labels)(n, 1, xs, 1, targets->labels + r, losses + r, scratch);
-    }
-}
-
-/* And gradients. */
-static void
-SERIES(cross_entropy_backward)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
-                                   const fa_targets *targets, const double *factors, void *result, ptrdiff_t dx_pitch,
-                                   char *scratch)
-{
-    const T *x = input;
-    T *dx = result;
-    const double smoothing = targets->smoothing, everywhere = smoothing / (double)n;
-    T values[FA_SERIES], powers_of_labels[FA_SERIES], shares[FA_SERIES], lows[FA_SERIES], offsets[FA_SERIES];
-    double totals[FA_SERIES], rests[FA_SERIES], ratios[FA_SERIES], missing[FA_SERIES];
-    const int is_begun = ROW(look_moderate)(n, 1, x, 1, 1);
-    if (is_begun) {
-        ROW(weigh_series)(n, rows, x, x_pitch, 1, dx, dx_pitch);
-        ROW(sum_labels)(n, rows, x, x_pitch, dx, dx_pitch, targets->labels, values, powers_of_labels, totals, rests,
-                        ratios);
-        ROW(missing_at_labels)(rows, powers_of_labels, totals, ratios, missing);
-        FA_INDEPENDENT
-        for (size_t r = 0; r < rows; r++) {
-            ROW(share_of_gradient)(factors[r], totals[r], &shares[r], &lows[r]);
-            offsets[r] = (T)(factors[r] * everywhere);
-        }
-    }
-    for (size_t r = 0; r < rows; r++) {
-        const fa_targets of_row = {.labels = targets->labels + r, .smoothing = smoothing};
-        const T *xs = x + (ptrdiff_t)r * x_pitch;
-        T *dxs = dx + (ptrdiff_t)r * dx_pitch;
-        if (!is_begun || !ROW(suits)(n, xs, 1, totals[r])) {
-            ROW(cross_entropy_backward)(n, 1, xs, 1, &of_row, factors + r, dxs, 1, scratch);
-            continue;
-        }
-        ROW(keep_digits)(n, factors[r], totals[r], dxs, 1, shares + r, lows + r);
-        ROW(gradient_of_labels)(n, 1, n, shares + r, lows + r, offsets + r, dxs, 1);
-        dxs[*of_row.labels] = (T)(factors[r] * ((smoothing - everywhere) - missing[r]));
-    }
-}
-#undef SERIES
-#endif
 
 #undef OF_ROW
 #undef ROW

@@ -6,37 +6,46 @@
    distance from row to row. */
 #define ROW(name) FA_PASTE(FA_PASTE(FA_PASTE(name, _), REAL), FA_PASTE(_, FORM))
 #define SERIES(name) FA_PASTE(ROW(name), _series)
+/* Of the form for any number of rows. */
+#define COLUMNS(name) FA_PASTE(FA_PASTE(name, _), FA_PASTE(REAL, _columns))
 #define STEP(name) FA_PASTE(FA_PASTE(name, _), REAL)
 #define T FA_PASTE(fa_, REAL)
 
-/* The powers, with one factor for all, of elements without gaps. The end goes through a whole block, too: the last
-   elements once more, or with copies. */
-FA_INLINE void
-ROW(weigh_run)(size_t count, const T *x, double scale, T *y)
+enum { STEP(SPREAD) = FA_SERIES_BYTES / sizeof(T) + LANES };
+
+/* Whether rows of up to `longest` elements follow each other without gaps. Then the last pass goes through all of them as one,
+   with what is one per row repeated for every element: they leave no ends that are shorter than a vector. */
+FA_INLINE int
+ROW(is_one_run)(size_t n, size_t longest, ptrdiff_t a_pitch, ptrdiff_t b_pitch, ptrdiff_t c_pitch)
 {
-    static const ROW(start) common = {NULL, NULL, NULL, NULL};
-    const size_t whole = count - count % LANES;
-    T block[LANES];
-    ROW(weigh)(whole, x, &common, 0, scale, y);
-    if (whole == count)
-        return;
-    if (whole > 0) {
-        ROW(weigh)(LANES, x + count - LANES, &common, 0, scale, y + count - LANES);
-        return;
+    const ptrdiff_t gapless = (ptrdiff_t)n;
+    return n <= longest && a_pitch == gapless && b_pitch == gapless && c_pitch == gapless;
+}
+
+/* Each row's value for every one of its elements. */
+FA_INLINE void
+ROW(spread)(size_t n, size_t rows, const T *of_rows, T *of_elements)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const T value = of_rows[r];
+        for (size_t i = 0; i < n; i += LANES) {
+            T *to = of_elements + r * n + i;
+            FA_INDEPENDENT
+            for (size_t k = 0; k < LANES; k++)
+                to[k] = value;
+        }
     }
-    ROW(pad)(count, x, block);
-    ROW(weigh)(LANES, block, &common, 0, scale, block);
-    memcpy(y, block, count * sizeof *y);
 }
 
 FA_INLINE void
 ROW(weigh_series)(size_t n, size_t rows, const T *x, ptrdiff_t x_pitch, double scale, T *y, ptrdiff_t y_pitch)
 {
+    static const ROW(start) common = {NULL, NULL, NULL, NULL};
     const int has_gaps = x_pitch != (ptrdiff_t)n || y_pitch != (ptrdiff_t)n;
     if (!has_gaps)
-        ROW(weigh_run)(n * rows, x, scale, y);
+        ROW(weigh_run)(n * rows, x, &common, scale, y);
     for (size_t r = 0; has_gaps && r < rows; r++)
-        ROW(weigh_run)(n, x + (ptrdiff_t)r * x_pitch, scale, y + (ptrdiff_t)r * y_pitch);
+        ROW(weigh_run)(n, x + (ptrdiff_t)r * x_pitch, &common, scale, y + (ptrdiff_t)r * y_pitch);
 }
 
 /* The sum of a row as one number, and what is lost of it. */
@@ -44,50 +53,113 @@ typedef struct {
     double total, rest;
 } ROW(row_sum);
 
+/* term(a, b) of up to two elements of each lane, added to each other. */
+FA_INLINE void
+ROW(add_pairs)(size_t count, const T *a, const T *b, ROW(term) *term, T *pairs)
+{
+    if (count == 2 * LANES) {
+        FA_INDEPENDENT
+        for (size_t k = 0; k < LANES; k++)
+            pairs[k] = term(a[k], b[k]) + term(a[k + LANES], b[k + LANES]);
+        return;
+    }
+    if (count > LANES) {
+        FA_GUARDED
+        for (size_t k = 0; k < LANES; k++)
+            pairs[k] = term(a[k], b[k]) + (k + LANES < count ? term(a[k + LANES], b[k + LANES]) : 0);
+        return;
+    }
+    FA_GUARDED
+    for (size_t k = 0; k < LANES; k++)
+        pairs[k] = k < count ? term(a[k], b[k]) : 0;
+}
+
+/* term(a, b) of up to four elements of each lane, in the order of plus_four. */
+FA_INLINE void
+ROW(add_last_terms)(size_t count, const T *a, const T *b, ROW(term) *term, T *terms)
+{
+    T others[LANES];
+    ROW(add_pairs)(ROW(least)(count, 2 * LANES), a, b, term, terms);
+    if (count <= 2 * LANES)
+        return;
+    ROW(add_pairs)(count - 2 * LANES, a + 2 * LANES, b + 2 * LANES, term, others);
+    FA_INDEPENDENT
+    for (size_t k = 0; k < LANES; k++)
+        terms[k] += others[k];
+}
+
+/* The lanes of a row of up to LANES elements. */
+FA_INLINE void
+ROW(put_fours)(const T *terms, const ROW(lanes) *sums)
+{
+    const ROW(lane) none = {0, 0};
+    FA_INDEPENDENT
+    for (size_t k = 0; k < FEW_LANES; k++)
+        ROW(put)(sums, k, ROW(plus_four)(none, terms[k], terms[k + FEW_LANES], terms[k + 2 * FEW_LANES],
+                                         terms[k + 3 * FEW_LANES]));
+}
+
 /* term(a, b) of each element of a row, summed in lanes, and these together. */
 FA_INLINE ROW(row_sum)
 ROW(sum_terms)(size_t n, const T *a, const T *b, ROW(term) *term, const ROW(lanes) *sums)
 {
-    const size_t rest = n % LANES;
-    size_t i = 0;
-    ROW(clear)(sums, LANES);
-    for (; i + AT_ONCE * LANES <= n; i += AT_ONCE * LANES) {
-        const T *as = a + i, *bs = b + i;
+    const size_t rest = n % (AT_ONCE * LANES), lanes = ROW(lane_count)(n);
+    const ROW(lane) none = {0, 0};
+    T terms[LANES];
+    if (n <= LANES) {
+        ROW(add_pairs)(n, a, b, term, terms);
+        ROW(put_fours)(terms, sums);
+    } else if (n < AT_ONCE * LANES) {
+        ROW(add_last_terms)(n, a, b, term, terms);
         FA_INDEPENDENT
-        for (size_t k = 0; k < LANES; k++) {
-            const ROW(lane) sum = ROW(get)(sums, k);
-            ROW(put)(sums, k, ROW(plus_four)(sum, term(as[k], bs[k]), term(as[k + LANES], bs[k + LANES]),
-                                             term(as[k + 2 * LANES], bs[k + 2 * LANES]),
-                                             term(as[k + 3 * LANES], bs[k + 3 * LANES])));
+        for (size_t k = 0; k < LANES; k++)
+            ROW(put)(sums, k, ROW(plus)(none, terms[k]));
+    } else {
+        ROW(clear)(sums, LANES);
+        for (size_t i = 0; i + AT_ONCE * LANES <= n; i += AT_ONCE * LANES) {
+            const T *as = a + i, *bs = b + i;
+            FA_INDEPENDENT
+            for (size_t k = 0; k < LANES; k++) {
+                const ROW(lane) sum = ROW(get)(sums, k);
+                ROW(put)(sums, k, ROW(plus_four)(sum, term(as[k], bs[k]), term(as[k + LANES], bs[k + LANES]),
+                                                 term(as[k + 2 * LANES], bs[k + 2 * LANES]),
+                                                 term(as[k + 3 * LANES], bs[k + 3 * LANES])));
+            }
+        }
+        if (rest > 0) {
+            ROW(add_last_terms)(rest, a + (n - rest), b + (n - rest), term, terms);
+            FA_INDEPENDENT
+            for (size_t k = 0; k < LANES; k++)
+                ROW(add)(sums, k, terms[k]);
         }
     }
-    for (; i + LANES <= n; i += LANES) {
-        const T *as = a + i, *bs = b + i;
-        FA_INDEPENDENT
-        for (size_t k = 0; k < LANES; k++)
-            ROW(add)(sums, k, term(as[k], bs[k]));
-    }
-    if (rest > 0) {
-        const T *as = a + i, *bs = b + i;
-        FA_GUARDED
-        for (size_t k = 0; k < LANES; k++)
-            ROW(add)(sums, k, k < rest ? term(as[k], bs[k]) : 0);
-    }
-    const ROW(lane) total = ROW(total)(sums);
+    const ROW(lane) total = ROW(total)(sums, lanes);
     const double rounded = ROW(rounded)(total);
     return (ROW(row_sum)){rounded, ROW(rest)(total, rounded)};
 }
 
-/* The sums of terms of all rows. */
 FA_INLINE void
-ROW(sum_series)(size_t n, size_t rows, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch, ROW(term) *term,
-                double *totals)
+ROW(sum_series_of)(size_t n, size_t rows, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch,
+                   ROW(term) *term, double *totals)
 {
     for (size_t r = 0; r < rows; r++) {
         double sum[LANES], lost[LANES];
         const ROW(lanes) sums = {sum, lost};
         totals[r] = ROW(sum_terms)(n, a + (ptrdiff_t)r * a_pitch, b + (ptrdiff_t)r * b_pitch, term, &sums).total;
     }
+}
+
+/* The sums of terms of all rows: a loop for each of the ways that sum_terms goes. */
+FA_INLINE void
+ROW(sum_series)(size_t n, size_t rows, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch, ROW(term) *term,
+                double *totals)
+{
+    if (n <= LANES)
+        ROW(sum_series_of)(n, rows, a, a_pitch, b, b_pitch, term, totals);
+    else if (n < AT_ONCE * LANES)
+        ROW(sum_series_of)(n, rows, a, a_pitch, b, b_pitch, term, totals);
+    else
+        ROW(sum_series_of)(n, rows, a, a_pitch, b, b_pitch, term, totals);
 }
 
 /* Whether these sums of powers of a row's are what the kernel for one row would have used, too. */
@@ -130,13 +202,19 @@ SERIES(softmax_backward)(size_t n, size_t rows, const void *gradient, ptrdiff_t 
     ROW(sum_series)(n, rows, dy, dy_pitch, y, y_pitch, ROW(product), totals);
     for (size_t r = 0; r < rows; r++)
         means[r] = (T)totals[r];
+    const int is_one_run = ROW(is_one_run)(n, LANES, dy_pitch, y_pitch, dx_pitch);
+    if (is_one_run) {
+        T every_mean[STEP(SPREAD)];
+        ROW(spread)(n, rows, means, every_mean);
+        COLUMNS(softmax_slopes)(all_lanes, 1, n * rows, 1, dy, 0, y, 0, (T)scale, every_mean, 0, dx, 0);
+    }
     for (size_t r = 0; r < rows; r++) {
         const T *dys = dy + (ptrdiff_t)r * dy_pitch, *ys = y + (ptrdiff_t)r * y_pitch;
         T *dxs = dx + (ptrdiff_t)r * dx_pitch;
-        if (ROW(need_no_care)(1, totals + r))
-            ROW(softmax_slopes)(all_lanes, n, 1, n, dys, 1, ys, 1, (T)scale, means + r, 0, dxs, 1);
-        else
+        if (!ROW(need_no_care)(1, totals + r))
             ROW(softmax_backward)(n, 1, dys, 1, ys, 1, scale, dxs, 1, scratch);
+        else if (!is_one_run)
+            ROW(softmax_slopes)(all_lanes, n, 1, n, dys, 1, ys, 1, (T)scale, means + r, 0, dxs, 1);
     }
 }
 
@@ -185,19 +263,29 @@ SERIES(softmin_from_input)(size_t n, size_t rows, const void *gradient, ptrdiff_
     SERIES(softmax_from_input)(n, rows, gradient, dy_pitch, input, x_pitch, -scale, result, dx_pitch, scratch);
 }
 
-/* What all others of a row have beside an element that leads, from powers: see others_beside. Its lane is summed again, in
-   the order of lane_without; `sums` are those of all elements. */
-static double
-ROW(others_of_series)(size_t n, const T *x, double scale, const T *powers, size_t leader, const ROW(lanes) *sums,
-                      double none)
+/* The sum of powers of up to LANES elements but for one. */
+FA_INLINE ROW(lane)
+ROW(sum_of_others)(size_t n, const T *powers, size_t leader)
 {
-    const double few = (double)n * (KEEPS_LOSSES ? 0x1p-1040 : 0x1p-120);
+    double sum[FEW_LANES], lost[FEW_LANES];
+    const ROW(lanes) sums = {sum, lost};
+    T others[LANES];
+    FA_GUARDED
+    for (size_t k = 0; k < LANES; k++)
+        others[k] = k < n && k != leader ? powers[k] : 0;
+    ROW(put_fours)(others, &sums);
+    return ROW(total)(&sums, FEW_LANES);
+}
+
+/* That of more elements: the leader's lane is summed again, in the order of lane_without; `sums` are those of all. */
+FA_INLINE ROW(lane)
+ROW(sum_of_other_lanes)(size_t n, const T *powers, size_t leader, const ROW(lanes) *sums)
+{
     const size_t of_leader = leader % LANES;
-    const T power = powers[leader];
     double sum[LANES], lost[LANES];
     const ROW(lanes) others = {sum, lost};
     ROW(lane) lane = {0, 0};
-    for (size_t i = of_leader; n > LANES && i < n; i += AT_ONCE * LANES) {
+    for (size_t i = of_leader; i < n; i += AT_ONCE * LANES) {
         T some[AT_ONCE];
         for (size_t k = 0; k < AT_ONCE; k++) {
             const size_t place = i + k * LANES;
@@ -211,8 +299,47 @@ ROW(others_of_series)(size_t n, const T *x, double scale, const T *powers, size_
         const ROW(lane) other = ROW(get)(sums, k);
         ROW(put)(&others, k, (ROW(lane)){k == of_leader ? lane.sum : other.sum, k == of_leader ? lane.lost : other.lost});
     }
-    const double ratio = ROW(rounded)(ROW(total)(&others)) / (double)power;
+    return ROW(total)(&others, LANES);
+}
+
+/* What all others of a row have beside an element that leads, from powers: see others_beside. */
+static double
+ROW(others_of_series)(size_t n, const T *x, double scale, const T *powers, size_t leader, const ROW(lanes) *sums,
+                      double none)
+{
+    const double few = (double)n * (KEEPS_LOSSES ? 0x1p-1040 : 0x1p-120);
+    const ROW(lane) others = n > LANES ? ROW(sum_of_other_lanes)(n, powers, leader, sums)
+                                       : ROW(sum_of_others)(n, powers, leader);
+    const double ratio = ROW(rounded)(others) / (double)powers[leader];
     return ratio <= none ? 0 : ratio < few ? ROW(few_beside)(n, x, 1, scale, x[leader]) : ratio;
+}
+
+/* Of each row: the sum of its powers and what is lost of it; the place of the element that leads, or n, and what the others
+   have beside it. */
+typedef struct {
+    double *totals, *rests, *ratios;
+    size_t *leaders;
+} ROW(all_sums);
+
+FA_INLINE void
+ROW(sum_and_lead)(size_t n, size_t rows, const T *x, ptrdiff_t x_pitch, double scale, const T *powers,
+                  const T *powers_of_ones, const ROW(all_sums) *all)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const T *of_row = powers + r * n;
+        double sum[LANES], lost[LANES];
+        const ROW(lanes) sums = {sum, lost};
+        const ROW(row_sum) sum_of_row = ROW(sum_terms)(n, of_row, of_row, ROW(itself), &sums);
+        all->totals[r] = sum_of_row.total;
+        all->rests[r] = sum_of_row.rest;
+        all->ratios[r] = 0;
+        all->leaders[r] = n;
+        if (ROW(leads)(powers_of_ones[r], sum_of_row.total)) {
+            all->leaders[r] = ROW(place_of)(n, of_row, powers_of_ones[r]);
+            all->ratios[r] = ROW(others_of_series)(n, x + (ptrdiff_t)r * x_pitch, scale, of_row, all->leaders[r], &sums,
+                                                   KEEPS_LOSSES ? 0 : 0x1p-151);
+        }
+    }
 }
 
 static void
@@ -222,6 +349,7 @@ SERIES(log_softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
     const T *x = input, sign = scale < 0 ? -1 : 1;
     T *y = output, powers[FA_SERIES_BYTES / sizeof(T)], extremes[FA_SERIES], powers_of_ones[FA_SERIES];
     T highs[FA_SERIES], lows[FA_SERIES], leads[FA_SERIES];
+    size_t leaders[FA_SERIES]; /* their places, or n */
     double totals[FA_SERIES], rests[FA_SERIES], ratios[FA_SERIES];
     static const ROW(start) common = {NULL, NULL, NULL, NULL};
     const int is_begun = ROW(look_moderate)(n, 1, x, 1, scale);
@@ -231,24 +359,19 @@ SERIES(log_softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
         ROW(weigh_series)(n, rows, x, x_pitch, scale, powers, (ptrdiff_t)n);
         ROW(weigh)(rows, extremes, &common, 0, scale, powers_of_ones);
     }
-    for (size_t r = 0; is_begun && r < rows; r++) {
-        const T *of_row = powers + r * n;
-        double sum[LANES], lost[LANES];
-        const ROW(lanes) sums = {sum, lost};
-        const ROW(row_sum) sum_of_row = ROW(sum_terms)(n, of_row, of_row, ROW(itself), &sums);
-        totals[r] = sum_of_row.total;
-        rests[r] = sum_of_row.rest;
-        ratios[r] = 0;
-        if (ROW(leads)(powers_of_ones[r], totals[r])) {
-            const size_t leader = ROW(place_of)(n, of_row, powers_of_ones[r]);
-            ratios[r] = ROW(others_of_series)(n, x + (ptrdiff_t)r * x_pitch, scale, of_row, leader, &sums,
-                                              KEEPS_LOSSES ? 0 : 0x1p-151);
-        }
+    if (is_begun) {
+        const ROW(all_sums) all = {totals, rests, ratios, leaders};
+        if (n <= LANES)
+            ROW(sum_and_lead)(n, rows, x, x_pitch, scale, powers, powers_of_ones, &all);
+        else if (n < AT_ONCE * LANES)
+            ROW(sum_and_lead)(n, rows, x, x_pitch, scale, powers, powers_of_ones, &all);
+        else
+            ROW(sum_and_lead)(n, rows, x, x_pitch, scale, powers, powers_of_ones, &all);
     }
     if (is_begun) {
         FA_INDEPENDENT
         for (size_t r = 0; r < rows; r++) {
-            const two_parts whole = log_in_two_parts(totals[r], rests[r], STEP(row_common_exponent)());
+            const two_parts whole = ROW(log_of_sum_of_powers)(totals[r], rests[r], STEP(row_common_exponent)());
             highs[r] = (T)whole.high;
             lows[r] = (T)((whole.high - (double)highs[r]) + whole.low);
             leads[r] = (T)(0 - log1p_of_sum(ratios[r]));
@@ -261,10 +384,10 @@ SERIES(log_softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
             ROW(log_softmax)(n, 1, xs, 1, scale, ys, 1, scratch);
             continue;
         }
-        T high = highs[r], low = lows[r], lead = leads[r];
-        T leader = ROW(leads)(powers_of_ones[r], totals[r]) ? extremes[r] : (T)NAN;
-        const ROW(logs) logs = {&high, &low, &leader, &lead};
+        const ROW(logs) logs = {highs + r, lows + r, NULL, NULL};
         ROW(subtract_logs)(all_lanes, n, 1, n, xs, 1, scale, NULL, &logs, ys, 1);
+        if (leaders[r] < n)
+            ys[leaders[r]] = leads[r];
     }
 }
 
@@ -279,12 +402,121 @@ SERIES(log_softmax_backward)(size_t n, size_t rows, const void *gradient, ptrdif
     ROW(sum_series)(n, rows, dy, dy_pitch, dy, dy_pitch, ROW(itself), totals);
     for (size_t r = 0; r < rows; r++)
         negated_sums[r] = -(T)totals[r];
-    for (size_t r = 0; r < rows; r++)
+    const int is_one_run = ROW(is_one_run)(n, RUN, dy_pitch, y_pitch, dx_pitch);
+    if (is_one_run) {
+        T every_sum[STEP(SPREAD)];
+        ROW(spread)(n, rows, negated_sums, every_sum);
+        COLUMNS(log_softmax_slopes)(all_lanes, 1, n * rows, 1, dy, 0, y, 0, (T)scale, every_sum, dx, 0);
+    }
+    for (size_t r = 0; !is_one_run && r < rows; r++)
         ROW(log_softmax_slopes)(all_lanes, n, 1, n, dy + (ptrdiff_t)r * dy_pitch, 1, y + (ptrdiff_t)r * y_pitch, 1,
                                 (T)scale, negated_sums + r, dx + (ptrdiff_t)r * dx_pitch, 1);
 }
 
+/* Labels of several rows: their values and powers, and the sums of all powers; where a label leads, what the others have
+   beside it. Returns whether any does. */
+FA_INLINE int
+ROW(sum_labels_of)(size_t n, size_t rows, const T *x, ptrdiff_t x_pitch, const T *powers, ptrdiff_t pitch,
+                const size_t *labels, T *values, T *powers_of_labels, double *totals, double *rests, double *ratios)
+{
+    int do_any_lead = 0;
+    for (size_t r = 0; r < rows; r++) {
+        const T *xs = x + (ptrdiff_t)r * x_pitch, *of_row = powers + (ptrdiff_t)r * pitch;
+        double sum[LANES], lost[LANES];
+        const ROW(lanes) sums = {sum, lost};
+        const ROW(row_sum) sum_of_row = ROW(sum_terms)(n, of_row, of_row, ROW(itself), &sums);
+        totals[r] = sum_of_row.total;
+        rests[r] = sum_of_row.rest;
+        values[r] = xs[labels[r]];
+        powers_of_labels[r] = of_row[labels[r]];
+        const int leads = ROW(leads)(powers_of_labels[r], totals[r]);
+        ratios[r] = leads ? ROW(others_of_series)(n, xs, 1, of_row, labels[r], &sums, 0) : 0;
+        do_any_lead |= leads;
+    }
+    return do_any_lead;
+}
+
+/* The same: a loop for each of the ways that sum_terms goes. */
+static int
+ROW(sum_labels)(size_t n, size_t rows, const T *x, ptrdiff_t x_pitch, const T *powers, ptrdiff_t pitch,
+                const size_t *labels, T *values, T *powers_of_labels, double *totals, double *rests, double *ratios)
+{
+    if (n <= LANES)
+        return ROW(sum_labels_of)(n, rows, x, x_pitch, powers, pitch, labels, values, powers_of_labels, totals, rests,
+                                  ratios);
+    if (n < AT_ONCE * LANES)
+        return ROW(sum_labels_of)(n, rows, x, x_pitch, powers, pitch, labels, values, powers_of_labels, totals, rests,
+                                  ratios);
+    return ROW(sum_labels_of)(n, rows, x, x_pitch, powers, pitch, labels, values, powers_of_labels, totals, rests,
+                              ratios);
+}
+
+/* Their losses. */
+static void
+SERIES(cross_entropy)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch, const fa_targets *targets,
+                          double *losses, char *scratch)
+{
+    const T *x = input;
+    T powers[FA_SERIES_BYTES / sizeof(T)], values[FA_SERIES], powers_of_labels[FA_SERIES];
+    double totals[FA_SERIES], rests[FA_SERIES], ratios[FA_SERIES];
+    const int is_begun = ROW(look_moderate)(n, 1, x, 1, 1);
+    if (is_begun) {
+        ROW(weigh_series)(n, rows, x, x_pitch, 1, powers, (ptrdiff_t)n);
+        const int do_any_lead = ROW(sum_labels)(n, rows, x, x_pitch, powers, (ptrdiff_t)n, targets->labels, values,
+                                                powers_of_labels, totals, rests, ratios);
+        FA_INDEPENDENT
+        for (size_t r = 0; r < rows; r++)
+            losses[r] = ROW(loss_of_sum)(ROW(log_of_sum_of_powers)(totals[r], rests[r], STEP(row_common_exponent)()),
+                                         (double)values[r]);
+        if (do_any_lead)
+            ROW(losses_beside)(rows, powers_of_labels, totals, ratios, losses);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        const T *xs = x + (ptrdiff_t)r * x_pitch;
+        if (!is_begun || !ROW(suits)(n, xs, 1, totals[r]))
+            ROW(losses_of_labels)(n, 1, xs, 1, targets->labels + r, losses + r, scratch);
+    }
+}
+
+/* And gradients. */
+static void
+SERIES(cross_entropy_backward)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
+                                   const fa_targets *targets, const double *factors, void *result, ptrdiff_t dx_pitch,
+                                   char *scratch)
+{
+    const T *x = input;
+    T *dx = result;
+    const double smoothing = targets->smoothing, everywhere = smoothing / (double)n;
+    T values[FA_SERIES], powers_of_labels[FA_SERIES], shares[FA_SERIES], lows[FA_SERIES], offsets[FA_SERIES];
+    double totals[FA_SERIES], rests[FA_SERIES], ratios[FA_SERIES], missing[FA_SERIES];
+    const int is_begun = ROW(look_moderate)(n, 1, x, 1, 1);
+    if (is_begun) {
+        ROW(weigh_series)(n, rows, x, x_pitch, 1, dx, dx_pitch);
+        ROW(sum_labels)(n, rows, x, x_pitch, dx, dx_pitch, targets->labels, values, powers_of_labels, totals, rests,
+                        ratios);
+        ROW(missing_at_labels)(rows, powers_of_labels, totals, ratios, missing);
+        FA_INDEPENDENT
+        for (size_t r = 0; r < rows; r++) {
+            ROW(share_of_gradient)(factors[r], totals[r], &shares[r], &lows[r]);
+            offsets[r] = (T)(factors[r] * everywhere);
+        }
+    }
+    for (size_t r = 0; r < rows; r++) {
+        const fa_targets of_row = {.labels = targets->labels + r, .smoothing = smoothing};
+        const T *xs = x + (ptrdiff_t)r * x_pitch;
+        T *dxs = dx + (ptrdiff_t)r * dx_pitch;
+        if (!is_begun || !ROW(suits)(n, xs, 1, totals[r])) {
+            ROW(cross_entropy_backward)(n, 1, xs, 1, &of_row, factors + r, dxs, 1, scratch);
+            continue;
+        }
+        ROW(keep_digits)(n, factors[r], totals[r], dxs, 1, shares + r, lows + r);
+        ROW(gradient_of_labels)(n, 1, n, shares + r, lows + r, offsets + r, dxs, 1);
+        dxs[*of_row.labels] = (T)(factors[r] * ((smoothing - everywhere) - missing[r]));
+    }
+}
+
 #undef ROW
+#undef COLUMNS
 #undef SERIES
 #undef STEP
 #undef T

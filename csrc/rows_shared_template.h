@@ -20,7 +20,7 @@ typedef struct {
 FA_INLINE ROW(kept)
 ROW(kept_of)(const fa_shared_tile *tile)
 {
-    const size_t width = tile->width;
+    const size_t n = tile->n, width = tile->width;
     char *scratch = tile->scratch;
     ROOM(T, shares, 1, width);
     ROOM(T, means, 1, width);

@@ -3,8 +3,10 @@
    width is known to be 1 and vectors run along the row, and `columns` for any number of rows, where they run across the
    rows as well.
 
-   Sums go through LANES partial sums per row, element i into lane i % LANES, in double precision, and the lanes are
-   added in a fixed order: the result depends neither on the form, the width nor on vectors and threads. */
+   Sums go through partial sums of each row, its lanes: LANES of them, or FEW_LANES in rows of up to LANES elements. Of L
+   lanes element i is in lane i % L. Four elements of a lane at a time are added to each other, the last ones with zeros for
+   those that are not there, and then to the lane, in double precision. The lanes are added in a fixed order: the result
+   depends neither on the form, the width nor on vectors and threads. */
 #define ROW(name) FA_PASTE(FA_PASTE(FA_PASTE(name, _), REAL), FA_PASTE(_, FORM))
 #define STEP(name) FA_PASTE(FA_PASTE(name, _), REAL)
 /* Of the form for one row, whatever the form. */
@@ -29,7 +31,21 @@ ROW(rows)(size_t width)
     return ONE_ROW ? 1 : width;
 }
 
-/* How many lanes of all rows hold anything. */
+/* Whether the sums of a tile's rows are those of sum_short. */
+FA_INLINE int
+ROW(is_short)(size_t n)
+{
+    return !ONE_ROW && n > 0 && n < FA_SHORT_COLUMN;
+}
+
+/* How many lanes each row has. */
+FA_INLINE size_t
+ROW(lane_count)(size_t n)
+{
+    return n > LANES ? LANES : FEW_LANES;
+}
+
+/* How many lanes of all rows may hold anything. */
 FA_INLINE size_t
 ROW(used_lanes)(size_t n, size_t width)
 {
@@ -94,15 +110,18 @@ ROW(fold)(const ROW(lanes) *l, size_t half, const ROW(lanes) *folded)
         ROW(put)(folded, k, ROW(plus_lane)(ROW(get)(l, k), ROW(get)(l, k + half)));
 }
 
-/* All lanes of a row, in the order of `totals`. */
+/* All lanes of a row, LANES or FEW_LANES, in the order of `totals`. */
 FA_INLINE ROW(lane)
-ROW(total)(const ROW(lanes) *l)
+ROW(total)(const ROW(lanes) *l, size_t count)
 {
     double sum[LANES / 2], lost[LANES / 2];
     const ROW(lanes) folded = {sum, lost};
-    ROW(fold)(l, LANES / 2, &folded);
-    ROW(fold)(&folded, LANES / 4, &folded);
-    ROW(fold)(&folded, LANES / 8, &folded);
+    if (count > FEW_LANES) {
+        ROW(fold)(l, LANES / 2, &folded);
+        ROW(fold)(&folded, LANES / 4, &folded);
+        l = &folded;
+    }
+    ROW(fold)(l, FEW_LANES / 2, &folded);
     return ROW(plus_lane)(ROW(get)(&folded, 0), ROW(get)(&folded, 1));
 }
 
@@ -125,7 +144,7 @@ ROW(totals)(const ROW(lanes) *l, size_t n, size_t width, double *totals)
 {
     size_t used = ROW(used_lanes)(n, width);
     if (ONE_ROW)
-        ROW(put)(l, 0, ROW(total)(l));
+        ROW(put)(l, 0, ROW(total)(l, LANES));
     for (size_t half = LANES / 2 * width; !ONE_ROW && half >= width; half /= 2) {
         const size_t count = used > half ? used - half : 0;
         FA_INDEPENDENT
@@ -137,9 +156,11 @@ ROW(totals)(const ROW(lanes) *l, size_t n, size_t width, double *totals)
         totals[r] = ROW(rounded)(ROW(get)(l, r));
 }
 
-/* What a sum of a row was before its lanes were added, and what is lost of it as one number. */
+/* What a sum of a row was before its lanes were added, or of short rows the powers themselves, and what is lost of it as
+   one number. */
 typedef struct {
     ROW(lanes) lanes;
+    T *powers;
     double *lost;
 } ROW(parts);
 
@@ -233,12 +254,121 @@ ROW(is_in)(fa_lanes lanes, size_t i)
 
 typedef T ROW(term)(T a, T b);
 
+FA_INLINE T
+ROW(itself)(T dy, T y)
+{
+    (void)y;
+    return dy;
+}
+
+FA_INLINE T
+ROW(product)(T dy, T y)
+{
+    return dy * y;
+}
+
 /* Add four terms of a lane to it, after they have been added to each other: there is one conversion to double precision
    for all of them, or one rounding that is kept. */
 FA_INLINE ROW(lane)
 ROW(plus_four)(ROW(lane) lane, T a, T b, T c, T d)
 {
     return ROW(plus)(lane, (a + b) + (c + d));
+}
+
+/* Four elements of a lane, or of several lanes that lie side by side, or of all rows; of one row at even distances. */
+typedef struct {
+#if ONE_ROW
+    const T *first;
+    ptrdiff_t next;
+#else
+    const T *of[AT_ONCE];
+#endif
+} ROW(four);
+
+FA_INLINE T
+ROW(element)(const ROW(four) *four, size_t e, size_t k)
+{
+#if ONE_ROW
+    return four->first[(ptrdiff_t)k + (ptrdiff_t)e * four->next];
+#else
+    return four->of[e][k];
+#endif
+}
+
+FA_INLINE ROW(four)
+ROW(four_from)(const T *first, ptrdiff_t next)
+{
+#if ONE_ROW
+    return (ROW(four)){first, next};
+#else
+    return (ROW(four)){{first, first + next, first + 2 * next, first + 3 * next}};
+#endif
+}
+
+#if !ONE_ROW
+static const T ROW(zeros)[SUMMED];
+
+/* Element `first` of rows, and others that are `next` elements further each, or zeros. */
+FA_INLINE ROW(four)
+ROW(last_four)(size_t n, size_t first, size_t next, const T *x, ptrdiff_t pitch)
+{
+    ROW(four) four;
+    FA_UNROLLED
+    for (size_t e = 0; e < AT_ONCE; e++) {
+        const size_t i = first + e * next;
+        four.of[e] = i < n ? x + (ptrdiff_t)i * pitch : ROW(zeros);
+    }
+    return four;
+}
+#endif
+
+/* Add term(a, b) of four elements to lanes, and other_term(a, b) to others unless it is NULL. */
+FA_INLINE void
+ROW(add_four)(size_t count, const ROW(four) *a, const ROW(four) *b, const ROW(lanes) *sums, ROW(term) *term,
+              const ROW(lanes) *others, ROW(term) *other_term, size_t lane)
+{
+    const ROW(four) as = *a, bs = *b;
+    FA_INDEPENDENT
+    for (size_t k = 0; k < count; k++) {
+        const T a0 = ROW(element)(&as, 0, k), a1 = ROW(element)(&as, 1, k), a2 = ROW(element)(&as, 2, k);
+        const T b0 = ROW(element)(&bs, 0, k), b1 = ROW(element)(&bs, 1, k), b2 = ROW(element)(&bs, 2, k);
+        const T a3 = ROW(element)(&as, 3, k), b3 = ROW(element)(&bs, 3, k);
+        const ROW(lane) sum = ROW(get)(sums, lane + k);
+        ROW(put)(sums, lane + k, ROW(plus_four)(sum, term(a0, b0), term(a1, b1), term(a2, b2), term(a3, b3)));
+        if (other_term == NULL)
+            continue;
+        const ROW(lane) other = ROW(get)(others, lane + k);
+        ROW(put)(others, lane + k, ROW(plus_four)(other, other_term(a0, b0), other_term(a1, b1), other_term(a2, b2),
+                                                  other_term(a3, b3)));
+    }
+}
+
+/* The same of the last elements of rows, from i on. Of no elements a term is 0. */
+FA_INLINE void
+ROW(add_last)(fa_lanes lanes, size_t i, size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b,
+              ptrdiff_t b_pitch, const ROW(lanes) *sums, ROW(term) *term, const ROW(lanes) *others,
+              ROW(term) *other_term)
+{
+    const size_t next = ROW(lane_count)(n);
+#if ONE_ROW
+    if (i == n)
+        return;
+    T a_end[AT_ONCE * LANES] = {0}, b_end[AT_ONCE * LANES] = {0};
+    memcpy(a_end, a + i, (n - i) * sizeof *a);
+    memcpy(b_end, b + i, (n - i) * sizeof *b);
+    const ROW(four) as = ROW(four_from)(a_end, (ptrdiff_t)next), bs = ROW(four_from)(b_end, (ptrdiff_t)next);
+    ROW(add_four)(next, &as, &bs, sums, term, others, other_term, 0);
+    (void)lanes, (void)width, (void)a_pitch, (void)b_pitch;
+#else
+    const size_t end = ROW(least)(ROW(least)(lanes.end, next), n - i);
+    for (size_t lane = lanes.first; lane < end; lane++)
+        for (size_t from = 0; from < width; from += SUMMED) {
+            const ROW(four) as = ROW(last_four)(n, i + lane, next, a + from, a_pitch);
+            const ROW(four) bs = ROW(last_four)(n, i + lane, next, b + from, b_pitch);
+            ROW(add_four)(ROW(least)(SUMMED, width - from), &as, &bs, sums, term, others, other_term,
+                          lane * width + from);
+        }
+#endif
 }
 
 /* Add term(a, b) of every element of some lanes to them, and other_term(a, b) to other lanes unless it is NULL: of each
@@ -248,49 +378,25 @@ ROW(add_terms_of)(fa_lanes lanes, size_t n, size_t width, size_t step, const T *
                   ptrdiff_t b_pitch, const ROW(lanes) *sums, ROW(term) *term, const ROW(lanes) *others,
                   ROW(term) *other_term)
 {
-    const ptrdiff_t p = LANES * (ONE_ROW ? 1 : a_pitch), q = LANES * (ONE_ROW ? 1 : b_pitch); /* to the lane's next */
+    const ptrdiff_t p = ONE_ROW ? 1 : a_pitch, q = ONE_ROW ? 1 : b_pitch;
     size_t i = 0;
     for (size_t lane = lanes.first; i + AT_ONCE * LANES <= n;) {
-        const T *as = a + (ptrdiff_t)(i + lane) * a_pitch, *bs = b + (ptrdiff_t)(i + lane) * b_pitch;
+        const ptrdiff_t place = (ptrdiff_t)(i + lane);
+        const ROW(four) as = ROW(four_from)(a + place * p, LANES * p), bs = ROW(four_from)(b + place * q, LANES * q);
         const size_t first_lane = lane * width;
         i += lane + step >= lanes.end ? AT_ONCE * LANES : 0;
         lane = lane + step >= lanes.end ? lanes.first : lane + step;
-        ROW(fetch)(as);
+        ROW(fetch)(a + place * p);
         if (b != a)
-            ROW(fetch)(bs);
+            ROW(fetch)(b + place * q);
         for (size_t k = 0; k < AT_ONCE; k++) {
             ROW(prefetch)(n, width, i + lane + k * LANES, a, a_pitch);
             if (b != a)
                 ROW(prefetch)(n, width, i + lane + k * LANES, b, b_pitch);
         }
-        FA_INDEPENDENT
-        for (size_t k = 0; k < step * width; k++) {
-            const ROW(lane) sum = ROW(get)(sums, first_lane + k);
-            ROW(put)(sums, first_lane + k,
-                     ROW(plus_four)(sum, term(as[k], bs[k]), term(as[k + p], bs[k + q]),
-                                    term(as[k + 2 * p], bs[k + 2 * q]), term(as[k + 3 * p], bs[k + 3 * q])));
-            if (other_term == NULL)
-                continue;
-            const ROW(lane) other = ROW(get)(others, first_lane + k);
-            ROW(put)(others, first_lane + k,
-                     ROW(plus_four)(other, other_term(as[k], bs[k]), other_term(as[k + p], bs[k + q]),
-                                    other_term(as[k + 2 * p], bs[k + 2 * q]),
-                                    other_term(as[k + 3 * p], bs[k + 3 * q])));
-        }
+        ROW(add_four)(step * width, &as, &bs, sums, term, others, other_term, first_lane);
     }
-    for (; i < n; i += step) {
-        if (!ROW(is_in)(lanes, i))
-            continue;
-        const T *as = a + (ptrdiff_t)i * a_pitch, *bs = b + (ptrdiff_t)i * b_pitch;
-        const size_t count = ROW(least)(step, n - i) * width, first_lane = i % LANES * width;
-        FA_INDEPENDENT
-        for (size_t k = 0; k < count; k++) {
-            const T one = as[k], two = bs[k];
-            ROW(add)(sums, first_lane + k, term(one, two));
-            if (other_term != NULL)
-                ROW(add)(others, first_lane + k, other_term(one, two));
-        }
-    }
+    ROW(add_last)(lanes, i, n, width, a, p, b, q, sums, term, others, other_term);
 }
 
 /* The same of all lanes. */
@@ -299,6 +405,103 @@ ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitc
                const ROW(lanes) *sums, ROW(term) *term, const ROW(lanes) *others, ROW(term) *other_term)
 {
     ROW(add_terms_of)(all_lanes, n, width, step, a, a_pitch, b, b_pitch, sums, term, others, other_term);
+}
+
+#if !ONE_ROW
+/* Up to four terms of a lane of one row, added to each other; unless `leaders` is NULL without the one that leads. */
+FA_INLINE T
+ROW(sum_of_four)(size_t most, const ROW(four) *a, const ROW(four) *b, size_t k, ROW(term) *term, const T *leaders)
+{
+    T terms[AT_ONCE] = {0};
+    FA_UNROLLED
+    for (size_t e = 0; e < most; e++) {
+        terms[e] = term(ROW(element)(a, e, k), ROW(element)(b, e, k));
+        terms[e] = leaders != NULL && terms[e] == leaders[k] ? 0 : terms[e];
+    }
+    return most > 2 ? (terms[0] + terms[1]) + (terms[2] + terms[3]) : terms[0] + terms[1];
+}
+
+/* Each fourth lane of some rows, added to each other in the order of `totals`: `lanes` of them, of up to `most` elements. */
+FA_INLINE void
+ROW(sum_quarter)(size_t lanes, size_t most, size_t n, size_t quarter, size_t count, const T *a, ptrdiff_t a_pitch,
+                 const T *b, ptrdiff_t b_pitch, ROW(term) *term, const T *leaders, const ROW(lanes) *sums)
+{
+    const size_t next = ROW(lane_count)(n);
+    ROW(four) as[LANES / FEW_LANES], bs[LANES / FEW_LANES];
+    for (size_t q = 0; q < lanes; q++) {
+        const size_t lane = quarter + q * FEW_LANES;
+        as[q] = ROW(last_four)(n, lane, next, a, a_pitch);
+        bs[q] = ROW(last_four)(n, lane, next, b, b_pitch);
+    }
+    FA_INDEPENDENT
+    for (size_t k = 0; k < count; k++) {
+        ROW(lane) sum = {ROW(sum_of_four)(most, &as[0], &bs[0], k, term, leaders), 0};
+        if (lanes > 1) {
+            const ROW(lane) second = {ROW(sum_of_four)(most, &as[1], &bs[1], k, term, leaders), 0};
+            const ROW(lane) third = {ROW(sum_of_four)(most, &as[2], &bs[2], k, term, leaders), 0};
+            const ROW(lane) fourth = {ROW(sum_of_four)(most, &as[3], &bs[3], k, term, leaders), 0};
+            sum = ROW(plus_lane)(ROW(plus_lane)(sum, third), ROW(plus_lane)(second, fourth));
+        }
+        ROW(put)(sums, k, sum);
+    }
+}
+
+/* The sums of term(a, b) of rows of less than FA_SHORT_COLUMN elements, and unless `rests` is NULL what is lost of them: with
+   the bits of lanes, which would be more memory than such rows are themselves. Unless `leaders` is NULL, those of all
+   other terms than a row's leader, if its term leads. */
+FA_INLINE void
+ROW(sum_short)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch, ROW(term) *term,
+               const T *leaders, double *totals, double *rests)
+{
+    const size_t next = ROW(lane_count)(n);
+    double sum[FEW_LANES * SUMMED], lost[KEEPS_LOSSES ? FEW_LANES * SUMMED : 1];
+    for (size_t first = 0; first < width; first += SUMMED) {
+        const size_t count = ROW(least)(SUMMED, width - first), most = (n + next - 1) / next;
+        const T *as = a + first, *bs = b + first, *led = leaders == NULL ? NULL : leaders + first;
+        for (size_t q = 0; q < FEW_LANES; q++) {
+            const ROW(lanes) sums = {sum + q * SUMMED, KEEPS_LOSSES ? lost + q * SUMMED : NULL};
+            if (n <= LANES && most <= 2)
+                ROW(sum_quarter)(1, 2, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums);
+            else if (n <= LANES && most == 3)
+                ROW(sum_quarter)(1, 3, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums);
+            else if (n <= LANES)
+                ROW(sum_quarter)(1, 4, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums);
+            else if (most == 2)
+                ROW(sum_quarter)(4, 2, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums);
+            else if (most == 3)
+                ROW(sum_quarter)(4, 3, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums);
+            else
+                ROW(sum_quarter)(4, 4, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums);
+        }
+        const ROW(lanes) sums = {sum, lost};
+        FA_INDEPENDENT
+        for (size_t k = 0; k < count; k++) {
+            const ROW(lane) even = ROW(plus_lane)(ROW(get)(&sums, k), ROW(get)(&sums, k + 2 * SUMMED));
+            const ROW(lane) odd = ROW(plus_lane)(ROW(get)(&sums, k + SUMMED), ROW(get)(&sums, k + 3 * SUMMED));
+            const ROW(lane) total = ROW(plus_lane)(even, odd);
+            const double rounded = ROW(rounded)(total) + 0.0; /* lanes begin with +0 */
+            totals[first + k] = rounded;
+            if (rests != NULL)
+                rests[first + k] = ROW(rest)(total, rounded);
+        }
+    }
+}
+#endif
+
+/* The sums of term(a, b) of all rows; `sums` is room for their lanes. */
+FA_INLINE void
+ROW(sum_terms_of_rows)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch,
+                       ROW(term) *term, const ROW(lanes) *sums, double *totals)
+{
+#if !ONE_ROW
+    if (ROW(is_short)(n)) {
+        ROW(sum_short)(n, width, a, a_pitch, b, b_pitch, term, NULL, totals, NULL);
+        return;
+    }
+#endif
+    ROW(clear)(sums, ROW(used_lanes)(n, width));
+    ROW(add_terms)(n, width, step, a, a_pitch, b, b_pitch, sums, term, NULL, NULL);
+    ROW(totals)(sums, n, width, totals);
 }
 
 FA_INLINE T
@@ -359,11 +562,20 @@ ROW(pad)(size_t count, const T *x, T *block)
         block[k] = k < count ? x[k] : first;
 }
 
+/* Half of the lanes' maxima, of which the other half is taken into account. */
+FA_INLINE void
+ROW(fold_largest)(T *lanes, size_t half, int keeps_nan)
+{
+    FA_INDEPENDENT
+    for (size_t k = 0; k < half; k++)
+        lanes[k] = ROW(larger)(lanes[k + half], lanes[k], keeps_nan);
+}
+
 /* max(sign * x) of a row of at least one block: the last block overlaps the one before. */
 FA_INLINE T
 ROW(largest_of_row)(size_t n, const T *x, T sign, int keeps_nan, size_t block)
 {
-    T lanes[AT_ONCE * LANES], largest = -(T)INFINITY;
+    T lanes[AT_ONCE * LANES];
     size_t done = 0;
     for (size_t k = 0; k < block; k++)
         lanes[k] = -(T)INFINITY;
@@ -379,15 +591,12 @@ ROW(largest_of_row)(size_t n, const T *x, T sign, int keeps_nan, size_t block)
         for (size_t k = 0; k < block; k++)
             lanes[k] = ROW(larger)(from[k] * sign, lanes[k], keeps_nan);
     }
-    for (size_t half = block / 2; half >= LANES / 2; half /= 2) {
-        FA_INDEPENDENT
-        for (size_t k = 0; k < half; k++)
-            lanes[k] = ROW(larger)(lanes[k + half], lanes[k], keeps_nan);
-    }
-    FA_UNROLLED
-    for (size_t k = 0; k < LANES / 2; k++)
-        largest = ROW(larger)(lanes[k], largest, keeps_nan);
-    return largest;
+    for (size_t half = block / 2; half >= LANES; half /= 2)
+        ROW(fold_largest)(lanes, half, keeps_nan);
+    ROW(fold_largest)(lanes, LANES / 2, keeps_nan);
+    ROW(fold_largest)(lanes, LANES / 4, keeps_nan);
+    ROW(fold_largest)(lanes, LANES / 8, keeps_nan);
+    return ROW(larger)(lanes[1], lanes[0], keeps_nan);
 }
 
 /* sign * max(sign * x) of each row, from what the lanes have. */
@@ -428,6 +637,29 @@ ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, in
     ROW(extremes_of_rows)(n, width, largest, sign, keeps_nan, extremes);
 }
 
+/* The same of rows of less than FA_SHORT_COLUMN elements. */
+FA_INLINE void
+ROW(extremes_of_short)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, T *extremes)
+{
+    size_t i = 1;
+    for (size_t r = 0; r < width; r++)
+        extremes[r] = ROW(larger)(x[r] * sign, -(T)INFINITY, 0);
+    for (; i + AT_ONCE <= n; i += AT_ONCE) {
+        const T *from = x + (ptrdiff_t)i * pitch;
+        FA_INDEPENDENT
+        for (size_t r = 0; r < width; r++)
+            extremes[r] = ROW(largest_of_four)(from + r, pitch, sign, 0, extremes[r]);
+    }
+    for (; i < n; i++) {
+        const T *from = x + (ptrdiff_t)i * pitch;
+        FA_INDEPENDENT
+        for (size_t r = 0; r < width; r++)
+            extremes[r] = ROW(larger)(from[r] * sign, extremes[r], 0);
+    }
+    for (size_t r = 0; r < width; r++)
+        extremes[r] *= sign;
+}
+
 /* The largest scale * x decides what is subtracted from a row: its maximum, or for a negative scale its minimum. NaN is
    passed over here and met again in the weights. */
 FA_INLINE void
@@ -436,7 +668,7 @@ ROW(extremes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, double scale,
     ROW(extremes_of)(n, width, x, pitch, scale < 0 ? -1 : 1, 0, extremes, scratch);
 }
 
-/* The same, and in `largest` what finds the lane that holds it; see lane_of_extreme. */
+/* The same, and in `largest` what finds the lane that holds it, unless rows are short; see lane_of_extreme. */
 FA_INLINE void
 ROW(extremes_and_lanes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, double scale, T *largest, T *extremes,
                         char *scratch)
@@ -444,6 +676,10 @@ ROW(extremes_and_lanes)(size_t n, size_t width, const T *x, ptrdiff_t pitch, dou
     const T sign = scale < 0 ? -1 : 1;
     if (ONE_ROW) {
         ROW(extremes_of)(n, width, x, pitch, sign, 0, extremes, scratch);
+        return;
+    }
+    if (ROW(is_short)(n)) {
+        ROW(extremes_of_short)(n, width, x, pitch, sign, extremes);
         return;
     }
     ROW(largest_of_lanes)(all_lanes, n, width, x, pitch, sign, 0, largest);
@@ -474,7 +710,7 @@ ROW(lane_of_extreme)(size_t n, size_t width, const T *x, T extreme, T sign, cons
 {
     size_t lane = 0;
     if (ONE_ROW)
-        return ROW(place_of)(n, x, extreme) % LANES;
+        return ROW(place_of)(n, x, extreme) % ROW(lane_count)(n);
     FA_UNROLLED
     for (size_t half = 1; half < LANES; half *= 2)
         lane += largest[(lane + half) * width + r] == extreme * sign ? half : 0;
@@ -538,64 +774,23 @@ ROW(weigh)(size_t count, const T *x, const ROW(start) *start, size_t first, doub
     ROW(weigh_apart)(count, x, 1, start, first, scale, y);
 }
 
-/* Count the weights that are 1; of each lane one weight, or AT_ONCE that are `next` apart. */
+/* The weights of a row's elements, or some. The last ones go through a whole block, too: once more with those before, or
+   with copies. */
 FA_INLINE void
-ROW(count_ones)(size_t count, const T *weights, ptrdiff_t next, int at_once, T *ones)
+ROW(weigh_run)(size_t count, const T *x, const ROW(start) *start, double scale, T *y)
 {
-    FA_INDEPENDENT
-    for (size_t k = 0; k < count; k++) {
-        T found = ones[k] + (weights[k] == 1 ? (T)1 : (T)0);
-        if (at_once > 1) {
-            found += weights[k + next] == 1 ? (T)1 : (T)0;
-            found += weights[k + 2 * next] == 1 ? (T)1 : (T)0;
-            found += weights[k + 3 * next] == 1 ? (T)1 : (T)0;
-        }
-        ones[k] = found;
+    const size_t whole = count - count % LANES;
+    T block[LANES];
+    ROW(weigh)(whole, x, start, 0, scale, y);
+    if (whole == count)
+        return;
+    if (whole > 0) {
+        ROW(weigh)(LANES, x + count - LANES, start, 0, scale, y + count - LANES);
+        return;
     }
-}
-
-/* A weight as it is added: one that is 1 is counted instead, unless they are powers. */
-FA_INLINE T
-ROW(summand)(T weight, int powers)
-{
-    return !powers && weight == 1 ? 0 : weight;
-}
-
-/* Add weights to lanes; of each lane one weight, or AT_ONCE that are `next` apart. */
-FA_INLINE void
-ROW(add_weights)(size_t count, const T *weights, ptrdiff_t next, int at_once, int powers, const ROW(lanes) *sums,
-                 size_t lane)
-{
-    FA_INDEPENDENT
-    for (size_t k = 0; k < count; k++) {
-        ROW(lane) sum = ROW(get)(sums, lane + k);
-        const T first = ROW(summand)(weights[k], powers);
-        if (at_once > 1)
-            sum = ROW(plus_four)(sum, first, ROW(summand)(weights[k + next], powers),
-                                 ROW(summand)(weights[k + 2 * next], powers),
-                                 ROW(summand)(weights[k + 3 * next], powers));
-        else
-            sum = ROW(plus)(sum, first);
-        ROW(put)(sums, lane + k, sum);
-    }
-}
-
-/* Add weights times dy to lanes, in the same way. */
-FA_INLINE void
-ROW(add_products)(size_t count, const T *weights, ptrdiff_t next, const T *dy, ptrdiff_t dy_next, int at_once,
-                  const ROW(lanes) *sums, size_t lane)
-{
-    FA_INDEPENDENT
-    for (size_t k = 0; k < count; k++) {
-        ROW(lane) sum = ROW(get)(sums, lane + k);
-        if (at_once > 1)
-            sum = ROW(plus_four)(sum, weights[k] * dy[k], weights[k + next] * dy[k + dy_next],
-                                 weights[k + 2 * next] * dy[k + 2 * dy_next],
-                                 weights[k + 3 * next] * dy[k + 3 * dy_next]);
-        else
-            sum = ROW(plus)(sum, weights[k] * dy[k]);
-        ROW(put)(sums, lane + k, sum);
-    }
+    ROW(pad)(count, x, block);
+    ROW(weigh)(LANES, block, start, 0, scale, block);
+    memcpy(y, block, count * sizeof *y);
 }
 
 /* What is summed of weights, lane by lane. */
@@ -605,15 +800,33 @@ typedef struct {
     const ROW(lanes) *products;  /* of weights times dy, or NULL */
 } ROW(sum);
 
-FA_INLINE void
-ROW(sum_up)(const ROW(sum) *sum, size_t count, const T *weights, ptrdiff_t next, const T *dy, ptrdiff_t dy_next,
-            int at_once, size_t lane)
+/* A weight as it is added if those that are 1 are counted. */
+FA_INLINE T
+ROW(unless_one)(T weight, T same)
 {
-    if (sum->ones != NULL)
-        ROW(count_ones)(count, weights, next, at_once, sum->ones + lane);
-    ROW(add_weights)(count, weights, next, at_once, sum->ones == NULL, sum->sums, lane);
+    (void)same;
+    return weight == 1 ? 0 : weight;
+}
+
+FA_INLINE void
+ROW(sum_up)(const ROW(sum) *sum, size_t count, const ROW(four) *weights, const ROW(four) *dys, size_t lane)
+{
+    T *ones = sum->ones;
+    if (ones == NULL) {
+        ROW(add_four)(count, weights, weights, sum->sums, ROW(itself), NULL, NULL, lane);
+    } else {
+        FA_INDEPENDENT
+        for (size_t k = 0; k < count; k++) {
+            T found = ones[lane + k];
+            FA_UNROLLED
+            for (size_t e = 0; e < AT_ONCE; e++)
+                found += ROW(element)(weights, e, k) == 1 ? (T)1 : (T)0;
+            ones[lane + k] = found;
+        }
+        ROW(add_four)(count, weights, weights, sum->sums, ROW(unless_one), NULL, NULL, lane);
+    }
     if (sum->products != NULL)
-        ROW(add_products)(count, weights, next, dy, dy_next, at_once, sum->products, lane);
+        ROW(add_four)(count, weights, dys, sum->products, ROW(product), NULL, NULL, lane);
 }
 
 /* The weights of some lanes of all rows, into y unless it is NULL, and what is summed of them. */
@@ -623,66 +836,70 @@ ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x
 {
     const int with_dy = sum->products != NULL;
     T buffer[WEIGHED];
-    for (size_t i = 0; ONE_ROW && i < n; i += WEIGHED) {
-        const size_t count = ROW(least)(WEIGHED, n - i), whole = count - count % LANES;
-        T *block = y != NULL ? y + i : buffer;
-        const T *dys = with_dy ? dy + i : NULL;
-        ROW(weigh)(whole, x + i, start, 0, scale, block);
+#if ONE_ROW
+    (void)lanes, (void)width, (void)x_pitch, (void)y_pitch, (void)dy_pitch;
+    for (size_t i = 0; i < n; i += WEIGHED) {
+        const size_t count = ROW(least)(WEIGHED, n - i), next = ROW(lane_count)(n);
+        T *block = y != NULL ? y + i : buffer, end[AT_ONCE * LANES] = {0}, dy_end[AT_ONCE * LANES] = {0};
+        const T *dys = with_dy ? dy + i : block;
+        ROW(weigh_run)(count, x + i, start, scale, block);
         size_t from = 0;
-        for (; from + AT_ONCE * LANES <= whole; from += AT_ONCE * LANES) {
+        for (; from + AT_ONCE * LANES <= count; from += AT_ONCE * LANES) {
+            const ROW(four) weights = ROW(four_from)(block + from, LANES), some = ROW(four_from)(dys + from, LANES);
             ROW(fetch)(x + i + from);
             if (with_dy)
                 ROW(fetch)(dys + from);
-            ROW(sum_up)(sum, LANES, block + from, LANES, with_dy ? dys + from : NULL, LANES, AT_ONCE, 0);
+            ROW(sum_up)(sum, LANES, &weights, &some, 0);
         }
-        for (; from < whole; from += LANES)
-            ROW(sum_up)(sum, LANES, block + from, 0, with_dy ? dys + from : NULL, 0, 1, 0);
-        const size_t rest = count - whole;
-        if (rest == 0)
-            continue;
-        /* The end of a row goes through a whole block, too: its last elements, or if they are too few, with copies. */
-        T tail[2 * LANES] = {0}, dy_tail[LANES] = {0};
-        const T *first = n >= LANES ? tail + (LANES - rest) : tail;
-        if (n >= LANES) {
-            ROW(weigh)(LANES, x + n - LANES, start, 0, scale, tail);
-        } else {
-            ROW(pad)(rest, x, tail);
-            ROW(weigh)(LANES, tail, start, 0, scale, tail);
-            FA_INDEPENDENT
-            for (size_t k = 0; k < LANES; k++)
-                tail[k] = k < rest ? tail[k] : 0;
+        if (from < count) {
+            const ROW(four) weights = ROW(four_from)(end, (ptrdiff_t)next), some = ROW(four_from)(dy_end, (ptrdiff_t)next);
+            memcpy(end, block + from, (count - from) * sizeof *end);
+            memcpy(dy_end, dys + from, (count - from) * sizeof *end);
+            ROW(sum_up)(sum, next, &weights, &some, 0);
         }
-        if (y != NULL)
-            memcpy(block + whole, first, rest * sizeof *y);
-        if (with_dy)
-            memcpy(dy_tail, dys + whole, rest * sizeof *dy);
-        ROW(sum_up)(sum, LANES, first, 0, dy_tail, 0, 1, 0);
     }
+#else
     const size_t flat = ROW(step)(width, x_pitch, y_pitch, with_dy ? dy_pitch : y_pitch);
-    const size_t step = ROW(least)(flat, lanes.end - lanes.first);
-    for (size_t i = 0, lane = lanes.first; !ONE_ROW && i + lanes.first < n;) {
-        enum { MOST = WEIGHED / AT_ONCE };
-        const int at_once = i + AT_ONCE * LANES <= n ? AT_ONCE : 1;
-        const size_t row = i + lane, count = ROW(least)(step, n - row) * width;
-        for (size_t from = 0; from < count; from += MOST) {
-            const size_t length = ROW(least)(MOST, count - from), first_lane = lane * width + from;
-            T *weights = y != NULL ? y + (ptrdiff_t)row * y_pitch + from : buffer;
-            const T *dys = with_dy ? dy + (ptrdiff_t)row * dy_pitch + from : NULL;
-            const ptrdiff_t next = y != NULL ? LANES * y_pitch : MOST;
-            for (int k = 0; k < at_once; k++) {
-                const T *xs = x + (ptrdiff_t)(row + (size_t)k * LANES) * x_pitch + from;
-                ROW(weigh)(length, xs, start, from, scale, weights + k * next);
+    for (size_t i = 0, lane = lanes.first; i + lanes.first < n;) {
+        const int is_whole = i + AT_ONCE * LANES <= n;
+        const size_t step = is_whole ? ROW(least)(flat, lanes.end - lanes.first) : 1;
+        const size_t next = is_whole ? LANES : ROW(lane_count)(n), row = i + lane;
+        for (size_t from = 0; from < step * width; from += SUMMED) {
+            const size_t length = ROW(least)(SUMMED, step * width - from);
+            ROW(four) weights, dys;
+            for (size_t e = 0; e < AT_ONCE; e++) {
+                const size_t place = row + e * next;
+                T *of_lane = y != NULL ? y + (ptrdiff_t)place * y_pitch + from : buffer + e * SUMMED;
+                weights.of[e] = dys.of[e] = ROW(zeros);
+                if (place >= n)
+                    continue;
+                ROW(weigh)(length, x + (ptrdiff_t)place * x_pitch + from, start, from, scale, of_lane);
+                weights.of[e] = of_lane;
+                if (with_dy)
+                    dys.of[e] = dy + (ptrdiff_t)place * dy_pitch + from;
             }
-            if (at_once > 1)
-                ROW(sum_up)(sum, length, weights, next, dys, LANES * dy_pitch, AT_ONCE, first_lane);
-            else
-                ROW(sum_up)(sum, length, weights, next, dys, 0, 1, first_lane);
+            ROW(sum_up)(sum, length, &weights, &dys, lane * width + from);
         }
-        const int was_last = lane + step >= lanes.end || row + step >= n;
+        const int was_last = lane + step >= lanes.end || row + step >= n || lane + step >= next;
         lane = was_last ? lanes.first : lane + step;
-        i += was_last ? (size_t)at_once * LANES : 0;
+        i += was_last ? AT_ONCE * next : 0;
     }
+#endif
 }
+
+#if !ONE_ROW
+/* The weights of all rows of less than FA_SHORT_COLUMN elements. */
+FA_INLINE void
+ROW(weigh_short)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(start) *start, double scale, T *y,
+                 ptrdiff_t y_pitch)
+{
+    const ptrdiff_t gapless = (ptrdiff_t)width;
+    const int is_one = start->extremes == NULL && x_pitch == gapless && y_pitch == gapless;
+    const size_t count = is_one ? n * width : width;
+    for (size_t i = 0; i < (is_one ? 1 : n); i++)
+        ROW(weigh)(count, x + (ptrdiff_t)i * x_pitch, start, 0, scale, y + (ptrdiff_t)i * y_pitch);
+}
+#endif
 
 /* The weights of all rows, into y unless it is NULL, and their sums: of powers all, else but those that are 1, which are
    counted. Unless dy_totals is NULL, also the sums of weights times dy. Unless `parts` is NULL, what the sums are of. */
@@ -693,6 +910,15 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
 {
     const size_t used = ROW(used_lanes)(n, width);
     const int with_dy = dy_totals != NULL;
+#if !ONE_ROW
+    if (ones == NULL && ROW(is_short)(n)) {
+        ROW(weigh_short)(n, width, x, x_pitch, start, scale, y, y_pitch);
+        ROW(sum_short)(n, width, y, y_pitch, y, y_pitch, ROW(itself), NULL, totals, parts != NULL ? parts->lost : NULL);
+        if (with_dy)
+            ROW(sum_short)(n, width, dy, dy_pitch, y, y_pitch, ROW(product), NULL, dy_totals, NULL);
+        return;
+    }
+#endif
     SUMS(sums);
     SUMS(products);
     const ROW(sum) sum = {ones, &sums, with_dy ? &products : NULL};
@@ -743,7 +969,20 @@ typedef struct {
     T *exponents;            /* exp(scale * (x - offset)) is a power times two to this */
     double *totals;          /* their sums; NaN as of `weights` */
     const ROW(parts) *parts; /* of these, or NULL */
+    const T *kept;           /* where the powers of short rows are */
+    ptrdiff_t pitch;
 } ROW(powers);
+
+/* Where the powers go: into y or, unless that is NULL, where short rows have room for them. */
+FA_INLINE T *
+ROW(keep_powers)(size_t n, size_t width, T *y, ptrdiff_t y_pitch, ROW(powers) *powers)
+{
+    const int is_kept = y == NULL && ROW(is_short)(n);
+    T *const kept = is_kept ? powers->parts->powers : y;
+    powers->kept = kept;
+    powers->pitch = is_kept ? (ptrdiff_t)width : y_pitch;
+    return kept;
+}
 
 FA_INLINE ROW(start)
 ROW(start_of)(const ROW(powers) *powers)
@@ -778,8 +1017,9 @@ ROW(sum_own_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, doubl
 {
     const size_t step = ROW(step)(width, x_pitch, y_pitch, dy_totals != NULL ? dy_pitch : y_pitch);
     const ROW(start) *start = &powers->start;
+    T *const kept = ROW(keep_powers)(n, width, y, y_pitch, powers);
     ROW(choose_factors)(step, width, scale, powers);
-    ROW(weigh_rows)(n, width, x, x_pitch, start, scale, y, y_pitch, NULL, powers->totals, powers->parts, dy, dy_pitch,
+    ROW(weigh_rows)(n, width, x, x_pitch, start, scale, kept, powers->pitch, NULL, powers->totals, powers->parts, dy, dy_pitch,
                     dy_totals, scratch);
     for (size_t r = 0; r < width; r++)
         powers->totals[r] = isfinite(start->extremes[r]) ? powers->totals[r] : NAN;
@@ -818,8 +1058,9 @@ ROW(sum_common_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, do
                        const T *dy, ptrdiff_t dy_pitch, double *dy_totals, ROW(powers) *powers, char *scratch)
 {
     static const ROW(start) common = {NULL, NULL, NULL, NULL};
+    T *const kept = ROW(keep_powers)(n, width, y, y_pitch, powers);
     powers->are_own = 0;
-    ROW(weigh_rows)(n, width, x, x_pitch, &common, scale, y, y_pitch, NULL, powers->totals, powers->parts, dy, dy_pitch,
+    ROW(weigh_rows)(n, width, x, x_pitch, &common, scale, kept, powers->pitch, NULL, powers->totals, powers->parts, dy, dy_pitch,
                     dy_totals, scratch);
     return ROW(are_moderate)(width, powers->totals);
 }
@@ -930,17 +1171,18 @@ ROW(lane_without)(size_t n, const T *x, ptrdiff_t pitch, const ROW(start) *start
                   T power)
 {
     enum { BLOCK = 2 * AT_ONCE };
-    const ptrdiff_t next = LANES * pitch;
+    const size_t lanes = ROW(lane_count)(n);
+    const ptrdiff_t next = (ptrdiff_t)lanes * pitch;
     const T *from = x + (ptrdiff_t)lane * pitch;
     ROW(lane) sum = {0, 0};
-    for (size_t i = lane; i < n; i += BLOCK * LANES, from += BLOCK * next) {
+    for (size_t i = lane; i < n; i += BLOCK * lanes, from += BLOCK * next) {
         T powers[BLOCK];
-        if (i + (BLOCK - 1) * LANES < n) {
+        if (i + (BLOCK - 1) * lanes < n) {
             ROW(weigh_apart)(BLOCK, from, next, start, 0, scale, powers);
         } else {
             T elements[BLOCK];
             for (size_t k = 0; k < BLOCK; k++)
-                elements[k] = i + k * LANES < n ? from[(ptrdiff_t)k * next] : value;
+                elements[k] = i + k * lanes < n ? from[(ptrdiff_t)k * next] : value;
             ROW(weigh)(BLOCK, elements, start, 0, scale, powers);
         }
         FA_INDEPENDENT
@@ -970,7 +1212,7 @@ ROW(few_beside)(size_t n, const T *x, ptrdiff_t pitch, double scale, T value)
             ROW(add)(&lanes, k, counts ? powers[k] : 0);
         }
     }
-    const ROW(lane) total = ROW(total)(&lanes);
+    const ROW(lane) total = ROW(total)(&lanes, LANES);
     return ldexp(total.sum + total.lost, (int)row_peak_exponent_f64(0));
 }
 #endif
@@ -1007,7 +1249,8 @@ ROW(others_beside)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double
     const double few = (double)n * (KEEPS_LOSSES ? 0x1p-1040 : 0x1p-120);
     const ROW(start) *start = &powers->start;
     const ROW(lanes) *sums = &powers->parts->lanes;
-    for (size_t r = 0; r < width; r++) {
+    const int is_short = ROW(is_short)(n);
+    for (size_t r = 0; r < width && !is_short; r++) {
         SINGLE(start) of_row = {NULL, NULL, NULL, NULL};
         if (!ROW(leads)(ones->powers[r], powers->totals[r]))
             continue;
@@ -1017,14 +1260,30 @@ ROW(others_beside)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double
                                                        ones->values[r], ones->powers[r]);
         ROW(put)(sums, ones->lanes[r] * width + r, (ROW(lane)){lane.sum, lane.lost});
     }
-    ROW(totals)(sums, n, width, ratios);
+#if !ONE_ROW
+    if (is_short)
+        ROW(sum_short)(n, width, powers->kept, powers->pitch, powers->kept, powers->pitch, ROW(itself), ones->powers,
+                       ratios, NULL);
+#endif
+    if (!is_short)
+        ROW(totals)(sums, n, width, ratios);
+    int are_any_few = 0;
+    FA_INDEPENDENT
     for (size_t r = 0; r < width; r++) {
-        ratios[r] /= (double)ones->powers[r];
-        if (ratios[r] <= none)
-            ratios[r] = 0;
-        else if (ratios[r] < few && ROW(leads)(ones->powers[r], powers->totals[r]))
-            ratios[r] = SINGLE(few_beside)(n, x + r, x_pitch, scale, ones->values[r]);
+        const double ratio = ratios[r] / (double)ones->powers[r];
+        ratios[r] = ratio <= none ? 0 : ratio;
+        are_any_few |= ratio > none && ratio < few;
     }
+    for (size_t r = 0; are_any_few && r < width; r++)
+        if (ratios[r] > 0 && ratios[r] < few && ROW(leads)(ones->powers[r], powers->totals[r]))
+            ratios[r] = SINGLE(few_beside)(n, x + r, x_pitch, scale, ones->values[r]);
+}
+
+/* log(2^exponent (total + rest)) */
+FA_INLINE two_parts
+ROW(log_of_sum_of_powers)(double total, double rest, double exponent)
+{
+    return log_in_two_parts(total, KEEPS_LOSSES ? rest / total : 0, exponent);
 }
 
 /* The logarithms of rows' sums of powers, as if these had no factors. */
@@ -1032,7 +1291,7 @@ FA_INLINE two_parts
 ROW(log_of_powers)(const ROW(powers) *powers, size_t r)
 {
     const double exponent = powers->are_own ? (double)powers->exponents[r] : STEP(row_common_exponent)();
-    return log_in_two_parts(powers->totals[r], powers->parts->lost[r], exponent);
+    return ROW(log_of_sum_of_powers)(powers->totals[r], powers->parts->lost[r], exponent);
 }
 
 /* What is subtracted from the elements of each row: the logarithm of its sum of exponentials, in two parts. */
@@ -1066,7 +1325,7 @@ ROW(find_logs)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double sca
     }
     if (!ROW(do_any_lead)(width, powers_of_ones, powers->totals))
         return;
-    for (size_t r = 0; r < width; r++)
+    for (size_t r = 0; r < width && !ROW(is_short)(n); r++)
         if (ROW(leads)(powers_of_ones[r], powers->totals[r]))
             lanes[r] = (unsigned char)ROW(lane_of_extreme)(n, width, x + r, extremes[r], sign, largest, r);
     ROW(others_beside)(n, width, x, x_pitch, scale, powers, &ones, KEEPS_LOSSES ? 0 : 0x1p-151, ratios);
@@ -1075,7 +1334,7 @@ ROW(find_logs)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double sca
         logs->leads[r] = (T)(0 - log1p_of_sum(ratios[r]));
 }
 
-/* log(softmax). The offsets are NULL if they are 0. */
+/* log(softmax). The offsets are NULL if they are 0; the leaders if that of theirs is set elsewhere. */
 FA_INLINE void
 ROW(subtract_logs)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *x, ptrdiff_t x_pitch, double scale,
                    const T *offsets, const ROW(logs) *logs, T *y, ptrdiff_t y_pitch)
@@ -1091,7 +1350,12 @@ ROW(subtract_logs)(fa_lanes lanes, size_t n, size_t width, size_t block, const T
         for (size_t k = 0; k < count; k++) {
             const T distance = offsets == NULL ? xs[k] : xs[k] - offsets[OF_ROW(k)];
             const T less = STEP(fa_fma)(factor, distance, -logs->highs[OF_ROW(k)]) - logs->lows[OF_ROW(k)];
-            ys[k] = xs[k] == logs->leaders[OF_ROW(k)] ? logs->leads[OF_ROW(k)] : less;
+            if (logs->leaders == NULL) {
+                ys[k] = less;
+                continue;
+            }
+            const T leader = logs->leaders[OF_ROW(k)], lead = logs->leads[OF_ROW(k)];
+            ys[k] = xs[k] == leader ? lead : less;
         }
     }
 }
@@ -1115,7 +1379,7 @@ ROW(log_softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pi
     const T *x = input;
     T *y = output;
     const size_t width = ROW(rows)(given_width), block = ROW(block)(n, width, x_pitch, y_pitch, y_pitch);
-    ROOM(T, largest, 1, LANES * width);
+    ROOM(T, largest, 1, ROW(is_short)(n) ? 0 : LANES * width);
     ROOM(T, highs, 1, block * width);
     ROOM(T, lows, 1, block * width);
     ROOM(T, leaders, 1, block * width);
@@ -1196,12 +1460,6 @@ ROW(logsumexp_backward)(size_t n, size_t given_width, const void *gradient, ptrd
 }
 
 FA_INLINE T
-ROW(product)(T dy, T y)
-{
-    return dy * y;
-}
-
-FA_INLINE T
 ROW(product_on_support)(T dy, T y)
 {
     return y == 0 ? 0 : dy * y;
@@ -1259,9 +1517,7 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
     ROOM(T, means, 1, block * width);
     ROOM(double, totals, 1, width);
     SUMS(sums);
-    ROW(clear)(&sums, used);
-    ROW(add_terms)(n, width, step, dy, dy_pitch, y, y_pitch, &sums, ROW(product), NULL, NULL);
-    ROW(totals)(&sums, n, width, totals);
+    ROW(sum_terms_of_rows)(n, width, step, dy, dy_pitch, y, y_pitch, ROW(product), &sums, totals);
     const int careful = !ROW(need_no_care)(width, totals);
     if (careful) {
         ROW(clear)(&sums, used);
@@ -1359,13 +1615,6 @@ ROW(softmin_backward)(size_t n, size_t width, const void *gradient, ptrdiff_t dy
     ROW(softmax_backward)(n, width, gradient, dy_pitch, output, y_pitch, -scale, result, dx_pitch, scratch);
 }
 
-FA_INLINE T
-ROW(itself)(T dy, T y)
-{
-    (void)y;
-    return dy;
-}
-
 /* scale * (dy - exp(y) * sum(dy)) */
 FA_INLINE void
 ROW(log_softmax_slopes)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *dy, ptrdiff_t dy_pitch,
@@ -1392,14 +1641,12 @@ ROW(log_softmax_backward)(size_t n, size_t given_width, const void *gradient, pt
 {
     const T *dy = gradient, *y = output;
     T *dx = result;
-    const size_t width = ROW(rows)(given_width), used = ROW(used_lanes)(n, width);
+    const size_t width = ROW(rows)(given_width);
     const size_t step = ROW(step)(width, dy_pitch, y_pitch, dx_pitch), block = ONE_ROW ? n : step;
     ROOM(T, negated_sums, 1, block * width);
     ROOM(double, totals, 1, width);
     SUMS(sums);
-    ROW(clear)(&sums, used);
-    ROW(add_terms)(n, width, step, dy, dy_pitch, dy, dy_pitch, &sums, ROW(itself), NULL, NULL);
-    ROW(totals)(&sums, n, width, totals);
+    ROW(sum_terms_of_rows)(n, width, step, dy, dy_pitch, dy, dy_pitch, ROW(itself), &sums, totals);
     for (size_t r = 0; r < width; r++)
         negated_sums[r] = -(T)totals[r];
     ROW(repeat)(block, width, negated_sums);

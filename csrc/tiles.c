@@ -17,6 +17,10 @@ enum { SHORT_COLUMN = 128, MIDDLE_COLUMN = 512, FEW_SETS = 2048 };
    is of no use, and all the more of it the wider a tile is. */
 enum { LONG_RUN = 1024, WIDE_TILE = 2048 };
 
+/* Bytes of a tile of columns whose lanes are in registers, so that it needs little other memory: in the second-level cache
+   it leaves room for other arrays, and is read in runs of some length. */
+enum { SHORT_TILE = 1 << 16 };
+
 size_t
 fa_rows_per_tile(size_t n)
 {
@@ -36,6 +40,10 @@ fa_rows_per_wide_tile(size_t n, ptrdiff_t pitch, size_t size, size_t rows)
 {
     const bool collides = pitch % FEW_SETS == 0, has_gaps = pitch != (ptrdiff_t)(rows * size);
     const bool stays = n <= (collides ? SHORT_COLUMN : MIDDLE_COLUMN);
+    if (n > 0 && n < FA_SHORT_COLUMN) {
+        const size_t most = (SHORT_TILE / (n * size) + FA_TILE_ROWS - 1) / FA_TILE_ROWS * FA_TILE_ROWS;
+        return most < rows ? most : rows;
+    }
     if (stays || (!collides && has_gaps && rows < LONG_RUN))
         return rows < FA_TILE_ROWS ? rows : FA_TILE_ROWS;
     const size_t tiles = (rows + WIDE_TILE - 1) / WIDE_TILE, even = (rows + tiles - 1) / tiles;

@@ -171,8 +171,23 @@ loop_of_one_type(const PyUFuncObject *ufunc, PyArrayObject *x)
     return loop;
 }
 
-/* Call a generalised ufunc whose operands all have one core axis, the last one or `axis`; NotImplemented if it is left to
-   Python, as it is for axes in the middle. */
+static void (*run_rows)(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *block_steps, const ptrdiff_t *steps,
+                        void *data);
+
+PyDoc_STRVAR(set_rows_doc, "set_rows(run)\n\nSay at which address fa_rows_in_blocks is.");
+
+static PyObject *
+set_rows(PyObject *module, PyObject *run)
+{
+    (void)module;
+    run_rows = (void (*)(char **, const ptrdiff_t *, const ptrdiff_t *, const ptrdiff_t *, void *))PyLong_AsVoidPtr(run);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* Call a ufunc of rows whose operands all have one core axis, the last one or `axis`; NotImplemented if it is left to
+   Python. */
 static PyObject *
 call_plain_rows(const PyUFuncObject *ufunc, PyObject *const *arrays, PyObject *axis_given, PyObject *out)
 {
@@ -184,25 +199,30 @@ call_plain_rows(const PyUFuncObject *ufunc, PyObject *const *arrays, PyObject *a
     int too_large = 0;
     const long given = axis_given == NULL ? -1 : PyLong_AsLongAndOverflow(axis_given, &too_large);
     const long last = PyArray_NDIM(x) - 1, axis = given < 0 ? given + last + 1 : given;
-    if (loop < 0 || too_large || (axis != 0 && axis != last))
+    if (loop < 0 || too_large || axis < 0 || axis > last)
         Py_RETURN_NOTIMPLEMENTED;
     PyObject *result = result_for(out, arrays, ufunc->nin);
     if (result == NULL)
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_NotImplemented);
 
-    const npy_intp n = PyArray_DIM(x, (int)axis), rows = PyArray_SIZE(x) / n, size = PyArray_ITEMSIZE(x);
-    const npy_intp core_step = axis == last ? size : rows * size, outer_step = axis == last ? n * size : size;
-    const npy_intp dimensions[2] = {rows, n};
-    npy_intp steps[2 * MAX_OPERANDS]; /* from row to row of all operands, then along the rows */
+    const npy_intp n = PyArray_DIM(x, (int)axis), size = PyArray_ITEMSIZE(x);
+    npy_intp before = 1;
+    for (long i = 0; i < axis; i++)
+        before *= PyArray_DIM(x, (int)i);
+    const npy_intp after = PyArray_SIZE(x) / n / before;
+    const int is_last = after == 1; /* or others have length 1 */
+    const npy_intp dimensions[3] = {is_last ? 1 : before, is_last ? before : after, n};
+    npy_intp block_steps[MAX_OPERANDS], steps[2 * MAX_OPERANDS]; /* from row to row of all operands, then along the rows */
     char *data[MAX_OPERANDS];
     for (Py_ssize_t i = 0; i < ufunc->nargs; i++) {
         data[i] = PyArray_BYTES((PyArrayObject *)(i < ufunc->nin ? arrays[i] : result));
-        steps[i] = outer_step;
-        steps[ufunc->nargs + i] = core_step;
+        block_steps[i] = n * after * size;
+        steps[i] = is_last ? n * size : size;
+        steps[ufunc->nargs + i] = after * size;
     }
     NPY_BEGIN_THREADS_DEF;
-    NPY_BEGIN_THREADS_THRESHOLDED(rows * n);
-    ufunc->functions[loop](data, dimensions, steps, ufunc->data[loop]);
+    NPY_BEGIN_THREADS_THRESHOLDED(PyArray_SIZE(x));
+    run_rows(data, dimensions, block_steps, steps, ufunc->data[loop]);
     NPY_END_THREADS;
     return result;
 }
@@ -831,8 +851,8 @@ axis_function_call(PyObject *object, PyObject *const *args, size_t flags, PyObje
 PyDoc_STRVAR(along_axis_doc,
              "along_axis(find, python, array_count, how)\n\n"
              "A function of arrays, `axis` and `out` that calls the generalised ufunc that find() returns, when all arrays\n"
-             "are plain ones, and otherwise the Python function `python`. `how` is 0 for a function of rows (plain along\n"
-             "the first or last axis), 1 or 2 for one of the halves of its last array, in this order or the other.");
+             "are plain ones, and otherwise the Python function `python`. `how` is 0 for a function of rows,\n"
+             "1 or 2 for one of the halves of its last array, in this order or the other.");
 
 static PyObject *
 function_along_axis(PyObject *type, PyObject *args)
@@ -962,6 +982,7 @@ static PyMethodDef methods[] = {
     {"make_ufunc", make_ufunc, METH_VARARGS, make_ufunc_doc},
     {"set_bfloat16", set_bfloat16, METH_O, set_bfloat16_doc},
     {"add_bfloat16_loop", add_bfloat16_loop, METH_VARARGS, add_bfloat16_loop_doc},
+    {"set_rows", set_rows, METH_O, set_rows_doc},
     {"set_loss", set_loss, METH_VARARGS, set_loss_doc},
     {"call_loss", _PyCFunction_CAST(call_loss), METH_FASTCALL, call_loss_doc},
     {"set_compiler", set_compiler, METH_O, set_compiler_doc},

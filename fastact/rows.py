@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from . import _core, ufuncs
+from . import _core, _ufuncs, ufuncs
+from ._kernels import ffi, lib
 from ._ufuncs import Function
 from .foreign import along_axis, has_own_axes, is_dask
 from .formulas.kernels import BACKWARD_FROM_OUTPUT, FORWARD
@@ -420,6 +421,7 @@ def _pooling_function(name: str, member: str) -> Any:
 
 
 _ROWS = 0  # for Function.along_axis
+_ufuncs.set_rows(_core.address(ffi.addressof(lib, "fa_rows_in_blocks")))
 
 
 def _row_function(name: str, member: str) -> Callable[..., Any]:
