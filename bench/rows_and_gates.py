@@ -1,4 +1,5 @@
-"""Rows of any length, the loss and gates beside PyTorch and JAX: their times over ours.
+"""Rows of any length, also along an axis in the middle, the loss and gates beside PyTorch
+and JAX: their times over ours.
 
     PYTHONPATH=. build/peers-venv/bin/python bench/rows_and_gates.py
 
@@ -25,17 +26,19 @@ import numpy as np
 
 TURNS, SECONDS = 3, 0.15  # of each library, and of each case in a turn
 ROWS = [(12_000, 10), (3_750, 32), (1_200, 100), (120, 1_000)]
+# Channels of images: rows of 10 and 21 elements, each an image's size apart
+IMAGES = [(32, 10, 784), (8, 21, 4_096), (16, 100, 200)]
 ROW_NAMES = ("softmax", "log_softmax")
 LOSSES = [(4, 10), (1024, 10), (128, 100), (1024, 100), (64, 32_000)]
 GATES = [(4, 10), (32, 128), (512, 1024), (4096, 1024)]
 GATE_NAMES = ("swiglu", "glu")
 
-Case = tuple[str, str, tuple[int, int]]  # function, direction, shape
+Case = tuple[str, str, tuple[int, ...]]  # function, direction, shape; along axis 1
 
 
 def cases() -> list[Case]:
     """What is measured, in the order of the table."""
-    functions = [(name, ROWS) for name in ROW_NAMES]
+    functions: list[Any] = [(name, ROWS + IMAGES) for name in ROW_NAMES]
     functions += [("softmax_cross_entropy", LOSSES)]
     functions += [(name, GATES) for name in GATE_NAMES]
     functions += [(name + "_packed", GATES) for name in GATE_NAMES]
@@ -50,7 +53,7 @@ def cases() -> list[Case]:
 # ------------------------------------------------------------------ inputs and the truth
 
 
-def inputs(function: str, shape: tuple[int, int]) -> dict[str, Any]:
+def inputs(function: str, shape: tuple[int, ...]) -> dict[str, Any]:
     """The arrays by name, the same in every process."""
     random = np.random.default_rng(0)
     if function == "softmax_cross_entropy":
@@ -64,7 +67,7 @@ def inputs(function: str, shape: tuple[int, int]) -> dict[str, Any]:
     return {"a": a, "b": b, "dy": dy, "x": packed}
 
 
-def truth(function: str, direction: str, shape: tuple[int, int]) -> list[Any]:
+def truth(function: str, direction: str, shape: tuple[int, ...]) -> list[Any]:
     """The results in float64: of gates' gradients those of gate and value."""
     arrays = {k: v.astype(float) for k, v in inputs(function, shape).items()}
     if function == "softmax_cross_entropy":
@@ -111,7 +114,7 @@ def halves(function: str, direction: str, result: Any) -> list[Any]:
 Way = tuple[Callable[[], Any], Callable[[Any], Any]]
 
 
-def _fastact(function: str, direction: str, shape: tuple[int, int]) -> Iterator[Way]:
+def _fastact(function: str, direction: str, shape: tuple[int, ...]) -> Iterator[Way]:
     import fastact as fa
 
     v = inputs(function, shape)
@@ -119,10 +122,10 @@ def _fastact(function: str, direction: str, shape: tuple[int, int]) -> Iterator[
         x, dy, out = v["x"], v["dy"], np.empty_like(v["x"])
         forward = getattr(fa, function)
         if direction == "forward":
-            yield lambda: forward(x, out=out), np.asarray
+            yield lambda: forward(x, axis=1, out=out), np.asarray
         else:
-            backward, y = getattr(fa, function + "_backward_from_output"), forward(x)
-            yield lambda: backward(dy, y, out=out), np.asarray
+            backward, y = getattr(fa, function + "_backward_from_output"), forward(x, 1)
+            yield lambda: backward(dy, y, axis=1, out=out), np.asarray
         return
     call = getattr(fa, function + ("" if direction == "forward" else "_backward"))
     if function == "softmax_cross_entropy":
@@ -163,7 +166,7 @@ def _torch_formula(function: str) -> Callable[..., Any]:
     return packed
 
 
-def _torch(function: str, direction: str, shape: tuple[int, int]) -> Iterator[Way]:
+def _torch(function: str, direction: str, shape: tuple[int, ...]) -> Iterator[Way]:
     import torch
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -195,7 +198,7 @@ def _torch(function: str, direction: str, shape: tuple[int, int]) -> Iterator[Wa
         yield run, lambda g: g[0].numpy() if len(g) == 1 else [t.numpy() for t in g]
 
 
-def _jax(function: str, direction: str, shape: tuple[int, int]) -> Iterator[Way]:
+def _jax(function: str, direction: str, shape: tuple[int, ...]) -> Iterator[Way]:
     import jax
     import jax.numpy as jnp
 

@@ -52,8 +52,8 @@ typedef struct {
     bool columns;               /* how tiles lie: kernels then run across their rows */
     bool across_memory;         /* whether x lies across its rows: what is staged goes several rows at a time */
     bool streams;               /* whether results are written past the caches, row by row */
-    size_t block_rows;          /* rows of a block: their numbers go on from block to block */
-    const ptrdiff_t *block_steps; /* bytes from block to block, if there are several */
+    size_t block_rows;          /* of each block; the rows' numbers go on from block to block */
+    const ptrdiff_t *block_steps; /* bytes from block to block, or NULL if there is one */
     void (*run)(void *job, size_t begin, size_t end);
 } job;
 
@@ -650,6 +650,31 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
     run_all(&j, rows);
 }
 
+/* Whether threads share the lanes of a block. */
+static bool
+shares_lanes(const job *j, size_t rows)
+{
+    return rows * j->n >= ELEMENTS_WORTH_SHARING && shared_kernel(j) != NULL && shared_parts(j, rows) > 1;
+}
+
+/* Blocks whose rows are cut into parts, none of which reaches into the next block. */
+typedef struct {
+    job *rows;
+    size_t parts, share; /* of a block; rows of a part */
+} parts_of_blocks;
+
+static void
+run_parts_of_blocks(void *context, size_t begin, size_t end)
+{
+    const parts_of_blocks *b = context;
+    const size_t rows = b->rows->block_rows;
+    for (size_t number = begin; number < end; number++) {
+        const size_t first = number % b->parts * b->share, left = rows - first;
+        const size_t row = number / b->parts * rows + first;
+        b->rows->run(b->rows, row, row + (left < b->share ? left : b->share));
+    }
+}
+
 void
 fa_rows_in_blocks(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *block_steps, const ptrdiff_t *steps,
                   void *data)
@@ -660,17 +685,19 @@ fa_rows_in_blocks(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *b
         return;
     job j = prepare(arrays, rows, n, steps, data, core_steps);
     j.block_steps = block_steps;
-    if (blocks == 1 || (rows * n >= ELEMENTS_WORTH_SHARING && blocks < (size_t)fa_get_num_threads())) {
+    const size_t threads = (size_t)fa_get_num_threads(), share = grain(&j, rows), parts = (rows + share - 1) / share;
+    if (blocks * rows * n < ELEMENTS_WORTH_THREADS) {
+        j.run(&j, 0, blocks * rows);
+    } else if (blocks == 1 || (blocks < threads && (parts >= threads || shares_lanes(&j, rows)))) {
         for (size_t block = 0; block < blocks; block++) {
             char *of_block[MAX_ARRAYS];
             job its_rows = j;
             go_to_block(&j, block, &its_rows, of_block);
             run_all(&its_rows, rows);
         }
-    } else if (blocks * rows * n < ELEMENTS_WORTH_THREADS) {
-        j.run(&j, 0, blocks * rows);
+    } else if (parts == 1) {
+        fa_parallel_for(j.run, &j, blocks * rows, (GRAIN / (rows * n) + 1) * rows);
     } else {
-        const size_t of_block = grain(&j, rows), whole = GRAIN / (rows * n) + 1;
-        fa_parallel_for(j.run, &j, blocks * rows, of_block < rows ? of_block : whole * rows);
+        fa_parallel_for(run_parts_of_blocks, &(parts_of_blocks){&j, parts, share}, blocks * parts, 1);
     }
 }

@@ -5,7 +5,7 @@ enum {
     LANES = FA_LANES,
     FEW_LANES = 4,        /* of rows of up to LANES elements */
     WEIGHED = 512,        /* elements that are weighed, and then summed while in the first-level cache */
-    AT_ONCE = 4,          /* elements of a lane that tiles of columns take at a time */
+    AT_ONCE = 4,          /* elements of a lane that are added to each other */
     SUMMED = 128,         /* columns whose sums are in the first-level cache meanwhile */
     RUN = 48,             /* elements of rows whose exponentials are worth computing in one go */
     ROWS_AHEAD = 8,       /* that are fetched */
@@ -15,7 +15,18 @@ enum {
     FAR = 1 << 17,        /* exponents beyond are too large to be taken as they are */
 };
 
-_Static_assert(FA_SHORT_COLUMN == AT_ONCE * LANES, "short columns have at most AT_ONCE elements in a lane");
+/* A call for each of the ways that rows of n elements are summed: the compiler leaves out of each what the others need. */
+#define BY_LENGTH(n, call) \
+    do { \
+        if ((n) <= LANES) \
+            call; \
+        else if ((n) < AT_ONCE * LANES) \
+            call; \
+        else \
+            call; \
+    } while (0)
+
+_Static_assert(FA_SHORT_COLUMN == AT_ONCE * LANES, "columns with fewer elements have at most AT_ONCE in a lane");
 
 static const fa_lanes all_lanes = {0, LANES};
 
@@ -82,9 +93,8 @@ log_in_two_parts(double sum, double low, double exponent)
 /* Room for the parts of sums, and for powers of a tile with their sums; see rows_template.h. */
 #define PARTS(name) \
     SUMS_OF(ROW(is_short)(n) ? 0 : LANES, name##_lanes); \
-    ROOM(T, name##_powers, 1, ROW(is_short)(n) ? n * width : 0); \
-    ROOM(double, name##_of_rows, 1, width); \
-    const ROW(parts) name = {name##_lanes, name##_powers, name##_of_rows}
+    ROOM(double, name##_lost_of_rows, 1, width); \
+    const ROW(parts) name = {name##_lanes, name##_lost_of_rows}
 #define POWERS(name, parts) \
     ROOM(T, name##_extremes, 1, ROW(repeated)(width)); \
     ROOM(T, name##_offsets, 1, ROW(repeated)(width)); \
@@ -92,8 +102,9 @@ log_in_two_parts(double sum, double low, double exponent)
     ROOM(T, name##_magics, 1, ROW(repeated)(width)); \
     ROOM(T, name##_exponents, 1, width); \
     ROOM(double, name##_totals, 1, width); \
+    ROOM(T, name##_room, 1, (parts) != NULL && ROW(is_short)(n) ? n * width : 0); \
     ROW(powers) name = {{name##_extremes, name##_offsets, name##_floors, name##_magics}, 0, name##_exponents, \
-                        name##_totals, parts, NULL, 0}
+                        name##_totals, parts, name##_room, NULL, 0}
 
 #define FORM row
 #define ONE_ROW 1

@@ -149,17 +149,12 @@ ROW(sum_series_of)(size_t n, size_t rows, const T *a, ptrdiff_t a_pitch, const T
     }
 }
 
-/* The sums of terms of all rows: a loop for each of the ways that sum_terms goes. */
+/* The sums of terms of all rows. */
 FA_INLINE void
 ROW(sum_series)(size_t n, size_t rows, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch, ROW(term) *term,
                 double *totals)
 {
-    if (n <= LANES)
-        ROW(sum_series_of)(n, rows, a, a_pitch, b, b_pitch, term, totals);
-    else if (n < AT_ONCE * LANES)
-        ROW(sum_series_of)(n, rows, a, a_pitch, b, b_pitch, term, totals);
-    else
-        ROW(sum_series_of)(n, rows, a, a_pitch, b, b_pitch, term, totals);
+    BY_LENGTH(n, ROW(sum_series_of)(n, rows, a, a_pitch, b, b_pitch, term, totals));
 }
 
 /* Whether these sums of powers of a row's are what the kernel for one row would have used, too. */
@@ -353,22 +348,13 @@ SERIES(log_softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
     double totals[FA_SERIES], rests[FA_SERIES], ratios[FA_SERIES];
     static const ROW(start) common = {NULL, NULL, NULL, NULL};
     const int is_begun = ROW(look_moderate)(n, 1, x, 1, scale);
-    for (size_t r = 0; is_begun && r < rows; r++)
-        ROW(extremes_of)(n, 1, x + (ptrdiff_t)r * x_pitch, 1, sign, 0, extremes + r, scratch);
-    if (is_begun) {
-        ROW(weigh_series)(n, rows, x, x_pitch, scale, powers, (ptrdiff_t)n);
-        ROW(weigh)(rows, extremes, &common, 0, scale, powers_of_ones);
-    }
     if (is_begun) {
         const ROW(all_sums) all = {totals, rests, ratios, leaders};
-        if (n <= LANES)
-            ROW(sum_and_lead)(n, rows, x, x_pitch, scale, powers, powers_of_ones, &all);
-        else if (n < AT_ONCE * LANES)
-            ROW(sum_and_lead)(n, rows, x, x_pitch, scale, powers, powers_of_ones, &all);
-        else
-            ROW(sum_and_lead)(n, rows, x, x_pitch, scale, powers, powers_of_ones, &all);
-    }
-    if (is_begun) {
+        for (size_t r = 0; r < rows; r++)
+            ROW(extremes_of)(n, 1, x + (ptrdiff_t)r * x_pitch, 1, sign, 0, extremes + r, scratch);
+        ROW(weigh_series)(n, rows, x, x_pitch, scale, powers, (ptrdiff_t)n);
+        ROW(weigh)(rows, extremes, &common, 0, scale, powers_of_ones);
+        BY_LENGTH(n, ROW(sum_and_lead)(n, rows, x, x_pitch, scale, powers, powers_of_ones, &all));
         FA_INDEPENDENT
         for (size_t r = 0; r < rows; r++) {
             const two_parts whole = ROW(log_of_sum_of_powers)(totals[r], rests[r], STEP(row_common_exponent)());
@@ -436,19 +422,14 @@ ROW(sum_labels_of)(size_t n, size_t rows, const T *x, ptrdiff_t x_pitch, const T
     return do_any_lead;
 }
 
-/* The same: a loop for each of the ways that sum_terms goes. */
 static int
 ROW(sum_labels)(size_t n, size_t rows, const T *x, ptrdiff_t x_pitch, const T *powers, ptrdiff_t pitch,
                 const size_t *labels, T *values, T *powers_of_labels, double *totals, double *rests, double *ratios)
 {
-    if (n <= LANES)
-        return ROW(sum_labels_of)(n, rows, x, x_pitch, powers, pitch, labels, values, powers_of_labels, totals, rests,
-                                  ratios);
-    if (n < AT_ONCE * LANES)
-        return ROW(sum_labels_of)(n, rows, x, x_pitch, powers, pitch, labels, values, powers_of_labels, totals, rests,
-                                  ratios);
-    return ROW(sum_labels_of)(n, rows, x, x_pitch, powers, pitch, labels, values, powers_of_labels, totals, rests,
-                              ratios);
+    int do_any_lead;
+    BY_LENGTH(n, do_any_lead = ROW(sum_labels_of)(n, rows, x, x_pitch, powers, pitch, labels, values, powers_of_labels,
+                                                  totals, rests, ratios));
+    return do_any_lead;
 }
 
 /* Their losses. */

@@ -3,10 +3,11 @@
    width is known to be 1 and vectors run along the row, and `columns` for any number of rows, where they run across the
    rows as well.
 
-   Sums go through partial sums of each row, its lanes: LANES of them, or FEW_LANES in rows of up to LANES elements. Of L
-   lanes element i is in lane i % L. Four elements of a lane at a time are added to each other, the last ones with zeros for
-   those that are not there, and then to the lane, in double precision. The lanes are added in a fixed order: the result
-   depends neither on the form, the width nor on vectors and threads. */
+   Sums go through partial sums of each row, its lanes: LANES of them, or FEW_LANES in rows of up to LANES elements. Of
+   L lanes element i is in lane i % L. Four elements of a lane at a time are added to each other, the last ones with zeros
+   for those that are not there, and then to the lane, in double precision. The lanes are added in a fixed order: the
+   result depends neither on the form, the width nor on vectors and threads. Sums that are of less importance for speed
+   (few_beside, those of weighted losses, of sparsemax's steps) have LANES lanes in any row, and add one element at a time. */
 #define ROW(name) FA_PASTE(FA_PASTE(FA_PASTE(name, _), REAL), FA_PASTE(_, FORM))
 #define STEP(name) FA_PASTE(FA_PASTE(name, _), REAL)
 /* Of the form for one row, whatever the form. */
@@ -156,11 +157,10 @@ ROW(totals)(const ROW(lanes) *l, size_t n, size_t width, double *totals)
         totals[r] = ROW(rounded)(ROW(get)(l, r));
 }
 
-/* What a sum of a row was before its lanes were added, or of short rows the powers themselves, and what is lost of it as
-   one number. */
+/* What a sum of a row was before its lanes were added, unless these are in registers, and what is lost of it as one
+   number. */
 typedef struct {
     ROW(lanes) lanes;
-    T *powers;
     double *lost;
 } ROW(parts);
 
@@ -408,7 +408,7 @@ ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitc
 }
 
 #if !ONE_ROW
-/* Up to four terms of a lane of one row, added to each other; unless `leaders` is NULL without the one that leads. */
+/* Up to four terms of a lane of one row, added to each other; unless `leaders` is NULL without those equal to its leader. */
 FA_INLINE T
 ROW(sum_of_four)(size_t most, const ROW(four) *a, const ROW(four) *b, size_t k, ROW(term) *term, const T *leaders)
 {
@@ -446,9 +446,12 @@ ROW(sum_quarter)(size_t lanes, size_t most, size_t n, size_t quarter, size_t cou
     }
 }
 
-/* The sums of term(a, b) of rows of less than FA_SHORT_COLUMN elements, and unless `rests` is NULL what is lost of them: with
-   the bits of lanes, which would be more memory than such rows are themselves. Unless `leaders` is NULL, those of all
-   other terms than a row's leader, if its term leads. */
+#define QUARTER(lanes, most) \
+    ROW(sum_quarter)(lanes, most, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums)
+
+/* The sums of term(a, b) of rows of fewer than FA_SHORT_COLUMN elements, and unless `rests` is NULL what is lost of them:
+   with the bits of lanes in memory, of which there would be more than of elements. Unless `leaders` is NULL, the terms that
+   are equal to their row's are left out. */
 FA_INLINE void
 ROW(sum_short)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch, ROW(term) *term,
                const T *leaders, double *totals, double *rests)
@@ -461,17 +464,17 @@ ROW(sum_short)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b
         for (size_t q = 0; q < FEW_LANES; q++) {
             const ROW(lanes) sums = {sum + q * SUMMED, KEEPS_LOSSES ? lost + q * SUMMED : NULL};
             if (n <= LANES && most <= 2)
-                ROW(sum_quarter)(1, 2, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums);
+                QUARTER(1, 2);
             else if (n <= LANES && most == 3)
-                ROW(sum_quarter)(1, 3, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums);
+                QUARTER(1, 3);
             else if (n <= LANES)
-                ROW(sum_quarter)(1, 4, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums);
+                QUARTER(1, 4);
             else if (most == 2)
-                ROW(sum_quarter)(4, 2, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums);
+                QUARTER(4, 2);
             else if (most == 3)
-                ROW(sum_quarter)(4, 3, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums);
+                QUARTER(4, 3);
             else
-                ROW(sum_quarter)(4, 4, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums);
+                QUARTER(4, 4);
         }
         const ROW(lanes) sums = {sum, lost};
         FA_INDEPENDENT
@@ -486,12 +489,13 @@ ROW(sum_short)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b
         }
     }
 }
+#undef QUARTER
 #endif
 
 /* The sums of term(a, b) of all rows; `sums` is room for their lanes. */
 FA_INLINE void
-ROW(sum_terms_of_rows)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch,
-                       ROW(term) *term, const ROW(lanes) *sums, double *totals)
+ROW(sum_terms_of_rows)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitch, const T *b,
+                       ptrdiff_t b_pitch, ROW(term) *term, const ROW(lanes) *sums, double *totals)
 {
 #if !ONE_ROW
     if (ROW(is_short)(n)) {
@@ -637,7 +641,7 @@ ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, in
     ROW(extremes_of_rows)(n, width, largest, sign, keeps_nan, extremes);
 }
 
-/* The same of rows of less than FA_SHORT_COLUMN elements. */
+/* The same of rows of fewer than FA_SHORT_COLUMN elements. */
 FA_INLINE void
 ROW(extremes_of_short)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, T *extremes)
 {
@@ -852,7 +856,8 @@ ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x
             ROW(sum_up)(sum, LANES, &weights, &some, 0);
         }
         if (from < count) {
-            const ROW(four) weights = ROW(four_from)(end, (ptrdiff_t)next), some = ROW(four_from)(dy_end, (ptrdiff_t)next);
+            const ROW(four) weights = ROW(four_from)(end, (ptrdiff_t)next);
+            const ROW(four) some = ROW(four_from)(dy_end, (ptrdiff_t)next);
             memcpy(end, block + from, (count - from) * sizeof *end);
             memcpy(dy_end, dys + from, (count - from) * sizeof *end);
             ROW(sum_up)(sum, next, &weights, &some, 0);
@@ -888,7 +893,7 @@ ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x
 }
 
 #if !ONE_ROW
-/* The weights of all rows of less than FA_SHORT_COLUMN elements. */
+/* The weights of all rows of fewer than FA_SHORT_COLUMN elements. */
 FA_INLINE void
 ROW(weigh_short)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(start) *start, double scale, T *y,
                  ptrdiff_t y_pitch)
@@ -969,16 +974,17 @@ typedef struct {
     T *exponents;            /* exp(scale * (x - offset)) is a power times two to this */
     double *totals;          /* their sums; NaN as of `weights` */
     const ROW(parts) *parts; /* of these, or NULL */
-    const T *kept;           /* where the powers of short rows are */
+    T *room;                 /* for the powers of short rows, if there are parts */
+    const T *kept;           /* where they are */
     ptrdiff_t pitch;
 } ROW(powers);
 
-/* Where the powers go: into y or, unless that is NULL, where short rows have room for them. */
+/* Where the powers go: into y, or if that is NULL and rows are short, into the room for them. */
 FA_INLINE T *
 ROW(keep_powers)(size_t n, size_t width, T *y, ptrdiff_t y_pitch, ROW(powers) *powers)
 {
     const int is_kept = y == NULL && ROW(is_short)(n);
-    T *const kept = is_kept ? powers->parts->powers : y;
+    T *const kept = is_kept ? powers->room : y;
     powers->kept = kept;
     powers->pitch = is_kept ? (ptrdiff_t)width : y_pitch;
     return kept;
@@ -1019,8 +1025,8 @@ ROW(sum_own_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, doubl
     const ROW(start) *start = &powers->start;
     T *const kept = ROW(keep_powers)(n, width, y, y_pitch, powers);
     ROW(choose_factors)(step, width, scale, powers);
-    ROW(weigh_rows)(n, width, x, x_pitch, start, scale, kept, powers->pitch, NULL, powers->totals, powers->parts, dy, dy_pitch,
-                    dy_totals, scratch);
+    ROW(weigh_rows)(n, width, x, x_pitch, start, scale, kept, powers->pitch, NULL, powers->totals, powers->parts, dy,
+                    dy_pitch, dy_totals, scratch);
     for (size_t r = 0; r < width; r++)
         powers->totals[r] = isfinite(start->extremes[r]) ? powers->totals[r] : NAN;
 }
@@ -1060,8 +1066,8 @@ ROW(sum_common_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, do
     static const ROW(start) common = {NULL, NULL, NULL, NULL};
     T *const kept = ROW(keep_powers)(n, width, y, y_pitch, powers);
     powers->are_own = 0;
-    ROW(weigh_rows)(n, width, x, x_pitch, &common, scale, kept, powers->pitch, NULL, powers->totals, powers->parts, dy, dy_pitch,
-                    dy_totals, scratch);
+    ROW(weigh_rows)(n, width, x, x_pitch, &common, scale, kept, powers->pitch, NULL, powers->totals, powers->parts, dy,
+                    dy_pitch, dy_totals, scratch);
     return ROW(are_moderate)(width, powers->totals);
 }
 

@@ -171,8 +171,9 @@ loop_of_one_type(const PyUFuncObject *ufunc, PyArrayObject *x)
     return loop;
 }
 
-static void (*run_rows)(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *block_steps, const ptrdiff_t *steps,
-                        void *data);
+typedef void rows_loop(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *block_steps, const ptrdiff_t *steps,
+                       void *data);
+static rows_loop *rows_in_blocks;
 
 PyDoc_STRVAR(set_rows_doc, "set_rows(run)\n\nSay at which address fa_rows_in_blocks is.");
 
@@ -180,7 +181,7 @@ static PyObject *
 set_rows(PyObject *module, PyObject *run)
 {
     (void)module;
-    run_rows = (void (*)(char **, const ptrdiff_t *, const ptrdiff_t *, const ptrdiff_t *, void *))PyLong_AsVoidPtr(run);
+    rows_in_blocks = (rows_loop *)PyLong_AsVoidPtr(run);
     if (PyErr_Occurred())
         return NULL;
     Py_RETURN_NONE;
@@ -222,7 +223,7 @@ call_plain_rows(const PyUFuncObject *ufunc, PyObject *const *arrays, PyObject *a
     }
     NPY_BEGIN_THREADS_DEF;
     NPY_BEGIN_THREADS_THRESHOLDED(PyArray_SIZE(x));
-    run_rows(data, dimensions, block_steps, steps, ufunc->data[loop]);
+    rows_in_blocks(data, dimensions, block_steps, steps, ufunc->data[loop]);
     NPY_END_THREADS;
     return result;
 }

@@ -79,7 +79,7 @@ CASES = _cases()
 
 # Of no matter to what is counted: it tells callgrind that a call has ended. A loop's own
 # name cannot, because callgrind takes one option for a function.
-LOOPS, END_OF_CALL = ("fa_elementwise", "fa_rows"), "fa_available_isa"
+LOOPS, END_OF_CALL = ("fa_elementwise", "fa_rows_in_blocks"), "fa_available_isa"
 
 
 def run_all() -> None:
