@@ -14,7 +14,9 @@
 /* Losses are summed in order within a group of rows, and the groups in pairs; how many rows are a group depends on n
    alone. */
 enum {
-    ELEMENTS_WORTH_THREADS = 1 << 15,
+    ELEMENTS_OF_GROUP = 1 << 15,
+    OPERATIONS_OF_ELEMENT = 24, /* in float32; see fa_is_worth_threads */
+    OPERATIONS_OF_ROW = 720,
     MAX_GROUP_ROWS = FA_TILE_ROWS,
     LABELS_PER_TASK = 1 << 14,
     LINE_ROWS = 16, /* as in rows.c */
@@ -369,7 +371,7 @@ fa_softmax_cross_entropy(fa_cross_entropy *call)
     const size_t short_row = has_series(call) ? SHORT_ROW_OF_SERIES : SHORT_ROW;
     j.columns = runs && call->n > 0 && (row_step < llabs(j.logits.step) || call->n < short_row);
     j.group_rows = MAX_GROUP_ROWS;
-    while (j.group_rows > 1 && j.group_rows * call->n > ELEMENTS_WORTH_THREADS)
+    while (j.group_rows > 1 && j.group_rows * call->n > ELEMENTS_OF_GROUP)
         j.group_rows /= 2;
     const size_t groups = (j.rows + j.group_rows - 1) / j.group_rows;
     j.group_sums = call->backward ? NULL : calloc(groups, sizeof *j.group_sums);
@@ -381,7 +383,8 @@ fa_softmax_cross_entropy(fa_cross_entropy *call)
     const size_t tile_rows = rows_of_a_tile(&j, share);
     const size_t whole_tile_rows = (tile_rows + FA_TILE_ROWS - 1) / FA_TILE_ROWS * FA_TILE_ROWS;
     const size_t grain = j.columns ? whole_tile_rows : j.group_rows;
-    if (j.rows * call->n >= ELEMENTS_WORTH_THREADS)
+    const size_t of_element = OPERATIONS_OF_ELEMENT * (fa_kernel_type(j.logits.type) == 'd' ? 3 : 1);
+    if (fa_is_worth_threads(j.rows, call->n * of_element + OPERATIONS_OF_ROW))
         fa_parallel_for(run_rows, &j, j.rows, grain);
     else
         run_rows(&j, 0, j.rows);

@@ -19,10 +19,9 @@ enum { LONG_STAGE = FA_STREAMED };
    that is written, or read where inputs lie as the output does, would be in two lines. */
 enum { WORTH_ALIGNING = 1 << 13 };
 
-/* Waking a thread costs some tens of microseconds (csrc/threads.c). Below this many elementary operations, about
-   30 us of one core, an array is not worth it, unless calls follow one another: then a sixth is enough. Memory traffic
-   counts as MEMORY_OPERATIONS for each operand, and all of float64 twice. */
-enum { OPERATIONS_WORTH_WAKING = 3 << 20, OPERATIONS_WORTH_THREADS = 1 << 19, MEMORY_OPERATIONS = 4, GRAIN = 2048 };
+/* Where an array is worth several threads, memory traffic counts as MEMORY_OPERATIONS for each operand, and all of float64
+   twice. */
+enum { MEMORY_OPERATIONS = 4, GRAIN = 2048 };
 
 /* Results past FA_BYTES_WORTH_STREAMING: relu of 10 million float32 takes little more than half the time. Where arithmetic
    hides the memory's traffic, the copy costs: gelu would take 1.03 of its time. The limit is 10 operations for each
@@ -227,9 +226,7 @@ is_worth_threads(size_t n, const job *j)
     const fa_kernel *kernel = j->loop->kernel;
     const size_t words = fa_type_size(fa_kernel_type(kernel->type)) / sizeof(float);
     const size_t cost = (size_t)(kernel->operation_count + MEMORY_OPERATIONS * j->count) * words;
-    if (n < OPERATIONS_WORTH_THREADS / cost)
-        return false;
-    return n >= OPERATIONS_WORTH_WAKING / cost || fa_is_in_series();
+    return fa_is_worth_threads(n, cost);
 }
 
 void

@@ -26,7 +26,8 @@ enum {
 
 /* How threads split rows: see grain and shared_parts. */
 enum {
-    ELEMENTS_WORTH_THREADS = 1 << 15,
+    OPERATIONS_OF_ELEMENT = 12, /* of a gradient from the output in float32; see fa_is_worth_threads */
+    OPERATIONS_OF_ROW = 240,
     GRAIN = 2048,       /* elements that a thread takes at least */
     LONG_RUN = 2000,    /* bytes of rows that lie across memory */
     TALL_COLUMN = 2048, /* elements of such a row */
@@ -621,14 +622,24 @@ prepare(char **arrays, size_t rows, size_t n, const ptrdiff_t *steps, const fa_r
     return j;
 }
 
+static bool
+is_worth_threads(const job *j, size_t rows)
+{
+    const int function = j->loop->function;
+    const bool looks_for_support = (function == FA_SPARSEMAX || function == FA_ENTMAX15) && !j->loop->from_output;
+    const size_t times = looks_for_support ? 8 : has_exponentials(j->loop) ? 2 : 1;
+    const size_t of_element = times * OPERATIONS_OF_ELEMENT * (kernel_type(j) == 'd' ? 3 : 1);
+    return fa_is_worth_threads(rows, j->n * of_element + OPERATIONS_OF_ROW);
+}
+
 static void
 run_all(job *j, size_t rows)
 {
-    if (rows < 2 || rows * j->n < ELEMENTS_WORTH_THREADS) {
+    if (rows < 2 || !is_worth_threads(j, rows)) {
         j->run(j, 0, rows);
         return;
     }
-    const bool is_worth_sharing = fa_is_in_series() || rows * j->n >= ELEMENTS_WORTH_SHARING;
+    const bool is_worth_sharing = rows * j->n >= ELEMENTS_WORTH_SHARING;
     const fa_shared_kernel *kernel = is_worth_sharing ? shared_kernel(j) : NULL;
     const size_t parts = kernel != NULL ? shared_parts(j, rows) : 1;
     if (parts > 1)
@@ -686,7 +697,7 @@ fa_rows_in_blocks(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *b
     job j = prepare(arrays, rows, n, steps, data, core_steps);
     j.block_steps = block_steps;
     const size_t threads = (size_t)fa_get_num_threads(), share = grain(&j, rows), parts = (rows + share - 1) / share;
-    if (blocks * rows * n < ELEMENTS_WORTH_THREADS) {
+    if (!is_worth_threads(&j, blocks * rows)) {
         j.run(&j, 0, blocks * rows);
     } else if (blocks == 1 || (blocks < threads && (parts >= threads || shares_lanes(&j, rows)))) {
         for (size_t block = 0; block < blocks; block++) {

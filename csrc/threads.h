@@ -39,9 +39,10 @@ void fa_parallel_for(fa_task task, void *context, size_t n, size_t grain);
    threads. Here n is 1 .. FA_MAX_THREADS. */
 bool fa_run_together(fa_task task, void *context, int n);
 
-/* Whether this was last asked only some tens of microseconds ago. In a series of calls workers are awake, and worth
-   waking: where one call would not pay for that, the next ones do. */
-bool fa_is_in_series(void);
+/* Whether so many elements, or rows, of so many elementary operations each are worth several threads. Waking a thread
+   costs some tens of microseconds; but if this was last asked only some tens of microseconds ago, in a series of calls,
+   workers are awake, and a sixth is enough. */
+bool fa_is_worth_threads(size_t count, size_t operations);
 
 /* How many threads a job uses at most, clamped to 1 .. FA_MAX_THREADS; from the next job on. Any thread may call these
    at any time. Until the first setting it is fa_available_cpus(). threadpoolctl finds them by their names in the module
