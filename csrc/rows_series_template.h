@@ -53,52 +53,6 @@ typedef struct {
     double total, rest;
 } ROW(row_sum);
 
-/* term(a, b) of up to two elements of each lane, added to each other. */
-FA_INLINE void
-ROW(add_pairs)(size_t count, const T *a, const T *b, ROW(term) *term, T *pairs)
-{
-    if (count == 2 * LANES) {
-        FA_INDEPENDENT
-        for (size_t k = 0; k < LANES; k++)
-            pairs[k] = term(a[k], b[k]) + term(a[k + LANES], b[k + LANES]);
-        return;
-    }
-    if (count > LANES) {
-        FA_GUARDED
-        for (size_t k = 0; k < LANES; k++)
-            pairs[k] = term(a[k], b[k]) + (k + LANES < count ? term(a[k + LANES], b[k + LANES]) : 0);
-        return;
-    }
-    FA_GUARDED
-    for (size_t k = 0; k < LANES; k++)
-        pairs[k] = k < count ? term(a[k], b[k]) : 0;
-}
-
-/* term(a, b) of up to four elements of each lane, in the order of plus_four. */
-FA_INLINE void
-ROW(add_last_terms)(size_t count, const T *a, const T *b, ROW(term) *term, T *terms)
-{
-    T others[LANES];
-    ROW(add_pairs)(ROW(least)(count, 2 * LANES), a, b, term, terms);
-    if (count <= 2 * LANES)
-        return;
-    ROW(add_pairs)(count - 2 * LANES, a + 2 * LANES, b + 2 * LANES, term, others);
-    FA_INDEPENDENT
-    for (size_t k = 0; k < LANES; k++)
-        terms[k] += others[k];
-}
-
-/* The lanes of a row of up to LANES elements. */
-FA_INLINE void
-ROW(put_fours)(const T *terms, const ROW(lanes) *sums)
-{
-    const ROW(lane) none = {0, 0};
-    FA_INDEPENDENT
-    for (size_t k = 0; k < FEW_LANES; k++)
-        ROW(put)(sums, k, ROW(plus_four)(none, terms[k], terms[k + FEW_LANES], terms[k + 2 * FEW_LANES],
-                                         terms[k + 3 * FEW_LANES]));
-}
-
 /* term(a, b) of each element of a row, summed in lanes, and these together. */
 FA_INLINE ROW(row_sum)
 ROW(sum_terms)(size_t n, const T *a, const T *b, ROW(term) *term, const ROW(lanes) *sums)
@@ -107,8 +61,9 @@ ROW(sum_terms)(size_t n, const T *a, const T *b, ROW(term) *term, const ROW(lane
     const ROW(lane) none = {0, 0};
     T terms[LANES];
     if (n <= LANES) {
+        ROW(clear)(sums, FEW_LANES);
         ROW(add_pairs)(n, a, b, term, terms);
-        ROW(put_fours)(terms, sums);
+        ROW(add_to_few)(terms, sums);
     } else if (n < AT_ONCE * LANES) {
         ROW(add_last_terms)(n, a, b, term, terms);
         FA_INDEPENDENT
@@ -268,7 +223,8 @@ ROW(sum_of_others)(size_t n, const T *powers, size_t leader)
     FA_GUARDED
     for (size_t k = 0; k < LANES; k++)
         others[k] = k < n && k != leader ? powers[k] : 0;
-    ROW(put_fours)(others, &sums);
+    ROW(clear)(&sums, FEW_LANES);
+    ROW(add_to_few)(others, &sums);
     return ROW(total)(&sums, FEW_LANES);
 }
 

@@ -343,24 +343,82 @@ ROW(add_four)(size_t count, const ROW(four) *a, const ROW(four) *b, const ROW(la
     }
 }
 
+#if ONE_ROW
+/* term(a, b) of up to two elements of each lane, added to each other. */
+FA_INLINE void
+ROW(add_pairs)(size_t count, const T *a, const T *b, ROW(term) *term, T *pairs)
+{
+    if (count == 2 * LANES) {
+        FA_INDEPENDENT
+        for (size_t k = 0; k < LANES; k++)
+            pairs[k] = term(a[k], b[k]) + term(a[k + LANES], b[k + LANES]);
+        return;
+    }
+    if (count > LANES) {
+        FA_GUARDED
+        for (size_t k = 0; k < LANES; k++)
+            pairs[k] = term(a[k], b[k]) + (k + LANES < count ? term(a[k + LANES], b[k + LANES]) : 0);
+        return;
+    }
+    FA_GUARDED
+    for (size_t k = 0; k < LANES; k++)
+        pairs[k] = k < count ? term(a[k], b[k]) : 0;
+}
+
+/* term(a, b) of up to four elements of each lane, in the order of plus_four. */
+FA_INLINE void
+ROW(add_last_terms)(size_t count, const T *a, const T *b, ROW(term) *term, T *terms)
+{
+    T others[LANES];
+    ROW(add_pairs)(ROW(least)(count, 2 * LANES), a, b, term, terms);
+    if (count <= 2 * LANES)
+        return;
+    ROW(add_pairs)(count - 2 * LANES, a + 2 * LANES, b + 2 * LANES, term, others);
+    FA_INDEPENDENT
+    for (size_t k = 0; k < LANES; k++)
+        terms[k] += others[k];
+}
+
+/* Terms of all elements of a row of up to LANES, to its lanes. */
+FA_INLINE void
+ROW(add_to_few)(const T *terms, const ROW(lanes) *sums)
+{
+    FA_INDEPENDENT
+    for (size_t k = 0; k < FEW_LANES; k++)
+        ROW(put)(sums, k, ROW(plus_four)(ROW(get)(sums, k), terms[k], terms[k + FEW_LANES], terms[k + 2 * FEW_LANES],
+                                         terms[k + 3 * FEW_LANES]));
+}
+
+/* term(a, b) of the last elements of a row of n, fewer than four for each lane. */
+FA_INLINE void
+ROW(add_end)(size_t n, size_t count, const T *a, const T *b, ROW(term) *term, const ROW(lanes) *sums)
+{
+    T terms[LANES];
+    ROW(add_last_terms)(count, a, b, term, terms);
+    if (n <= LANES) {
+        ROW(add_to_few)(terms, sums);
+        return;
+    }
+    FA_INDEPENDENT
+    for (size_t k = 0; k < LANES; k++)
+        ROW(add)(sums, k, terms[k]);
+}
+#endif
+
 /* The same of the last elements of rows, from i on. Of no elements a term is 0. */
 FA_INLINE void
 ROW(add_last)(fa_lanes lanes, size_t i, size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b,
               ptrdiff_t b_pitch, const ROW(lanes) *sums, ROW(term) *term, const ROW(lanes) *others,
               ROW(term) *other_term)
 {
-    const size_t next = ROW(lane_count)(n);
 #if ONE_ROW
-    if (i == n)
-        return;
-    T a_end[AT_ONCE * LANES] = {0}, b_end[AT_ONCE * LANES] = {0};
-    memcpy(a_end, a + i, (n - i) * sizeof *a);
-    memcpy(b_end, b + i, (n - i) * sizeof *b);
-    const ROW(four) as = ROW(four_from)(a_end, (ptrdiff_t)next), bs = ROW(four_from)(b_end, (ptrdiff_t)next);
-    ROW(add_four)(next, &as, &bs, sums, term, others, other_term, 0);
+    if (i < n)
+        ROW(add_end)(n, n - i, a + i, b + i, term, sums);
+    if (i < n && other_term != NULL)
+        ROW(add_end)(n, n - i, a + i, b + i, other_term, others);
     (void)lanes, (void)width, (void)a_pitch, (void)b_pitch;
 #else
-    const size_t end = ROW(least)(ROW(least)(lanes.end, next), n - i);
+    const size_t next = ROW(lane_count)(n), end = ROW(least)(ROW(least)(lanes.end, next), n - i);
     for (size_t lane = lanes.first; lane < end; lane++)
         for (size_t from = 0; from < width; from += SUMMED) {
             const ROW(four) as = ROW(last_four)(n, i + lane, next, a + from, a_pitch);
@@ -843,8 +901,8 @@ ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x
 #if ONE_ROW
     (void)lanes, (void)width, (void)x_pitch, (void)y_pitch, (void)dy_pitch;
     for (size_t i = 0; i < n; i += WEIGHED) {
-        const size_t count = ROW(least)(WEIGHED, n - i), next = ROW(lane_count)(n);
-        T *block = y != NULL ? y + i : buffer, end[AT_ONCE * LANES] = {0}, dy_end[AT_ONCE * LANES] = {0};
+        const size_t count = ROW(least)(WEIGHED, n - i);
+        T *block = y != NULL ? y + i : buffer;
         const T *dys = with_dy ? dy + i : block;
         ROW(weigh_run)(count, x + i, start, scale, block);
         size_t from = 0;
@@ -855,13 +913,14 @@ ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x
                 ROW(fetch)(dys + from);
             ROW(sum_up)(sum, LANES, &weights, &some, 0);
         }
-        if (from < count) {
-            const ROW(four) weights = ROW(four_from)(end, (ptrdiff_t)next);
-            const ROW(four) some = ROW(four_from)(dy_end, (ptrdiff_t)next);
-            memcpy(end, block + from, (count - from) * sizeof *end);
-            memcpy(dy_end, dys + from, (count - from) * sizeof *end);
-            ROW(sum_up)(sum, next, &weights, &some, 0);
-        }
+        if (from < count && sum->ones == NULL)
+            ROW(add_end)(n, count - from, block + from, block + from, ROW(itself), sum->sums);
+        if (from < count && sum->ones != NULL)
+            ROW(add_end)(n, count - from, block + from, block + from, ROW(unless_one), sum->sums);
+        if (from < count && with_dy)
+            ROW(add_end)(n, count - from, block + from, dys + from, ROW(product), sum->products);
+        for (; sum->ones != NULL && from < count; from++)
+            sum->ones[from % LANES] += block[from] == 1 ? (T)1 : (T)0;
     }
 #else
     const size_t flat = ROW(step)(width, x_pitch, y_pitch, with_dy ? dy_pitch : y_pitch);
