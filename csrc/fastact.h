@@ -135,7 +135,7 @@ typedef struct {
                        double scale, void *dx, ptrdiff_t dx_pitch, char *scratch);
 } fa_row_kernel;
 
-/* Lanes of rows, in which their elements are summed: see csrc/rows_template.h. Rows side by side of fewer than
+/* Lanes of rows, in which their elements are summed: see csrc/rows_template.h. Rows side by side of up to
    FA_SHORT_COLUMN elements have theirs in registers. */
 enum { FA_LANES = 16, FA_SHORT_COLUMN = 64 };
 

@@ -26,7 +26,7 @@ enum {
             call; \
     } while (0)
 
-_Static_assert(FA_SHORT_COLUMN == AT_ONCE * LANES, "columns with fewer elements have at most AT_ONCE in a lane");
+_Static_assert(FA_SHORT_COLUMN == AT_ONCE * LANES, "short columns have up to AT_ONCE elements in a lane");
 
 static const fa_lanes all_lanes = {0, LANES};
 

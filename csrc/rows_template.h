@@ -36,7 +36,7 @@ ROW(rows)(size_t width)
 FA_INLINE int
 ROW(is_short)(size_t n)
 {
-    return !ONE_ROW && n > 0 && n < FA_SHORT_COLUMN;
+    return !ONE_ROW && n > 0 && n <= FA_SHORT_COLUMN;
 }
 
 /* How many lanes each row has. */
@@ -507,7 +507,7 @@ ROW(sum_quarter)(size_t lanes, size_t most, size_t n, size_t quarter, size_t cou
 #define QUARTER(lanes, most) \
     ROW(sum_quarter)(lanes, most, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums)
 
-/* The sums of term(a, b) of rows of fewer than FA_SHORT_COLUMN elements, and unless `rests` is NULL what is lost of them:
+/* The sums of term(a, b) of rows of up to FA_SHORT_COLUMN elements, and unless `rests` is NULL what is lost of them:
    with the bits of lanes in memory, of which there would be more than of elements. Unless `leaders` is NULL, the terms that
    are equal to their row's are left out. */
 FA_INLINE void
@@ -699,7 +699,7 @@ ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, in
     ROW(extremes_of_rows)(n, width, largest, sign, keeps_nan, extremes);
 }
 
-/* The same of rows of fewer than FA_SHORT_COLUMN elements. */
+/* The same of rows of up to FA_SHORT_COLUMN elements. */
 FA_INLINE void
 ROW(extremes_of_short)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, T *extremes)
 {
@@ -952,7 +952,7 @@ ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x
 }
 
 #if !ONE_ROW
-/* The weights of all rows of fewer than FA_SHORT_COLUMN elements. */
+/* The weights of all rows of up to FA_SHORT_COLUMN elements. */
 FA_INLINE void
 ROW(weigh_short)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(start) *start, double scale, T *y,
                  ptrdiff_t y_pitch)
