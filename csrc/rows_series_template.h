@@ -1,5 +1,5 @@
-/* Softmax, log_softmax and gradients of several short rows, one after another, for the precision REAL; included twice by
-   rows.h, after rows_template.h for one row; the loss is in rows_loss_template.h. Every step is done for all rows before
+/* Softmax, log_softmax, the loss of labels and gradients of several short rows, one after another, for the precision REAL;
+   included twice by rows.h, after the templates for one row and for columns. Every step is done for all rows before
    the next one: a short row by itself would wait for its sum, and then for what is computed of that. What is one per row is
    computed for several at once, and exponentials of rows without gaps in one go. Sums are those of rows_template.h, and so
    have the same bits; rows that need care, or factors of their own, go through the kernels for one row. `pitch` is the
@@ -71,6 +71,7 @@ ROW(sum_terms)(size_t n, const T *a, const T *b, ROW(term) *term, const ROW(lane
             ROW(put)(sums, k, ROW(plus)(none, terms[k]));
     } else {
         ROW(clear)(sums, LANES);
+        /* As add_four, for which gcc would compute eight addresses. */
         for (size_t i = 0; i + AT_ONCE * LANES <= n; i += AT_ONCE * LANES) {
             const T *as = a + i, *bs = b + i;
             FA_INDEPENDENT
