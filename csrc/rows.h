@@ -69,19 +69,50 @@ log1p_of_sum(double u)
     return row_log_of_parts_f64(parts.k, parts.f, lost / sum);
 }
 
+/* The same of what others have beside one that leads: 0 <= u <= 1. */
+FA_INLINE double
+log1p_of_ratio_f64(double u)
+{
+    return log1p_of_sum(u);
+}
+
+/* log(1 + f), for 1 + f within a factor sqrt(2) of 1, rounded to a float but for the f. */
+FA_INLINE double
+log_near_one_f32(double f)
+{
+    return f + (double)row_log_rest_f32((float)f);
+}
+
+/* To few more digits than a float has. */
+FA_INLINE double
+log1p_of_ratio_f32(double u)
+{
+    const int is_halved = u > 0x1.ap-2; /* (1 + u) / 2 = 1 + (u - 1) / 2 */
+    return (is_halved ? row_ln2_f64() : 0) + log_near_one_f32(is_halved ? (u - 1) / 2 : u);
+}
+
 typedef struct {
     double high, low;
 } two_parts;
 
 /* log(2^exponent sum (1 + low)) of a sum > 0, to within 2^-53 however large it is; of another sum, anything. */
 FA_INLINE two_parts
-log_in_two_parts(double sum, double low, double exponent)
+log_in_two_parts_f64(double sum, double low, double exponent)
 {
     const log_parts parts = parts_of_log(sum);
     const double k = parts.k + exponent, whole = k * row_ln2_high_f64();
     const double rest = row_log_of_parts_f64(0, parts.f, low) + k * row_ln2_low_f64();
     const double high = whole + rest; /* of which the first is larger, or 0 */
     return (two_parts){high, rest - (high - whole)};
+}
+
+/* To within 2^-27, for a low of 0. */
+FA_INLINE two_parts
+log_in_two_parts_f32(double sum, double low, double exponent)
+{
+    const log_parts parts = parts_of_log(sum);
+    (void)low;
+    return (two_parts){fa_fma_f64(parts.k + exponent, row_ln2_f64(), log_near_one_f32(parts.f)), 0};
 }
 
 #define SUMS_OF(each, name) \

@@ -64,7 +64,7 @@ ROW(others_beside_labels)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch,
         ratios[r] = 0;
     }
     if (do_any_lead)
-        ROW(others_beside)(n, width, x, x_pitch, 1, powers, &ones, 0, ratios);
+        ROW(others_beside)(n, width, x, x_pitch, 1, NULL, powers, &ones, 0, ratios);
     return do_any_lead;
 }
 
@@ -132,7 +132,7 @@ ROW(losses_beside)(size_t width, const T *powers_of_labels, const double *totals
 {
     FA_INDEPENDENT
     for (size_t r = 0; r < width; r++) {
-        const double beside = log1p_of_sum(ratios[r]);
+        const double beside = STEP(log1p_of_ratio)(ratios[r]);
         losses[r] = ROW(leads)(powers_of_labels[r], totals[r]) ? beside : losses[r];
     }
 }
@@ -154,9 +154,10 @@ ROW(losses_of_labels)(size_t n, size_t given_width, const T *x, ptrdiff_t x_pitc
     ROW(find_powers)(n, width, x, x_pitch, 1, are_low, NULL, x_pitch, NULL, 0, NULL, &powers, scratch);
     const ROW(start) start = ROW(start_of)(&powers);
     ROW(weigh)(width, values, &start, 0, 1, powers_of_labels);
+    const T *const exponents = powers.are_own ? powers.exponents : NULL;
     for (size_t r = 0; r < width; r++) {
         const double offset = powers.are_own ? (double)start.offsets[r] : 0;
-        losses[r] = ROW(loss_of_sum)(ROW(log_of_powers)(&powers, r), (double)values[r] - offset);
+        losses[r] = ROW(loss_of_sum)(ROW(log_of_powers)(&powers, exponents, r), (double)values[r] - offset);
     }
     if (ROW(others_beside_labels)(n, width, x, x_pitch, labels, &powers, values, powers_of_labels, ratios, scratch))
         ROW(losses_beside)(width, powers_of_labels, powers.totals, ratios, losses);

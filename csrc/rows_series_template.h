@@ -317,7 +317,7 @@ SERIES(log_softmax)(size_t n, size_t rows, const void *input, ptrdiff_t x_pitch,
             const two_parts whole = ROW(log_of_sum_of_powers)(totals[r], rests[r], STEP(row_common_exponent)());
             highs[r] = (T)whole.high;
             lows[r] = (T)((whole.high - (double)highs[r]) + whole.low);
-            leads[r] = (T)(0 - log1p_of_sum(ratios[r]));
+            leads[r] = (T)(0 - STEP(log1p_of_ratio)(ratios[r]));
         }
     }
     for (size_t r = 0; r < rows; r++) {

@@ -1306,10 +1306,10 @@ ROW(do_any_lead)(size_t width, const T *powers_of_ones, const double *totals)
 }
 
 /* What all others have beside those that lead: the sums of their lanes without them, and all other lanes; 0 if that is no
-   more than `none`. Of other rows it is of no use. */
+   more than `none`. Of other rows it is of no use. Of short rows x may have more than these: those at `places`. */
 FA_INLINE void
-ROW(others_beside)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, const ROW(powers) *powers,
-                   const ROW(ones) *ones, double none, double *ratios)
+ROW(others_beside)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, const uint32_t *places,
+                   const ROW(powers) *powers, const ROW(ones) *ones, double none, double *ratios)
 {
     const double few = (double)n * (KEEPS_LOSSES ? 0x1p-1040 : 0x1p-120);
     const ROW(start) *start = &powers->start;
@@ -1341,21 +1341,21 @@ ROW(others_beside)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double
     }
     for (size_t r = 0; are_any_few && r < width; r++)
         if (ratios[r] > 0 && ratios[r] < few && ROW(leads)(ones->powers[r], powers->totals[r]))
-            ratios[r] = SINGLE(few_beside)(n, x + r, x_pitch, scale, ones->values[r]);
+            ratios[r] = SINGLE(few_beside)(n, x + (places == NULL ? r : places[r]), x_pitch, scale, ones->values[r]);
 }
 
 /* log(2^exponent (total + rest)) */
 FA_INLINE two_parts
 ROW(log_of_sum_of_powers)(double total, double rest, double exponent)
 {
-    return log_in_two_parts(total, KEEPS_LOSSES ? rest / total : 0, exponent);
+    return STEP(log_in_two_parts)(total, KEEPS_LOSSES ? rest / total : 0, exponent);
 }
 
-/* The logarithms of rows' sums of powers, as if these had no factors. */
+/* The logarithms of rows' sums of powers, as if these had no factors. The exponents are NULL if that is common. */
 FA_INLINE two_parts
-ROW(log_of_powers)(const ROW(powers) *powers, size_t r)
+ROW(log_of_powers)(const ROW(powers) *powers, const T *exponents, size_t r)
 {
-    const double exponent = powers->are_own ? (double)powers->exponents[r] : STEP(row_common_exponent)();
+    const double exponent = exponents != NULL ? (double)exponents[r] : STEP(row_common_exponent)();
     return ROW(log_of_sum_of_powers)(powers->totals[r], powers->parts->lost[r], exponent);
 }
 
@@ -1366,6 +1366,57 @@ typedef struct {
     T *leads;   /* log(softmax) of these */
 } ROW(logs);
 
+/* That but for those that lead; in how many rows one does, and for each row whether. */
+FA_INLINE size_t
+ROW(find_whole_logs)(size_t width, const ROW(powers) *powers, const T *exponents, const T *powers_of_ones,
+                     const ROW(logs) *logs, uint32_t *do_lead)
+{
+    uint32_t count = 0;
+    FA_INDEPENDENT
+    for (size_t r = 0; r < width; r++) {
+        const two_parts whole = ROW(log_of_powers)(powers, exponents, r);
+        const double high = exponents == NULL || isfinite(powers->totals[r]) ? whole.high : NAN;
+        do_lead[r] = ROW(leads)(powers_of_ones[r], powers->totals[r]);
+        logs->highs[r] = (T)high;
+        logs->lows[r] = (T)((high - (double)logs->highs[r]) + whole.low);
+        logs->leaders[r] = do_lead[r] ? powers->start.extremes[r] : (T)NAN;
+        logs->leads[r] = 0;
+        count += do_lead[r];
+    }
+    return count;
+}
+
+#if !ONE_ROW
+/* log(softmax) of those that lead, in a few of a tile's short rows: of a tile of these alone. */
+FA_INLINE void
+ROW(find_few_leads)(size_t n, size_t width, size_t count, const uint32_t *do_lead, const T *x, ptrdiff_t x_pitch,
+                    double scale, const ROW(powers) *powers, const ROW(ones) *ones, double none, T *leads, char *scratch)
+{
+    ROOM(uint32_t, places, 1, width);
+    ROOM(T, kept, 1, n * count);
+    ROOM(T, values, 1, count);
+    ROOM(T, powers_of_ones, 1, count);
+    ROOM(double, totals, 1, count);
+    ROOM(double, ratios, 1, count);
+    for (size_t r = 0, k = 0; r < width; r++) {
+        places[k] = (uint32_t)r;
+        k += do_lead[r];
+    }
+    for (size_t k = 0; k < count; k++) {
+        values[k] = ones->values[places[k]];
+        powers_of_ones[k] = ones->powers[places[k]];
+        totals[k] = powers->totals[places[k]];
+        for (size_t i = 0; i < n; i++)
+            kept[i * count + k] = powers->kept[(ptrdiff_t)i * powers->pitch + (ptrdiff_t)places[k]];
+    }
+    const ROW(powers) few = {.totals = totals, .parts = powers->parts, .kept = kept, .pitch = (ptrdiff_t)count};
+    const ROW(ones) few_ones = {values, powers_of_ones, NULL};
+    ROW(others_beside)(n, count, x, x_pitch, scale, places, &few, &few_ones, none, ratios);
+    for (size_t k = 0; k < count; k++)
+        leads[places[k]] = (T)(0 - STEP(log1p_of_ratio)(ratios[k]));
+}
+#endif
+
 /* That, where extremes are known; beside one that leads, its logarithm would cancel, and log1p of what the others have beside
    it is taken. */
 FA_INLINE void
@@ -1375,28 +1426,30 @@ ROW(find_logs)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double sca
     const ROW(start) start = ROW(start_of)(powers);
     T *const extremes = powers->start.extremes, sign = scale < 0 ? -1 : 1;
     ROOM(T, powers_of_ones, 1, width);
+    ROOM(uint32_t, do_lead, 1, width);
     ROOM(unsigned char, lanes, 1, width);
     ROOM(double, ratios, 1, width);
+    const double none = KEEPS_LOSSES ? 0 : 0x1p-151;
     const ROW(ones) ones = {extremes, powers_of_ones, lanes};
     ROW(weigh)(width, extremes, &start, 0, scale, powers_of_ones);
-    FA_INDEPENDENT
-    for (size_t r = 0; r < width; r++) {
-        const two_parts whole = ROW(log_of_powers)(powers, r);
-        const double high = isfinite(powers->totals[r]) ? whole.high : NAN;
-        logs->highs[r] = (T)high;
-        logs->lows[r] = (T)((high - (double)logs->highs[r]) + whole.low);
-        logs->leaders[r] = ROW(leads)(powers_of_ones[r], powers->totals[r]) ? extremes[r] : (T)NAN;
-        logs->leads[r] = 0;
-    }
-    if (!ROW(do_any_lead)(width, powers_of_ones, powers->totals))
+    const size_t count =
+        powers->are_own ? ROW(find_whole_logs)(width, powers, powers->exponents, powers_of_ones, logs, do_lead)
+                        : ROW(find_whole_logs)(width, powers, NULL, powers_of_ones, logs, do_lead);
+    if (count == 0)
         return;
+#if !ONE_ROW
+    if (ROW(is_short)(n) && count <= width / 4) {
+        ROW(find_few_leads)(n, width, count, do_lead, x, x_pitch, scale, powers, &ones, none, logs->leads, scratch);
+        return;
+    }
+#endif
     for (size_t r = 0; r < width && !ROW(is_short)(n); r++)
-        if (ROW(leads)(powers_of_ones[r], powers->totals[r]))
-            lanes[r] = (unsigned char)ROW(lane_of_extreme)(n, width, x + r, extremes[r], sign, largest, r);
-    ROW(others_beside)(n, width, x, x_pitch, scale, powers, &ones, KEEPS_LOSSES ? 0 : 0x1p-151, ratios);
+        lanes[r] =
+            do_lead[r] ? (unsigned char)ROW(lane_of_extreme)(n, width, x + r, extremes[r], sign, largest, r) : 0;
+    ROW(others_beside)(n, width, x, x_pitch, scale, NULL, powers, &ones, none, ratios);
     FA_INDEPENDENT
     for (size_t r = 0; r < width; r++)
-        logs->leads[r] = (T)(0 - log1p_of_sum(ratios[r]));
+        logs->leads[r] = (T)(0 - STEP(log1p_of_ratio)(ratios[r]));
 }
 
 /* log(softmax). The offsets are NULL if they are 0; the leaders if that of theirs is set elsewhere. */

@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 
 import fastact as fa
 from fastact.checking import reference
-from fastact.checking.truth import interesting_points
+from fastact.checking.truth import interesting_points, truth, ulp_error
 from fastact.formulas.entry import FUSED, Fused
 
 GATES = [entry for entry in FUSED.values() if entry.packed_gate is not None]
@@ -74,6 +74,36 @@ def test_gradients_are_the_products_of_dy(entry: Fused) -> None:
     alone = backward(np.ones_like(dy), gate, value)
     for found, slope in zip(backward(dy, gate, value), alone, strict=True):
         assert_allclose(found, dy * slope, rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [
+        ("glu", "sigmoid"),
+        ("swiglu", "silu"),
+        ("geglu", "gelu"),
+        ("geglu_tanh", "gelu_tanh"),
+    ],
+)
+def test_factors_of_gradients_are_within_the_activations_bounds(
+    name: str, activation: str, dtype: Any
+) -> None:
+    random = np.random.default_rng(5)
+    size = np.dtype(dtype).itemsize
+    lowest = -100 if size < 8 else -740
+    gate = np.concatenate(
+        [
+            3 * random.standard_normal(500),
+            random.uniform(lowest, 20, 300),
+            np.ldexp(random.uniform(-1, 1, 100), -random.integers(0, 30, 100)),
+        ]
+    ).astype(dtype)
+    slope, activated = getattr(fa, name + BACKWARD)(dtype(1), gate, dtype(1))
+    bound = 0.51 if size == 2 else 2.0
+    for found, kind in ((activated, "forward"), (slope, "derivative")):
+        exact = truth(activation, kind, dtype, gate, cache=None)
+        assert ulp_error(found, exact, dtype).max() <= bound
 
 
 @every_gate

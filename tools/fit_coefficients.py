@@ -2,7 +2,7 @@
 
     python tools/fit_coefficients.py [name ...]
 
-Names: roots, exp, exp_long, exp_by_value, log1p, artanh, normal_tail,
+Names: roots, exp, exp_long, exp_by_value, log1p, log, artanh, normal_tail,
 normal_tail_quotient, gelu_slope_quotient, erf, logcosh, logcosh_tail,
 tanhshrink, tanhshrink_divisor, tanh_squared_divisor, tanh, tanh_near, lisht, lisht_slope,
 sine, arctan, telu_slope, dish_slope, gelu_tanh_slope, mish, mish_slope,
@@ -93,7 +93,7 @@ def exp_by_value_target(r: mpf) -> tuple[mpf, mpf]:
 def log1p_target(u: mpf) -> tuple[mpf, mpf]:
     if u == 0:
         return mpf(-1) / 2, mpf(0)
-    return (mp.log1p(u) - u) / u**2, u**2 / mp.log1p(u)
+    return (mp.log1p(u) - u) / u**2, u**2 / abs(mp.log1p(u))
 
 
 def artanh_target(z: mpf) -> tuple[mpf, mpf]:
@@ -565,6 +565,14 @@ FITS = {
         interval={"float16": (mpf(0), mpf(1)), "float32": (mpf(0), mpf(1))},
         bits={"float16": 19, "float32": 27},
         start={"float16": 4, "float32": 7},
+    ),
+    "log": Fit(
+        what="log(1 + f) = f + f^2 P(f), 1 + f in [sqrt(1/2), sqrt(2)]; "
+        "error relative to log(1 + f)",
+        target={"float32": log1p_target},
+        interval={"float32": (mp.sqrt(0.5) - 1, mp.sqrt(2) - 1)},
+        bits={"float32": 27},
+        start={"float32": 5},
     ),
     "artanh": Fit(
         what="artanh(s) = s + s^3 P(s^2), |s| <= 1/3; error relative to artanh(s)",

@@ -123,6 +123,18 @@ LOG1P_FLOAT32 = (
     "2.01787148e-02",
     "-3.31307552e-03",
 )
+# log(1 + f) = f + f^2 LOG(f) for sqrt(1/2) <= 1 + f <= sqrt(2)
+LOG_FLOAT32 = (
+    "-4.99999881e-01",
+    "3.33333254e-01",
+    "-2.50016004e-01",
+    "2.00019732e-01",
+    "-1.66087687e-01",
+    "1.41819254e-01",
+    "-1.32452309e-01",
+    "1.29037410e-01",
+    "-7.61575848e-02",
+)
 # artanh(s) = s + s^3 ARTANH(s^2) for |s| <= 1/3; with 53 digits it makes the faster
 # logarithm: log1p(u) = 2 artanh(u / (2 + u))
 ARTANH_FLOAT32 = (

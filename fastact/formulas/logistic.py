@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import NamedTuple
 
 from .elementary import (
     Pair,
@@ -74,7 +75,20 @@ def logistic(z: Value, z_low: Value | None = None) -> Value:
 def logistic_slope(
     z: Value, z_low: Value | None = None, *, factor: float = 1.0
 ) -> Value:
-    """A power of two times y (1 - y), y being the logistic function of -|z + z_low|.
+    """A power of two times y (1 - y), y being the logistic function of -|z + z_low|."""
+    return _logistic_of_minus_abs_and_slope(z, z_low, factor)[1]
+
+
+def logistic_and_slope(z: Value) -> tuple[Value, Value]:
+    """1 / (1 + e^-z), in fewer operations beside its derivative than by itself."""
+    y, slope = _logistic_of_minus_abs_and_slope(z, None, 1.0)
+    return where(z < 0, y, 1.0 - y), slope
+
+
+def _logistic_of_minus_abs_and_slope(
+    z: Value, z_low: Value | None, factor: float
+) -> tuple[Value, Value]:
+    """The logistic function y of -|z + z_low|, and the factor times y (1 - y).
 
     With what its denominator has lost, y would be (1 - lost) y, and the slope
     y - y (y + lost (1 - 2y)). A constant in the place of 1 - 2y, which lies between 0
@@ -87,7 +101,8 @@ def logistic_slope(
     multiple = (factor * lower()) / denominator.high
     y = multiple * (1 / factor)
     lost = y * denominator.low  # lowered
-    return fma(-multiple, fma(lost, power_of_two(lift() - 1), y), multiple)
+    half_lost_and_y = fma(lost, power_of_two(lift() - 1), y)
+    return y, fma(-multiple, half_lost_and_y, multiple)
 
 
 def exact_logistic(z: Value, z_low: Value | None = None) -> Value:
@@ -257,14 +272,45 @@ def silu_slope(z: Value, z_low: Value | None = None) -> Value:
     """Derivative of z / (1 + e^-z) at z + z_low, accurate around its root too."""
     a = clamp_high(abs(z), -lowest_exponent())
     a_low = None if z_low is None else where(z < 0, -z_low, z_low)
+    return one_minus_right(z < 0, _silu_gate(a, a_low).slope)
+
+
+def silu_and_slope(x: Value) -> tuple[Value, Value]:
+    """x / (1 + e^-x), in fewer operations beside its derivative than by itself."""
+    a = clamp_high(abs(x), -lowest_exponent())
+    gate = _silu_gate(a, None)
+    return gate.times(x, a), one_minus_right(x < 0, gate.slope)
+
+
+def _silu_gate(a: Value, a_low: Value | None) -> Gate:
     at_root, _ = split(f"{Fraction(SILU_ROOT) - 1}")
     # In float64 the root is so near to a number that the sums would cancel beside it if e0
     # were one, too.
     at_center = by_dtype(at_root.constant, Fraction(SILU_ROOT) - 1)
-    return one_minus_right(z < 0, gate_slope(a, a_low, a, a_low, at_center))
+    return gate_and_slope(a, a_low, a, a_low, at_center)
 
 
-def gate_slope(
+class Gate(NamedTuple):
+    """e / (1 + e) by its parts, and the derivative of x e / (1 + e), lifted."""
+
+    slope: Value
+    lifted: Value  # e
+    e: Value
+    reciprocal: Value  # 1 / (1 + e)^2
+
+    def times(self, x: Value, a: Value) -> Value:
+        """x / (1 + e), or x e / (1 + e) left of zero, within 2 ULP; a = |x|, clamped.
+
+        As `over_one_plus`, with a reciprocal that is near enough for its remainder.
+        """
+        reciprocal = fma(self.reciprocal, self.e, self.reciprocal)
+        nearly = (a * self.lifted) * reciprocal
+        remainder = fma(-nearly, self.e, fma(a, self.lifted, -nearly))
+        left = fma(correction(remainder), reciprocal, nearly)
+        return fma(-left, lower(), clamp_low(x, 0.0))
+
+
+def gate_and_slope(
     v: Value,
     v_low: Value | None,
     w: Value,
@@ -272,10 +318,10 @@ def gate_slope(
     at_center: float | Fraction,
     *,
     unit: str = "1",
-) -> Value:
-    """e (1 + e - w) / (1 + e)^2, e = e^(-unit (v + v_low)), lifted, for v, w >= 0.
+) -> Gate:
+    """e = e^(-unit (v + v_low)), and the slope e (1 + e - w) / (1 + e)^2, for v, w >= 0.
 
-    It is the derivative of x / (1 + e^-V(x)), V odd, left of zero, for V(|x|) = unit v
+    That is the derivative of x / (1 + e^-V(x)), V odd, left of zero, for V(|x|) = unit v
     and w = |x| V'(x); right of zero it is missing from 1. At the root e is w - 1. With a
     value e0 next to it and its v, the center c, e = e0 e^(unit (c - v)), and the factor
     is (1 - w + e0) + e0 expm1(unit (c - v)): near the root the first sum is exact, and has
@@ -304,7 +350,8 @@ def gate_slope(
     q = product * reciprocal
     remainder_low = fma(-q, square_low, fma(e, factor_low, product_low))
     remainder = fma(-q, square, product) + remainder_low
-    return fma(correction(remainder), reciprocal, q)
+    slope = fma(correction(remainder), reciprocal, q)
+    return Gate(slope, e, unlifted, reciprocal)
 
 
 def one_minus_right(negative: Value, left_lifted: Value) -> Value:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .elementary import (
-    ARTANH_FLOAT32,
     ARTANH_FLOAT64,
     LN2,
+    LOG_FLOAT32,
     Pair,
     exp_beside,
     exp_value,
@@ -312,18 +312,28 @@ def row_common_power_scaled(
     return _common_power(*two_product(scale, x), lowest, highest)
 
 
-def row_log_of_parts(k: Value, f: Value, lost: Value) -> Value:
-    """k log(2) + log(1 + f) + lost, for 1 + f within a factor sqrt(2) of 1, a small lost.
+def row_log_rest(f: Value) -> Value:
+    """log(1 + f) - f, for 1 + f within a factor sqrt(2) of 1.
 
-    With s = f / (2 + f), log(1 + f) = 2 artanh(s) = f - s (f - 2 s^2 ARTANH(s^2)): of f
-    nothing is rounded but in a product that is at most a fifth of it.
+    In float64, s = f / (2 + f), log(1 + f) = 2 artanh(s) = f - s (f - 2 s^2 ARTANH(s^2)): a
+    product that is at most a fifth of f.
     """
-    ln2_high, ln2_low = row_ln2_high(), row_ln2_low()
+    if by_dtype(True, False):
+        return f * f * polynomial(f, LOG_FLOAT32)
     s = f / (f + 2.0)
     square = s * s
-    series = by_dtype(ARTANH_FLOAT32, ARTANH_FLOAT64)
-    rest = fma(square * -2.0, polynomial(square, series), f)
-    return fma(k, ln2_high, f - (s * rest - fma(k, ln2_low, lost)))
+    return -(s * fma(square * -2.0, polynomial(square, ARTANH_FLOAT64), f))
+
+
+def row_log_of_parts(k: Value, f: Value, lost: Value) -> Value:
+    """k log(2) + log(1 + f) + lost, a small one; 1 + f is within a factor sqrt(2) of 1."""
+    rest = row_log_rest(f) + fma(k, row_ln2_low(), lost)
+    return fma(k, row_ln2_high(), f + rest)
+
+
+def row_ln2() -> Value:
+    """log(2), rounded."""
+    return real(LN2)
 
 
 def row_ln2_high() -> Value:
@@ -356,7 +366,9 @@ ROW_FORMULAS = (
     row_power_scaled,
     row_weight,
     row_weight_scaled,
+    row_log_rest,
     row_log_of_parts,
+    row_ln2,
     row_ln2_high,
     row_ln2_low,
     row_exp,

@@ -6,11 +6,12 @@ is the activated one, as in the function's origin.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ..elementary import chain
 from ..entry import Activation, Fused, fused
 from ..language import Real, Value, clamp_high, clamp_low, nan_from, where
+from ..logistic import logistic_and_slope, silu_and_slope
 from .normal import gelu
 from .piecewise import identity, relu
 from .self_gated import gelu_tanh, silu, swish
@@ -27,20 +28,28 @@ def gate_with(
     formula: str,
     plain: str,
     plain_backward: str,
+    with_slope: Callable[[Value], tuple[Value, Value]] | None = None,
     source: str = SHAZEER,
     packed_gate: str = "first",
     kinks: Mapping[str, str] | None = None,
     notes: str = "",
 ) -> Fused:
-    """Enter the gate that multiplies a value by an activation of the gate."""
+    """Enter the gate that multiplies a value by an activation of the gate.
+
+    `with_slope` computes the activation and its derivative, where these have much in
+    common; not to the same last bits as the activation by itself.
+    """
 
     def forward(gate: Value, value: Value) -> Value:
         return activation(gate) * value
 
-    def gradient(dy: Value, gate: Value, value: Value) -> tuple[Value, Value]:
+    def both(gate: Value) -> tuple[Value, Value]:
         assert activation.derivative_formula is not None
-        slope = activation.derivative_formula(gate)
-        return chain(dy, value * slope), chain(dy, activation(gate))
+        return activation(gate), activation.derivative_formula(gate)
+
+    def gradient(dy: Value, gate: Value, value: Value) -> tuple[Value, Value]:
+        activated, slope = (with_slope or both)(gate)
+        return chain(dy, value * slope), chain(dy, activated)
 
     forward.__name__, forward.__doc__ = name, summary
     entry = fused(
@@ -69,6 +78,7 @@ gate_with(
     sigmoid,
     "glu",
     "Gated linear unit.",
+    with_slope=logistic_and_slope,
     formula="sigmoid(gate) value",
     source="Dauphin et al. 2016, arXiv:1612.08083",
     packed_gate="second",
@@ -88,6 +98,7 @@ gate_with(
     silu,
     "swiglu",
     "Gate with silu.",
+    with_slope=silu_and_slope,
     formula="silu(gate) value",
     plain="gate / (1 + np.exp(-gate)) * value",
     plain_backward="(dy * value * (s := 1 / (1 + np.exp(-gate)))"
