@@ -136,8 +136,8 @@ typedef struct {
 } fa_row_kernel;
 
 /* Lanes of rows, in which their elements are summed: see csrc/rows_template.h. Rows side by side of up to
-   FA_SHORT_COLUMN elements have theirs in registers. */
-enum { FA_LANES = 16, FA_SHORT_COLUMN = 64 };
+   FA_SHORT_COLUMN bytes have theirs in registers. */
+enum { FA_LANES = 16, FA_SHORT_COLUMN = 512 };
 
 typedef struct {
     size_t first, end;

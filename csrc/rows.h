@@ -12,6 +12,8 @@ enum {
     FLAT_WIDTH = 64,      /* of tiles whose loops are too short by themselves */
     FORESEEN_WIDTH = 256, /* of tiles; beyond, the processor foresees their lines */
     LONG_ROW = 256,       /* elements whose maximum is worth more partial maxima */
+    FEW_LINES = 64,       /* that are read side by side, and may share few sets of the cache */
+    FEW_SETS = 2048,      /* bytes; lines that far apart share few sets */
     FAR = 1 << 17,        /* exponents beyond are too large to be taken as they are */
 };
 
@@ -26,7 +28,7 @@ enum {
             call; \
     } while (0)
 
-_Static_assert(FA_SHORT_COLUMN == AT_ONCE * LANES, "short columns have up to AT_ONCE elements in a lane");
+_Static_assert(FA_SHORT_COLUMN <= 2 * AT_ONCE * LANES * sizeof(float), "a lane of a short column is two fours");
 
 static const fa_lanes all_lanes = {0, LANES};
 
@@ -133,7 +135,7 @@ log_in_two_parts_f32(double sum, double low, double exponent)
     ROOM(T, name##_magics, 1, ROW(repeated)(width)); \
     ROOM(T, name##_exponents, 1, width); \
     ROOM(double, name##_totals, 1, width); \
-    ROOM(T, name##_room, 1, (parts) != NULL && ROW(is_short)(n) ? n * width : 0); \
+    ROOM(T, name##_room, 1, (parts) != NULL && ROW(is_short)(n) ? n * ROW(pitch_of_room)(width) : 0); \
     ROW(powers) name = {{name##_extremes, name##_offsets, name##_floors, name##_magics}, 0, name##_exponents, \
                         name##_totals, parts, name##_room, NULL, 0}
 

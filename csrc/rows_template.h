@@ -36,7 +36,7 @@ ROW(rows)(size_t width)
 FA_INLINE int
 ROW(is_short)(size_t n)
 {
-    return !ONE_ROW && n > 0 && n <= FA_SHORT_COLUMN;
+    return !ONE_ROW && n > 0 && n * sizeof(T) <= FA_SHORT_COLUMN;
 }
 
 /* How many lanes each row has. */
@@ -465,6 +465,26 @@ ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitc
     ROW(add_terms_of)(all_lanes, n, width, step, a, a_pitch, b, b_pitch, sums, term, others, other_term);
 }
 
+FA_INLINE int
+ROW(shares_sets)(ptrdiff_t pitch)
+{
+    return pitch * (ptrdiff_t)sizeof(T) % FEW_SETS == 0;
+}
+
+/* Whether lines of an array that are read at the same time take each other's places in the cache. */
+FA_INLINE int
+ROW(are_crowded)(size_t lines, ptrdiff_t pitch)
+{
+    return lines > FEW_LINES && ROW(shares_sets)(pitch);
+}
+
+/* Elements from element to element of a row, in room for a tile's. */
+FA_INLINE size_t
+ROW(pitch_of_room)(size_t width)
+{
+    return ROW(shares_sets)((ptrdiff_t)width) ? width + LANES : width;
+}
+
 #if !ONE_ROW
 /* Up to four terms of a lane of one row, added to each other; unless `leaders` is NULL without those equal to its leader. */
 FA_INLINE T
@@ -479,60 +499,89 @@ ROW(sum_of_four)(size_t most, const ROW(four) *a, const ROW(four) *b, size_t k, 
     return most > 2 ? (terms[0] + terms[1]) + (terms[2] + terms[3]) : terms[0] + terms[1];
 }
 
-/* Each fourth lane of some rows, added to each other in the order of `totals`: `lanes` of them, of up to `most` elements. */
-FA_INLINE void
-ROW(sum_quarter)(size_t lanes, size_t most, size_t n, size_t quarter, size_t count, const T *a, ptrdiff_t a_pitch,
-                 const T *b, ptrdiff_t b_pitch, ROW(term) *term, const T *leaders, const ROW(lanes) *sums)
+/* What fours of a lane of some rows begin with: the first of two, if there are two, and the last, of up to `most`. */
+typedef struct {
+    ROW(four) first, last;
+} ROW(fours);
+
+FA_INLINE ROW(fours)
+ROW(fours_of)(size_t fours, size_t n, size_t lane, const T *x, ptrdiff_t pitch)
 {
-    const size_t next = ROW(lane_count)(n);
-    ROW(four) as[LANES / FEW_LANES], bs[LANES / FEW_LANES];
+    const size_t before = (fours - 1) * AT_ONCE * LANES;
+    ROW(fours) of_lane = {.last = ROW(last_four)(n, before + lane, ROW(lane_count)(n), x, pitch)};
+    if (fours > 1)
+        of_lane.first = ROW(four_from)(x + (ptrdiff_t)lane * pitch, LANES * pitch);
+    return of_lane;
+}
+
+FA_INLINE ROW(lane)
+ROW(sum_of_fours)(size_t fours, size_t most, const ROW(fours) *a, const ROW(fours) *b, size_t k, ROW(term) *term,
+                  const T *leaders)
+{
+    const T last = ROW(sum_of_four)(most, &a->last, &b->last, k, term, leaders);
+    if (fours == 1)
+        return (ROW(lane)){last, 0};
+    return ROW(plus)((ROW(lane)){ROW(sum_of_four)(AT_ONCE, &a->first, &b->first, k, term, leaders), 0}, last);
+}
+
+/* Each fourth lane of some rows, added to each other in the order of `totals`: `lanes` of them. */
+FA_INLINE void
+ROW(sum_quarter)(size_t lanes, size_t fours, size_t most, size_t n, size_t quarter, size_t count, const T *a,
+                 ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch, ROW(term) *term, const T *leaders,
+                 const ROW(lanes) *sums)
+{
+    ROW(fours) as[LANES / FEW_LANES], bs[LANES / FEW_LANES];
     for (size_t q = 0; q < lanes; q++) {
-        const size_t lane = quarter + q * FEW_LANES;
-        as[q] = ROW(last_four)(n, lane, next, a, a_pitch);
-        bs[q] = ROW(last_four)(n, lane, next, b, b_pitch);
+        as[q] = ROW(fours_of)(fours, n, quarter + q * FEW_LANES, a, a_pitch);
+        bs[q] = ROW(fours_of)(fours, n, quarter + q * FEW_LANES, b, b_pitch);
     }
     FA_INDEPENDENT
     for (size_t k = 0; k < count; k++) {
-        ROW(lane) sum = {ROW(sum_of_four)(most, &as[0], &bs[0], k, term, leaders), 0};
+        ROW(lane) sum = ROW(sum_of_fours)(fours, most, &as[0], &bs[0], k, term, leaders);
         if (lanes > 1) {
-            const ROW(lane) second = {ROW(sum_of_four)(most, &as[1], &bs[1], k, term, leaders), 0};
-            const ROW(lane) third = {ROW(sum_of_four)(most, &as[2], &bs[2], k, term, leaders), 0};
-            const ROW(lane) fourth = {ROW(sum_of_four)(most, &as[3], &bs[3], k, term, leaders), 0};
+            const ROW(lane) second = ROW(sum_of_fours)(fours, most, &as[1], &bs[1], k, term, leaders);
+            const ROW(lane) third = ROW(sum_of_fours)(fours, most, &as[2], &bs[2], k, term, leaders);
+            const ROW(lane) fourth = ROW(sum_of_fours)(fours, most, &as[3], &bs[3], k, term, leaders);
             sum = ROW(plus_lane)(ROW(plus_lane)(sum, third), ROW(plus_lane)(second, fourth));
         }
         ROW(put)(sums, k, sum);
     }
 }
 
-#define QUARTER(lanes, most) \
-    ROW(sum_quarter)(lanes, most, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums)
+#define QUARTER(lanes, fours, most) \
+    ROW(sum_quarter)(lanes, fours, most, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums)
 
-/* The sums of term(a, b) of rows of up to FA_SHORT_COLUMN elements, and unless `rests` is NULL what is lost of them:
+/* The sums of term(a, b) of short rows, and unless `rests` is NULL what is lost of them:
    with the bits of lanes in memory, of which there would be more than of elements. Unless `leaders` is NULL, the terms that
    are equal to their row's are left out. */
 FA_INLINE void
 ROW(sum_short)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch, ROW(term) *term,
                const T *leaders, double *totals, double *rests)
 {
-    const size_t next = ROW(lane_count)(n);
+    const size_t fours = n > AT_ONCE * LANES ? 2 : 1, next = ROW(lane_count)(n);
+    const size_t most = (n - (fours - 1) * AT_ONCE * LANES + next - 1) / next; /* elements in a lane's last four */
     double sum[FEW_LANES * SUMMED], lost[KEEPS_LOSSES ? FEW_LANES * SUMMED : 1];
     for (size_t first = 0; first < width; first += SUMMED) {
-        const size_t count = ROW(least)(SUMMED, width - first), most = (n + next - 1) / next;
+        const size_t count = ROW(least)(SUMMED, width - first);
         const T *as = a + first, *bs = b + first, *led = leaders == NULL ? NULL : leaders + first;
         for (size_t q = 0; q < FEW_LANES; q++) {
             const ROW(lanes) sums = {sum + q * SUMMED, KEEPS_LOSSES ? lost + q * SUMMED : NULL};
             if (n <= LANES && most <= 2)
-                QUARTER(1, 2);
+                QUARTER(1, 1, 2);
             else if (n <= LANES && most == 3)
-                QUARTER(1, 3);
+                QUARTER(1, 1, 3);
             else if (n <= LANES)
-                QUARTER(1, 4);
-            else if (most == 2)
-                QUARTER(4, 2);
-            else if (most == 3)
-                QUARTER(4, 3);
+                QUARTER(1, 1, 4);
+            else if (fours == 1 && most == 2)
+                QUARTER(4, 1, 2);
+            else if (fours == 1 && most == 3)
+                QUARTER(4, 1, 3);
+            else if (fours == 1)
+                QUARTER(4, 1, 4);
+            else if (most <= 2)
+                QUARTER(4, 2, 2);
             else
-                QUARTER(4, 4);
+                QUARTER(4, 2, 4);
         }
         const ROW(lanes) sums = {sum, lost};
         FA_INDEPENDENT
@@ -548,19 +597,49 @@ ROW(sum_short)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b
     }
 }
 #undef QUARTER
+
+/* The same of terms that have been written. */
+static FA_NOINLINE void
+ROW(sum_written)(size_t n, size_t width, const T *terms, ptrdiff_t pitch, double *totals, double *rests)
+{
+    ROW(sum_short)(n, width, terms, pitch, terms, pitch, ROW(itself), NULL, totals, rests);
+}
+
+/* The same of arrays of any pitch; if their lines are crowded, the terms are first written where they are not. */
+FA_INLINE void
+ROW(sum_short_of)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch, ROW(term) *term,
+                  double *totals, double *rests, char *scratch)
+{
+    const size_t lines = a == b ? n : 2 * n;
+    if (!ROW(are_crowded)(lines, a_pitch) && !ROW(are_crowded)(lines, b_pitch)) {
+        ROW(sum_short)(n, width, a, a_pitch, b, b_pitch, term, NULL, totals, rests);
+        return;
+    }
+    const size_t pitch = ROW(pitch_of_room)(width);
+    ROOM(T, terms, 1, n * pitch);
+    for (size_t i = 0; i < n; i++) {
+        const T *as = a + (ptrdiff_t)i * a_pitch, *bs = b + (ptrdiff_t)i * b_pitch;
+        T *of_place = terms + i * pitch;
+        FA_INDEPENDENT
+        for (size_t r = 0; r < width; r++)
+            of_place[r] = term(as[r], bs[r]);
+    }
+    ROW(sum_written)(n, width, terms, (ptrdiff_t)pitch, totals, rests);
+}
 #endif
 
 /* The sums of term(a, b) of all rows; `sums` is room for their lanes. */
 FA_INLINE void
 ROW(sum_terms_of_rows)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitch, const T *b,
-                       ptrdiff_t b_pitch, ROW(term) *term, const ROW(lanes) *sums, double *totals)
+                       ptrdiff_t b_pitch, ROW(term) *term, const ROW(lanes) *sums, double *totals, char *scratch)
 {
 #if !ONE_ROW
-    if (ROW(is_short)(n)) {
-        ROW(sum_short)(n, width, a, a_pitch, b, b_pitch, term, NULL, totals, NULL);
+    if (ROW(is_short)(n) && !(a == b && ROW(are_crowded)(n, a_pitch))) {
+        ROW(sum_short_of)(n, width, a, a_pitch, b, b_pitch, term, totals, NULL, scratch);
         return;
     }
 #endif
+    (void)scratch;
     ROW(clear)(sums, ROW(used_lanes)(n, width));
     ROW(add_terms)(n, width, step, a, a_pitch, b, b_pitch, sums, term, NULL, NULL);
     ROW(totals)(sums, n, width, totals);
@@ -699,7 +778,7 @@ ROW(extremes_of)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, in
     ROW(extremes_of_rows)(n, width, largest, sign, keeps_nan, extremes);
 }
 
-/* The same of rows of up to FA_SHORT_COLUMN elements. */
+/* The same of short rows. */
 FA_INLINE void
 ROW(extremes_of_short)(size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, T *extremes)
 {
@@ -952,7 +1031,7 @@ ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x
 }
 
 #if !ONE_ROW
-/* The weights of all rows of up to FA_SHORT_COLUMN elements. */
+/* The weights of all rows, if they are short. */
 FA_INLINE void
 ROW(weigh_short)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(start) *start, double scale, T *y,
                  ptrdiff_t y_pitch)
@@ -975,11 +1054,11 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
     const size_t used = ROW(used_lanes)(n, width);
     const int with_dy = dy_totals != NULL;
 #if !ONE_ROW
-    if (ones == NULL && ROW(is_short)(n)) {
+    if (ones == NULL && ROW(is_short)(n) && !ROW(are_crowded)(n, y_pitch)) {
         ROW(weigh_short)(n, width, x, x_pitch, start, scale, y, y_pitch);
-        ROW(sum_short)(n, width, y, y_pitch, y, y_pitch, ROW(itself), NULL, totals, parts != NULL ? parts->lost : NULL);
+        ROW(sum_written)(n, width, y, y_pitch, totals, parts != NULL ? parts->lost : NULL);
         if (with_dy)
-            ROW(sum_short)(n, width, dy, dy_pitch, y, y_pitch, ROW(product), NULL, dy_totals, NULL);
+            ROW(sum_short_of)(n, width, dy, dy_pitch, y, y_pitch, ROW(product), dy_totals, NULL, scratch);
         return;
     }
 #endif
@@ -1045,7 +1124,7 @@ ROW(keep_powers)(size_t n, size_t width, T *y, ptrdiff_t y_pitch, ROW(powers) *p
     const int is_kept = y == NULL && ROW(is_short)(n);
     T *const kept = is_kept ? powers->room : y;
     powers->kept = kept;
-    powers->pitch = is_kept ? (ptrdiff_t)width : y_pitch;
+    powers->pitch = is_kept ? (ptrdiff_t)ROW(pitch_of_room)(width) : y_pitch;
     return kept;
 }
 
@@ -1635,7 +1714,7 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
     ROOM(T, means, 1, block * width);
     ROOM(double, totals, 1, width);
     SUMS(sums);
-    ROW(sum_terms_of_rows)(n, width, step, dy, dy_pitch, y, y_pitch, ROW(product), &sums, totals);
+    ROW(sum_terms_of_rows)(n, width, step, dy, dy_pitch, y, y_pitch, ROW(product), &sums, totals, scratch);
     const int careful = !ROW(need_no_care)(width, totals);
     if (careful) {
         ROW(clear)(&sums, used);
@@ -1764,7 +1843,7 @@ ROW(log_softmax_backward)(size_t n, size_t given_width, const void *gradient, pt
     ROOM(T, negated_sums, 1, block * width);
     ROOM(double, totals, 1, width);
     SUMS(sums);
-    ROW(sum_terms_of_rows)(n, width, step, dy, dy_pitch, dy, dy_pitch, ROW(itself), &sums, totals);
+    ROW(sum_terms_of_rows)(n, width, step, dy, dy_pitch, dy, dy_pitch, ROW(itself), &sums, totals, scratch);
     for (size_t r = 0; r < width; r++)
         negated_sums[r] = -(T)totals[r];
     ROW(repeat)(block, width, negated_sums);

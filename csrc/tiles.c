@@ -40,7 +40,7 @@ fa_rows_per_wide_tile(size_t n, ptrdiff_t pitch, size_t size, size_t rows)
 {
     const bool collides = pitch % FEW_SETS == 0, has_gaps = pitch != (ptrdiff_t)(rows * size);
     const bool stays = n <= (collides ? SHORT_COLUMN : MIDDLE_COLUMN);
-    if (n > 0 && n <= FA_SHORT_COLUMN) {
+    if (n > 0 && n * size <= FA_SHORT_COLUMN) {
         const size_t fit = SHORT_TILE / (n * size), most = fit < WIDE_TILE ? fit : WIDE_TILE;
         const size_t width = (most + FA_TILE_ROWS - 1) / FA_TILE_ROWS * FA_TILE_ROWS;
         return width < rows ? width : rows;

@@ -36,11 +36,15 @@ LENGTHS = [
     63,
     64,
     65,
+    80,
+    81,
     100,
-    127,
+    128,
+    129,
 ]
-# Rows: fewer than a vector has; not turned, and a line more; more than are summed at a time
-WIDTHS = [2, 7, 16, 31, 65, 300]
+# Rows: fewer than a vector has; not turned, and a line more; more than are summed at a
+# time; so many that the elements of a row share few sets of the cache
+WIDTHS = [2, 7, 16, 31, 65, 300, 512]
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
 every_function = pytest.mark.parametrize("name", ROW_MEMBERS)
@@ -77,12 +81,31 @@ def test_usual_rows(name: str, n: int, dtype: Any) -> None:
 @every_function
 def test_unusual_rows(name: str, kind: str, dtype: Any) -> None:
     """In x or y, and in dy."""
-    for shape in ((2, 17), (10, 130), (21, 64), (40, 20), (63, 300)):
+    for shape in ((2, 17), (10, 130), (21, 64), (40, 20), (63, 300), (100, 512)):
         for k in range(len(row_arrays(name, (2, 2), dtype))):
             arrays = row_arrays(name, shape, dtype)
             UNUSUAL[kind](arrays[k])
             found = getattr(fa, name)(*arrays, axis=0)
             assert_same_bits(found, _along_the_last_axis(name, arrays), (shape, k))
+
+
+@every_dtype
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.5])
+def test_logarithms_where_one_element_leads_in_some_rows(
+    share: float, dtype: Any
+) -> None:
+    """Few rows of a tile go through the sums beside their leader by themselves."""
+    rng = np.random.default_rng(6)
+    for n in LENGTHS:
+        x = rng.standard_normal((n, 700)).astype(dtype)
+        lead = np.resize(np.array([2, 5, 20, 40, 60, 80, 95, 400, 720], dtype), 700)
+        x[rng.integers(0, n, 700), np.arange(700)] += np.where(
+            rng.random(700) < share, lead, 0
+        ).astype(dtype)
+        for scale in (1.0, -0.5):
+            found = fa.log_softmax(x, axis=0, scale=scale)
+            expected = _along_the_last_axis("log_softmax", (x,), scale=scale)
+            assert_same_bits(found, expected, (n, scale))
 
 
 @every_dtype
@@ -123,6 +146,8 @@ BLOCKS = [
     (2, 3, 10, 1, 28, 28),
     (1, 33, 65),
     (1200, 40, 1),
+    (2, 48, 1024),
+    (2, 100, 2048),
 ]
 
 
