@@ -136,8 +136,9 @@ typedef struct {
 } fa_row_kernel;
 
 /* Lanes of rows, in which their elements are summed: see csrc/rows_template.h. Rows side by side of up to
-   FA_SHORT_COLUMN bytes have theirs in registers. */
-enum { FA_LANES = 16, FA_SHORT_COLUMN = 512 };
+   FA_SHORT_COLUMN_BYTES have theirs in registers, but for some whose elements lie a multiple of FA_FEW_SETS bytes apart:
+   so few of the cache's sets take all of these. */
+enum { FA_LANES = 16, FA_SHORT_COLUMN_BYTES = 512, FA_FEW_SETS = 2048 };
 
 typedef struct {
     size_t first, end;

@@ -13,7 +13,6 @@ enum {
     FORESEEN_WIDTH = 256, /* of tiles; beyond, the processor foresees their lines */
     LONG_ROW = 256,       /* elements whose maximum is worth more partial maxima */
     FEW_LINES = 64,       /* that are read side by side, and may share few sets of the cache */
-    FEW_SETS = 2048,      /* bytes; lines that far apart share few sets */
     FAR = 1 << 17,        /* exponents beyond are too large to be taken as they are */
 };
 
@@ -28,7 +27,7 @@ enum {
             call; \
     } while (0)
 
-_Static_assert(FA_SHORT_COLUMN <= 2 * AT_ONCE * LANES * sizeof(float), "a lane of a short column is two fours");
+_Static_assert(FA_SHORT_COLUMN_BYTES <= 2 * AT_ONCE * LANES * sizeof(float), "a lane of a short column is two fours");
 
 static const fa_lanes all_lanes = {0, LANES};
 
@@ -78,18 +77,17 @@ log1p_of_ratio_f64(double u)
     return log1p_of_sum(u);
 }
 
-/* log(1 + f), for 1 + f within a factor sqrt(2) of 1, rounded to a float but for the f. */
+/* log(1 + f) for 1 + f within a factor sqrt(2) of 1, to a relative error of 2^-26; only the tail of its series is a float. */
 FA_INLINE double
 log_near_one_f32(double f)
 {
-    return f + (double)row_log_rest_f32((float)f);
+    return fa_fma_f64(f * f, (double)row_log_tail_f32((float)f) - 0.5, f);
 }
 
-/* To few more digits than a float has. */
 FA_INLINE double
 log1p_of_ratio_f32(double u)
 {
-    const int is_halved = u > 0x1.ap-2; /* (1 + u) / 2 = 1 + (u - 1) / 2 */
+    const int is_halved = u > 0x1.a827ap-2; /* sqrt(2) - 1; (1 + u) / 2 = 1 + (u - 1) / 2 */
     return (is_halved ? row_ln2_f64() : 0) + log_near_one_f32(is_halved ? (u - 1) / 2 : u);
 }
 
@@ -108,7 +106,7 @@ log_in_two_parts_f64(double sum, double low, double exponent)
     return (two_parts){high, rest - (high - whole)};
 }
 
-/* To within 2^-27, for a low of 0. */
+/* To within 2^-26, for a low of 0. */
 FA_INLINE two_parts
 log_in_two_parts_f32(double sum, double low, double exponent)
 {

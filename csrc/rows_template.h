@@ -32,11 +32,11 @@ ROW(rows)(size_t width)
     return ONE_ROW ? 1 : width;
 }
 
-/* Whether the sums of a tile's rows are those of sum_short. */
+/* Whether a tile's rows are so short that their sums may be those of sum_short: their lanes are never kept. */
 FA_INLINE int
 ROW(is_short)(size_t n)
 {
-    return !ONE_ROW && n > 0 && n * sizeof(T) <= FA_SHORT_COLUMN;
+    return !ONE_ROW && n > 0 && n * sizeof(T) <= FA_SHORT_COLUMN_BYTES;
 }
 
 /* How many lanes each row has. */
@@ -157,8 +157,7 @@ ROW(totals)(const ROW(lanes) *l, size_t n, size_t width, double *totals)
         totals[r] = ROW(rounded)(ROW(get)(l, r));
 }
 
-/* What a sum of a row was before its lanes were added, unless these are in registers, and what is lost of it as one
-   number. */
+/* What a sum of a row was before its lanes were added, unless rows are short, and what is lost of it as one number. */
 typedef struct {
     ROW(lanes) lanes;
     double *lost;
@@ -169,7 +168,7 @@ FA_INLINE void
 ROW(totals_and_parts)(const ROW(lanes) *l, size_t n, size_t width, double *totals, const ROW(parts) *parts)
 {
     const size_t bytes = ROW(used_lanes)(n, width) * sizeof(double);
-    if (parts != NULL) {
+    if (parts != NULL && !ROW(is_short)(n)) {
         memcpy(parts->lanes.sum, l->sum, bytes);
         if (KEEPS_LOSSES)
             memcpy(parts->lanes.lost, l->lost, bytes);
@@ -468,7 +467,7 @@ ROW(add_terms)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitc
 FA_INLINE int
 ROW(shares_sets)(ptrdiff_t pitch)
 {
-    return pitch * (ptrdiff_t)sizeof(T) % FEW_SETS == 0;
+    return pitch != 0 && pitch * (ptrdiff_t)sizeof(T) % FA_FEW_SETS == 0;
 }
 
 /* Whether lines of an array that are read at the same time take each other's places in the cache. */
@@ -552,7 +551,7 @@ ROW(sum_quarter)(size_t lanes, size_t fours, size_t most, size_t n, size_t quart
     ROW(sum_quarter)(lanes, fours, most, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums)
 
 /* The sums of term(a, b) of short rows, and unless `rests` is NULL what is lost of them:
-   with the bits of lanes in memory, of which there would be more than of elements. Unless `leaders` is NULL, the terms that
+   with the bits of lanes in memory. Unless `leaders` is NULL, the terms that
    are equal to their row's are left out. */
 FA_INLINE void
 ROW(sum_short)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch, ROW(term) *term,
@@ -605,14 +604,14 @@ ROW(sum_written)(size_t n, size_t width, const T *terms, ptrdiff_t pitch, double
     ROW(sum_short)(n, width, terms, pitch, terms, pitch, ROW(itself), NULL, totals, rests);
 }
 
-/* The same of arrays of any pitch; if their lines are crowded, the terms are first written where they are not. */
+/* The same of two arrays; if their lines are crowded, the terms are first written where they are not. */
 FA_INLINE void
 ROW(sum_short_of)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch, ROW(term) *term,
-                  double *totals, double *rests, char *scratch)
+                  double *totals, char *scratch)
 {
     const size_t lines = a == b ? n : 2 * n;
     if (!ROW(are_crowded)(lines, a_pitch) && !ROW(are_crowded)(lines, b_pitch)) {
-        ROW(sum_short)(n, width, a, a_pitch, b, b_pitch, term, NULL, totals, rests);
+        ROW(sum_short)(n, width, a, a_pitch, b, b_pitch, term, NULL, totals, NULL);
         return;
     }
     const size_t pitch = ROW(pitch_of_room)(width);
@@ -624,18 +623,19 @@ ROW(sum_short_of)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T
         for (size_t r = 0; r < width; r++)
             of_place[r] = term(as[r], bs[r]);
     }
-    ROW(sum_written)(n, width, terms, (ptrdiff_t)pitch, totals, rests);
+    ROW(sum_written)(n, width, terms, (ptrdiff_t)pitch, totals, NULL);
 }
 #endif
 
-/* The sums of term(a, b) of all rows; `sums` is room for their lanes. */
+/* The sums of term(a, b) of all rows; `sums` is room for their lanes. To write the elements of one crowded array first would
+   take longer than its lanes in memory. */
 FA_INLINE void
 ROW(sum_terms_of_rows)(size_t n, size_t width, size_t step, const T *a, ptrdiff_t a_pitch, const T *b,
                        ptrdiff_t b_pitch, ROW(term) *term, const ROW(lanes) *sums, double *totals, char *scratch)
 {
 #if !ONE_ROW
     if (ROW(is_short)(n) && !(a == b && ROW(are_crowded)(n, a_pitch))) {
-        ROW(sum_short_of)(n, width, a, a_pitch, b, b_pitch, term, totals, NULL, scratch);
+        ROW(sum_short_of)(n, width, a, a_pitch, b, b_pitch, term, totals, scratch);
         return;
     }
 #endif
@@ -1058,7 +1058,7 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
         ROW(weigh_short)(n, width, x, x_pitch, start, scale, y, y_pitch);
         ROW(sum_written)(n, width, y, y_pitch, totals, parts != NULL ? parts->lost : NULL);
         if (with_dy)
-            ROW(sum_short_of)(n, width, dy, dy_pitch, y, y_pitch, ROW(product), dy_totals, NULL, scratch);
+            ROW(sum_short_of)(n, width, dy, dy_pitch, y, y_pitch, ROW(product), dy_totals, scratch);
         return;
     }
 #endif

@@ -10,8 +10,8 @@
 enum { MAX_ELEMENTS = 1 << 21 }; /* of a buffer */
 
 /* A tile of FA_TILE_ROWS stays in cache between the passes over it if its columns have up to SHORT_COLUMN elements; or
-   up to MIDDLE_COLUMN, unless they lie a multiple of FEW_SETS bytes apart, so that few of the cache's sets take all. */
-enum { SHORT_COLUMN = 128, MIDDLE_COLUMN = 512, FEW_SETS = 2048 };
+   up to MIDDLE_COLUMN, unless they lie a multiple of FA_FEW_SETS bytes apart. */
+enum { SHORT_COLUMN = 128, MIDDLE_COLUMN = 512 };
 
 /* What does not stay in cache is best read in long runs, or without gaps: in between, what the processor fetches ahead
    is of no use, and all the more of it the wider a tile is. */
@@ -38,9 +38,9 @@ fa_rows_of_series(size_t n, size_t size)
 size_t
 fa_rows_per_wide_tile(size_t n, ptrdiff_t pitch, size_t size, size_t rows)
 {
-    const bool collides = pitch % FEW_SETS == 0, has_gaps = pitch != (ptrdiff_t)(rows * size);
+    const bool collides = pitch % FA_FEW_SETS == 0, has_gaps = pitch != (ptrdiff_t)(rows * size);
     const bool stays = n <= (collides ? SHORT_COLUMN : MIDDLE_COLUMN);
-    if (n > 0 && n * size <= FA_SHORT_COLUMN) {
+    if (n > 0 && n * size <= FA_SHORT_COLUMN_BYTES) {
         const size_t fit = SHORT_TILE / (n * size), most = fit < WIDE_TILE ? fit : WIDE_TILE;
         const size_t width = (most + FA_TILE_ROWS - 1) / FA_TILE_ROWS * FA_TILE_ROWS;
         return width < rows ? width : rows;

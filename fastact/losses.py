@@ -222,7 +222,7 @@ def softmax_cross_entropy(
     Where p is 0, an infinite logarithm counts 0. One +inf among the logits gives the limit
     (softmax one-hot); several, or nothing but -inf, NaN.
 
-    Each row's loss is within 4 ULP where p is not negative, also where the label has nearly
+    Each row's loss is within 5 ULP where p is not negative, also where the label has nearly
     all the weight: there it is log1p of what the others have. Means and sums are
     accumulated in float64 with a fixed tree: the same bits whatever the threads. No array
     is allocated but the result, unless an argument has to be converted (integer logits,
@@ -301,8 +301,8 @@ def softmax_cross_entropy_backward(
     dlogits = dy (sum(p) softmax(logits) - p), divided by the number of rows that count if
     the loss was their mean: no kinks; p and dtypes as for `softmax_cross_entropy`.
 
-    Of a label without smoothing, each element is within 4 ULP (float64: 5), also where the
-    label has nearly all the weight. Otherwise the error is bounded beside the row's largest
+    Of a label without smoothing, each element is within 5 ULP, also where the label has
+    nearly all the weight. Otherwise the error is bounded beside the row's largest
     dy sum(p) softmax(logits) and dy p, not beside each element, where the difference may
     cancel. No array is allocated but the result, unless an argument has to be converted
     (integer logits, foreign byte order) or overlaps out; logits may be out itself.

@@ -8,6 +8,7 @@ import tracemalloc
 from types import ModuleType
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from calls import BACKWARD, DTYPES, Call, assert_same_bits, other_values
@@ -104,6 +105,22 @@ def test_factors_of_gradients_are_within_the_activations_bounds(
     for found, kind in ((activated, "forward"), (slope, "derivative")):
         exact = truth(activation, kind, dtype, gate, cache=None)
         assert ulp_error(found, exact, dtype).max() <= bound
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("name", "activation"), [("glu", fa.sigmoid), ("swiglu", fa.silu)]
+)
+def test_the_activation_beside_its_slope_is_the_activation_of_unusual_gates(
+    name: str, activation: Any, dtype: Any
+) -> None:
+    gate = interesting_points(dtype)
+    gate = np.concatenate([gate, np.array([np.inf, -np.inf, np.nan], dtype)])
+    _, found = getattr(fa, name + BACKWARD)(dtype(1), gate, dtype(1))
+    wanted = activation(gate).astype(float)
+    info = ml_dtypes.finfo(dtype)  # both are within 2 ULP
+    eps, least = float(info.eps), float(info.smallest_subnormal)
+    assert_allclose(found.astype(float), wanted, rtol=4 * eps, atol=4 * least)
 
 
 @every_gate

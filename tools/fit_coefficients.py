@@ -573,6 +573,7 @@ FITS = {
         interval={"float32": (mp.sqrt(0.5) - 1, mp.sqrt(2) - 1)},
         bits={"float32": 27},
         start={"float32": 5},
+        fixed=[mpf(-1) / 2],
     ),
     "artanh": Fit(
         what="artanh(s) = s + s^3 P(s^2), |s| <= 1/3; error relative to artanh(s)",

@@ -272,45 +272,45 @@ def silu_slope(z: Value, z_low: Value | None = None) -> Value:
     """Derivative of z / (1 + e^-z) at z + z_low, accurate around its root too."""
     a = clamp_high(abs(z), -lowest_exponent())
     a_low = None if z_low is None else where(z < 0, -z_low, z_low)
-    return one_minus_right(z < 0, _silu_gate(a, a_low).slope)
+    return one_minus_right(z < 0, _silu_slope_of_size(a, a_low).slope)
 
 
 def silu_and_slope(x: Value) -> tuple[Value, Value]:
     """x / (1 + e^-x), in fewer operations beside its derivative than by itself."""
     a = clamp_high(abs(x), -lowest_exponent())
-    gate = _silu_gate(a, None)
-    return gate.times(x, a), one_minus_right(x < 0, gate.slope)
+    parts = _silu_slope_of_size(a, None)
+    return parts.gated(x, a), one_minus_right(x < 0, parts.slope)
 
 
-def _silu_gate(a: Value, a_low: Value | None) -> Gate:
+def _silu_slope_of_size(a: Value, a_low: Value | None) -> SlopeAndParts:
     at_root, _ = split(f"{Fraction(SILU_ROOT) - 1}")
     # In float64 the root is so near to a number that the sums would cancel beside it if e0
     # were one, too.
     at_center = by_dtype(at_root.constant, Fraction(SILU_ROOT) - 1)
-    return gate_and_slope(a, a_low, a, a_low, at_center)
+    return gate_slope(a, a_low, a, a_low, at_center)
 
 
-class Gate(NamedTuple):
-    """e / (1 + e) by its parts, and the derivative of x e / (1 + e), lifted."""
+class SlopeAndParts(NamedTuple):
+    """The derivative of x e / (1 + e), lifted, and what it has been made of."""
 
     slope: Value
-    lifted: Value  # e
+    lifted_e: Value
     e: Value
     reciprocal: Value  # 1 / (1 + e)^2
 
-    def times(self, x: Value, a: Value) -> Value:
+    def gated(self, x: Value, a: Value) -> Value:
         """x / (1 + e), or x e / (1 + e) left of zero, within 2 ULP; a = |x|, clamped.
 
         As `over_one_plus`, with a reciprocal that is near enough for its remainder.
         """
         reciprocal = fma(self.reciprocal, self.e, self.reciprocal)
-        nearly = (a * self.lifted) * reciprocal
-        remainder = fma(-nearly, self.e, fma(a, self.lifted, -nearly))
+        nearly = (a * self.lifted_e) * reciprocal
+        remainder = fma(-nearly, self.e, fma(a, self.lifted_e, -nearly))
         left = fma(correction(remainder), reciprocal, nearly)
         return fma(-left, lower(), clamp_low(x, 0.0))
 
 
-def gate_and_slope(
+def gate_slope(
     v: Value,
     v_low: Value | None,
     w: Value,
@@ -318,7 +318,7 @@ def gate_and_slope(
     at_center: float | Fraction,
     *,
     unit: str = "1",
-) -> Gate:
+) -> SlopeAndParts:
     """e = e^(-unit (v + v_low)), and the slope e (1 + e - w) / (1 + e)^2, for v, w >= 0.
 
     That is the derivative of x / (1 + e^-V(x)), V odd, left of zero, for V(|x|) = unit v
@@ -351,7 +351,7 @@ def gate_and_slope(
     remainder_low = fma(-q, square_low, fma(e, factor_low, product_low))
     remainder = fma(-q, square, product) + remainder_low
     slope = fma(correction(remainder), reciprocal, q)
-    return Gate(slope, e, unlifted, reciprocal)
+    return SlopeAndParts(slope, e, unlifted, reciprocal)
 
 
 def one_minus_right(negative: Value, left_lifted: Value) -> Value:

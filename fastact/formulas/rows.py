@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .elementary import (
+    ARTANH_FLOAT32,
     ARTANH_FLOAT64,
     LN2,
     LOG_FLOAT32,
@@ -109,7 +110,7 @@ ROW_FUNCTIONS = {
         "whatever dy",
         excluded=_ZEROS,
         notes="Of exponentials of x itself, so that no difference is rounded before: "
-        f"within 4 ULP\n(float64: 5) for any spread of the row.\n\n{_LIMIT}",
+        f"within 5 ULP\nfor any spread of the row.\n\n{_LIMIT}",
         source=_BRIDLE,
     ),
     "softmin": RowFunction(
@@ -118,10 +119,9 @@ ROW_FUNCTIONS = {
         gradient="-scale y (dy - sum(dy y)), y = softmin(scale x); 0 where y is 0, "
         "whatever dy",
         excluded=_ZEROS,
-        notes="Within 4 ULP (float64: 5) for any spread of the row."
-        f"\n\n{_LIMIT}".replace("+inf", "-inf (the winner here)").replace(
-            "but -inf", "but +inf"
-        ),
+        notes=f"Within 5 ULP for any spread of the row.\n\n{_LIMIT}".replace(
+            "+inf", "-inf (the winner here)"
+        ).replace("but -inf", "but +inf"),
         source=_BRIDLE,
     ),
     "log_softmax": RowFunction(
@@ -130,7 +130,7 @@ ROW_FUNCTIONS = {
         gradient="scale (dy - softmax(scale x) sum(dy))",
         excluded="get -inf",
         notes="Of an element with most of the weight, log1p of what all others have "
-        f"beside it, which\nkeeps its digits; within 4 ULP.\n\n{_LIMIT}",
+        f"beside it, which\nkeeps its digits; within 5 ULP.\n\n{_LIMIT}",
         source=_BRIDLE,
         excluded_value=-INFINITY,
     ),
@@ -312,23 +312,23 @@ def row_common_power_scaled(
     return _common_power(*two_product(scale, x), lowest, highest)
 
 
-def row_log_rest(f: Value) -> Value:
-    """log(1 + f) - f, for 1 + f within a factor sqrt(2) of 1.
+def row_log_of_parts(k: Value, f: Value, lost: Value) -> Value:
+    """k log(2) + log(1 + f) + lost, for 1 + f within a factor sqrt(2) of 1, a small lost.
 
-    In float64, s = f / (2 + f), log(1 + f) = 2 artanh(s) = f - s (f - 2 s^2 ARTANH(s^2)): a
-    product that is at most a fifth of f.
+    With s = f / (2 + f), log(1 + f) = 2 artanh(s) = f - s (f - 2 s^2 ARTANH(s^2)): of f
+    nothing is rounded but in a product that is at most a fifth of it.
     """
-    if by_dtype(True, False):
-        return f * f * polynomial(f, LOG_FLOAT32)
+    ln2_high, ln2_low = row_ln2_high(), row_ln2_low()
     s = f / (f + 2.0)
     square = s * s
-    return -(s * fma(square * -2.0, polynomial(square, ARTANH_FLOAT64), f))
+    series = by_dtype(ARTANH_FLOAT32, ARTANH_FLOAT64)
+    rest = fma(square * -2.0, polynomial(square, series), f)
+    return fma(k, ln2_high, f - (s * rest - fma(k, ln2_low, lost)))
 
 
-def row_log_of_parts(k: Value, f: Value, lost: Value) -> Value:
-    """k log(2) + log(1 + f) + lost, a small one; 1 + f is within a factor sqrt(2) of 1."""
-    rest = row_log_rest(f) + fma(k, row_ln2_low(), lost)
-    return fma(k, row_ln2_high(), f + rest)
+def row_log_tail(f: Value) -> Value:
+    """(log(1 + f) - f) / f^2 + 1/2 for 1 + f within a factor sqrt(2) of 1, as a float."""
+    return f * polynomial(f, LOG_FLOAT32)
 
 
 def row_ln2() -> Value:
@@ -366,8 +366,8 @@ ROW_FORMULAS = (
     row_power_scaled,
     row_weight,
     row_weight_scaled,
-    row_log_rest,
     row_log_of_parts,
+    row_log_tail,
     row_ln2,
     row_ln2_high,
     row_ln2_low,

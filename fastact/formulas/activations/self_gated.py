@@ -55,7 +55,7 @@ from ..language import (
 )
 from ..logistic import (
     SILU_ROOT,
-    gate_and_slope,
+    gate_slope,
     logistic_slope,
     one_minus_right,
     silu_slope,
@@ -444,8 +444,8 @@ def gelu_tanh_derivative(x: Value) -> Value:
     w = multiply(
         scale(a, gelu_tanh_exponent(a, power=3)), constant_pair(GELU_TANH_UNIT)
     )
-    gate = gate_and_slope(*v, *w, GELU_TANH_AT_CENTER, unit=GELU_TANH_UNIT)
-    return one_minus_right(x < 0, gate.slope)
+    parts = gate_slope(*v, *w, GELU_TANH_AT_CENTER, unit=GELU_TANH_UNIT)
+    return one_minus_right(x < 0, parts.slope)
 
 
 def gelu_tanh_slope_to_last_digit(x: Value) -> Value:
