@@ -17,13 +17,18 @@ enum { FA_BLOCK_BYTES = 128 };
 enum { FA_KEPT_BLOCKS = 4 };
 #define FA_KEPT(precision) (FA_KEPT_BLOCKS * FA_BLOCK(precision))
 #define FA_TAIL(precision, array) fa_##precision tail_##array[FA_BLOCK(precision)]
-#define FA_FILL_TAIL(precision, array) \
-    do { \
-        for (int i = 0; i < FA_BLOCK(precision); i++) \
-            tail_##array[i] = a_##array[n - 1]; \
-        memcpy(tail_##array, a_##array + whole, (n - whole) * sizeof *tail_##array); \
-    } while (0)
+#define FA_FILL_TAIL(precision, array) fill_tail_##precision(n - whole, a_##array + whole, tail_##array)
 #define FA_STORE_TAIL(array) memcpy(a_##array + whole, tail_##array, (n - whole) * sizeof *tail_##array)
+#define FA_FILL(precision) \
+    static FA_NOINLINE void \
+    fill_tail_##precision(size_t n, const fa_##precision *array, fa_##precision *tail) \
+    { \
+        for (int i = 0; i < FA_BLOCK(precision); i++) \
+            tail[i] = array[n - 1]; \
+        memcpy(tail, array, n * sizeof *tail); \
+    }
+FA_FILL(f32)
+FA_FILL(f64)
 
 /* What a kernel will read and write FA_DISTANCE bytes later is fetched, of arrays that are in no near cache. By themselves
    processors do it too late, presumably as the instructions that wait for one line fill the scheduler before those that

@@ -137,8 +137,12 @@ log_in_two_parts_f32(double sum, double low, double exponent)
     ROW(powers) name = {{name##_extremes, name##_offsets, name##_floors, name##_magics}, 0, name##_exponents, \
                         name##_totals, parts, name##_room, NULL, 0}
 
+/* ONCE_PER_TILE is before what several kernels do once for each tile: of one row it is part of each of them, for a call
+   would count beside a short row's sum; of a tile's rows it is there once, for it is large: inlined, the columns' kernels
+   were more than twice as large. */
 #define FORM row
 #define ONE_ROW 1
+#define ONCE_PER_TILE FA_INLINE
 #define ROOM(type, name, of_a_row, of_a_tile) \
     type name[of_a_row]; \
     (void)scratch
@@ -154,10 +158,12 @@ log_in_two_parts_f32(double sum, double low, double exponent)
 #undef REAL
 #undef FORM
 #undef ONE_ROW
+#undef ONCE_PER_TILE
 #undef ROOM
 
 #define FORM columns
 #define ONE_ROW 0
+#define ONCE_PER_TILE static FA_NOINLINE
 #define ROOM(type, name, of_a_row, of_a_tile) type *const name = take(&scratch, (of_a_tile) * sizeof(type))
 #define REAL f32
 #include "rows_template.h"
@@ -173,6 +179,7 @@ log_in_two_parts_f32(double sum, double low, double exponent)
 #undef REAL
 #undef FORM
 #undef ONE_ROW
+#undef ONCE_PER_TILE
 #undef ROOM
 
 #define FORM row

@@ -69,7 +69,7 @@ ROW(others_beside_labels)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch,
 }
 
 /* -sum(p log(softmax(x))), p = (1 - smoothing) probabilities + smoothing / n. No term cancels another. */
-static void
+static FA_NOINLINE void
 ROW(cross_entropy_of_weights)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch,
                               const fa_targets *targets, double *losses, char *scratch)
 {
@@ -139,7 +139,7 @@ ROW(losses_beside)(size_t width, const T *powers_of_labels, const double *totals
 
 /* The same, of labels alone: the logarithm of the sum of powers less x; or where that would cancel, as the label has most
    of the weight, log1p of what the others have beside it. */
-static void
+static FA_NOINLINE void
 ROW(losses_of_labels)(size_t n, size_t given_width, const T *x, ptrdiff_t x_pitch, const size_t *labels, double *losses,
                       char *scratch)
 {

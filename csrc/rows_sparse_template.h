@@ -133,7 +133,7 @@ ROW(solve)(size_t count, size_t width, const ROW(projection) *p, const T *candid
 }
 
 /* The output must not be the input: it holds the candidates first. */
-FA_INLINE void
+ONCE_PER_TILE void
 ROW(project)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, int power, T *y, ptrdiff_t y_pitch,
              char *scratch)
 {

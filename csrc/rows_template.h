@@ -140,7 +140,7 @@ ROW(rest)(ROW(lane) lane, double rounded)
 }
 
 /* The sum of each row. */
-FA_INLINE void
+ONCE_PER_TILE void
 ROW(totals)(const ROW(lanes) *l, size_t n, size_t width, double *totals)
 {
     size_t used = ROW(used_lanes)(n, width);
@@ -551,20 +551,31 @@ ROW(sum_quarter)(size_t lanes, size_t fours, size_t most, size_t n, size_t quart
     ROW(sum_quarter)(lanes, fours, most, n, q, count, as, a_pitch, bs, b_pitch, term, led, &sums)
 
 /* The sums of term(a, b) of short rows, and unless `rests` is NULL what is lost of them:
-   with the bits of lanes in memory. Unless `leaders` is NULL, the terms that
-   are equal to their row's are left out. */
+   with the bits of lanes in memory. If they are those beside `leaders`, terms equal to their row's are left out; that is rare
+   enough to have fewer forms. */
 FA_INLINE void
 ROW(sum_short)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch, ROW(term) *term,
-               const T *leaders, double *totals, double *rests)
+               int are_beside, const T *leaders, double *totals, double *rests)
 {
     const size_t fours = n > AT_ONCE * LANES ? 2 : 1, next = ROW(lane_count)(n);
     const size_t most = (n - (fours - 1) * AT_ONCE * LANES + next - 1) / next; /* elements in a lane's last four */
     double sum[FEW_LANES * SUMMED], lost[KEEPS_LOSSES ? FEW_LANES * SUMMED : 1];
     for (size_t first = 0; first < width; first += SUMMED) {
         const size_t count = ROW(least)(SUMMED, width - first);
-        const T *as = a + first, *bs = b + first, *led = leaders == NULL ? NULL : leaders + first;
+        const T *as = a + first, *bs = b + first, *led = are_beside ? leaders + first : NULL;
         for (size_t q = 0; q < FEW_LANES; q++) {
             const ROW(lanes) sums = {sum + q * SUMMED, KEEPS_LOSSES ? lost + q * SUMMED : NULL};
+            if (are_beside) {
+                if (n <= LANES && most <= 2)
+                    QUARTER(1, 1, 2);
+                else if (n <= LANES)
+                    QUARTER(1, 1, 4);
+                else if (fours == 1)
+                    QUARTER(4, 1, 4);
+                else
+                    QUARTER(4, 2, 4);
+                continue;
+            }
             if (n <= LANES && most <= 2)
                 QUARTER(1, 1, 2);
             else if (n <= LANES && most == 3)
@@ -601,29 +612,37 @@ ROW(sum_short)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b
 static FA_NOINLINE void
 ROW(sum_written)(size_t n, size_t width, const T *terms, ptrdiff_t pitch, double *totals, double *rests)
 {
-    ROW(sum_short)(n, width, terms, pitch, terms, pitch, ROW(itself), NULL, totals, rests);
+    ROW(sum_short)(n, width, terms, pitch, terms, pitch, ROW(itself), 0, NULL, totals, rests);
 }
 
-/* The same of two arrays; if their lines are crowded, the terms are first written where they are not. */
-FA_INLINE void
-ROW(sum_short_of)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch, ROW(term) *term,
-                  double *totals, char *scratch)
+/* The same without those that are equal to their row's leader. */
+static FA_NOINLINE void
+ROW(sum_written_beside)(size_t n, size_t width, const T *terms, ptrdiff_t pitch, const T *leaders, double *totals)
+{
+    ROW(sum_short)(n, width, terms, pitch, terms, pitch, ROW(itself), 1, leaders, totals, NULL);
+}
+
+/* The sums of products of short rows; if the lines of an array are crowded, the products are first written where they are
+   not. */
+static FA_NOINLINE void
+ROW(sum_short_products)(size_t n, size_t width, const T *a, ptrdiff_t a_pitch, const T *b, ptrdiff_t b_pitch,
+                        double *totals, char *scratch)
 {
     const size_t lines = a == b ? n : 2 * n;
     if (!ROW(are_crowded)(lines, a_pitch) && !ROW(are_crowded)(lines, b_pitch)) {
-        ROW(sum_short)(n, width, a, a_pitch, b, b_pitch, term, NULL, totals, NULL);
+        ROW(sum_short)(n, width, a, a_pitch, b, b_pitch, ROW(product), 0, NULL, totals, NULL);
         return;
     }
     const size_t pitch = ROW(pitch_of_room)(width);
-    ROOM(T, terms, 1, n * pitch);
+    ROOM(T, products, 1, n * pitch);
     for (size_t i = 0; i < n; i++) {
         const T *as = a + (ptrdiff_t)i * a_pitch, *bs = b + (ptrdiff_t)i * b_pitch;
-        T *of_place = terms + i * pitch;
+        T *of_place = products + i * pitch;
         FA_INDEPENDENT
         for (size_t r = 0; r < width; r++)
-            of_place[r] = term(as[r], bs[r]);
+            of_place[r] = as[r] * bs[r];
     }
-    ROW(sum_written)(n, width, terms, (ptrdiff_t)pitch, totals, NULL);
+    ROW(sum_written)(n, width, products, (ptrdiff_t)pitch, totals, NULL);
 }
 #endif
 
@@ -635,7 +654,10 @@ ROW(sum_terms_of_rows)(size_t n, size_t width, size_t step, const T *a, ptrdiff_
 {
 #if !ONE_ROW
     if (ROW(is_short)(n) && !(a == b && ROW(are_crowded)(n, a_pitch))) {
-        ROW(sum_short_of)(n, width, a, a_pitch, b, b_pitch, term, totals, scratch);
+        if (term == ROW(itself))
+            ROW(sum_written)(n, width, a, a_pitch, totals, NULL);
+        else
+            ROW(sum_short_products)(n, width, a, a_pitch, b, b_pitch, totals, scratch);
         return;
     }
 #endif
@@ -662,7 +684,7 @@ ROW(largest_of_four)(const T *x, ptrdiff_t next, T sign, int keeps_nan, T larges
 }
 
 /* max(sign * x) of some lanes of each row. NaN is passed over, or kept. */
-FA_INLINE void
+ONCE_PER_TILE void
 ROW(largest_of_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t pitch, T sign, int keeps_nan,
                       T *largest)
 {
@@ -971,7 +993,7 @@ ROW(sum_up)(const ROW(sum) *sum, size_t count, const ROW(four) *weights, const R
 }
 
 /* The weights of some lanes of all rows, into y unless it is NULL, and what is summed of them. */
-FA_INLINE void
+ONCE_PER_TILE void
 ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(start) *start,
                  double scale, T *y, ptrdiff_t y_pitch, const T *dy, ptrdiff_t dy_pitch, const ROW(sum) *sum)
 {
@@ -1046,7 +1068,7 @@ ROW(weigh_short)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const RO
 
 /* The weights of all rows, into y unless it is NULL, and their sums: of powers all, else but those that are 1, which are
    counted. Unless dy_totals is NULL, also the sums of weights times dy. Unless `parts` is NULL, what the sums are of. */
-FA_INLINE void
+ONCE_PER_TILE void
 ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW(start) *start, double scale, T *y,
                 ptrdiff_t y_pitch, T *ones, double *totals, const ROW(parts) *parts, const T *dy, ptrdiff_t dy_pitch,
                 double *dy_totals, char *scratch)
@@ -1058,7 +1080,7 @@ ROW(weigh_rows)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, const ROW
         ROW(weigh_short)(n, width, x, x_pitch, start, scale, y, y_pitch);
         ROW(sum_written)(n, width, y, y_pitch, totals, parts != NULL ? parts->lost : NULL);
         if (with_dy)
-            ROW(sum_short_of)(n, width, dy, dy_pitch, y, y_pitch, ROW(product), dy_totals, scratch);
+            ROW(sum_short_products)(n, width, dy, dy_pitch, y, y_pitch, dy_totals, scratch);
         return;
     }
 #endif
@@ -1155,7 +1177,7 @@ ROW(choose_factors)(size_t step, size_t width, double scale, ROW(powers) *powers
 }
 
 /* Sum powers with these factors. */
-FA_INLINE void
+ONCE_PER_TILE void
 ROW(sum_own_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, T *y, ptrdiff_t y_pitch,
                     const T *dy, ptrdiff_t dy_pitch, double *dy_totals, ROW(powers) *powers, char *scratch)
 {
@@ -1212,7 +1234,7 @@ ROW(sum_common_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, do
 /* Powers, into y unless it is NULL, and their sums; with dy, also the sums of powers times dy. They have one factor for all
    rows unless that is known not to suit, or turns out so: a row has the same results either way, unless powers times dy
    overflow (|dy| > 1e12). */
-FA_INLINE void
+ONCE_PER_TILE void
 ROW(find_powers)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, int may_be_moderate, T *y,
                 ptrdiff_t y_pitch, const T *dy, ptrdiff_t dy_pitch, double *dy_totals, ROW(powers) *powers,
                 char *scratch)
@@ -1282,7 +1304,7 @@ ROW(divide)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *share
 }
 
 /* Here and below the output must not be the input. */
-static void
+static FA_NOINLINE void
 ROW(softmax)(size_t n, size_t given_width, const void *input, ptrdiff_t x_pitch, double scale, void *output,
              ptrdiff_t y_pitch, char *scratch)
 {
@@ -1386,7 +1408,7 @@ ROW(do_any_lead)(size_t width, const T *powers_of_ones, const double *totals)
 
 /* What all others have beside those that lead: the sums of their lanes without them, and all other lanes; 0 if that is no
    more than `none`. Of other rows it is of no use. Of short rows x may have more than these: those at `places`. */
-FA_INLINE void
+ONCE_PER_TILE void
 ROW(others_beside)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, const uint32_t *places,
                    const ROW(powers) *powers, const ROW(ones) *ones, double none, double *ratios)
 {
@@ -1406,8 +1428,7 @@ ROW(others_beside)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double
     }
 #if !ONE_ROW
     if (is_short)
-        ROW(sum_short)(n, width, powers->kept, powers->pitch, powers->kept, powers->pitch, ROW(itself), ones->powers,
-                       ratios, NULL);
+        ROW(sum_written_beside)(n, width, powers->kept, powers->pitch, ones->powers, ratios);
 #endif
     if (!is_short)
         ROW(totals)(sums, n, width, ratios);
@@ -1498,7 +1519,7 @@ ROW(find_few_leads)(size_t n, size_t width, size_t count, const uint32_t *do_lea
 
 /* That, where extremes are known; beside one that leads, its logarithm would cancel, and log1p of what the others have beside
    it is taken. */
-FA_INLINE void
+ONCE_PER_TILE void
 ROW(find_logs)(size_t n, size_t width, const T *x, ptrdiff_t x_pitch, double scale, const ROW(powers) *powers,
                const T *largest, const ROW(logs) *logs, char *scratch)
 {
@@ -1703,7 +1724,7 @@ ROW(need_no_care)(size_t width, const double *totals)
 
 /* dx = scale * y * (dy - sum(dy * y)); where y is 0, so is dx, whatever dy. dx may be y. Only in rows whose sum is not
    finite, or so large that a difference from it may overflow, can a dy make more than 0 of a y of 0. */
-static void
+static FA_NOINLINE void
 ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdiff_t dy_pitch, const void *output,
                       ptrdiff_t y_pitch, double scale, void *result, ptrdiff_t dx_pitch, char *scratch)
 {
@@ -1742,7 +1763,7 @@ ROW(means_of_powers)(size_t width, const double *totals, double *dy_totals, T *s
 }
 
 /* scale * y * (dy - mean), from powers in dx. */
-FA_INLINE void
+ONCE_PER_TILE void
 ROW(slopes_of_powers)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *dy, ptrdiff_t dy_pitch,
                       double scale, const T *shares, const T *means, T *dx, ptrdiff_t dx_pitch)
 {
@@ -1813,7 +1834,7 @@ ROW(softmin_backward)(size_t n, size_t width, const void *gradient, ptrdiff_t dy
 }
 
 /* scale * (dy - exp(y) * sum(dy)) */
-FA_INLINE void
+ONCE_PER_TILE void
 ROW(log_softmax_slopes)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *dy, ptrdiff_t dy_pitch,
                         const T *y, ptrdiff_t y_pitch, T factor, const T *negated_sums, T *dx, ptrdiff_t dx_pitch)
 {

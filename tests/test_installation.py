@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import fastact as fa
 
 ROOT = Path(__file__).resolve().parent.parent
 MILLISECONDS = 40
+MEGABYTES = 4.9  # of the package as a wheel packs it; what a wheel has beside it is 0.03
 
 
 def _setup(tmp_path: Path, code: str, **variables: str) -> subprocess.CompletedProcess:
@@ -107,6 +109,14 @@ def _python(code: str, environment: dict[str, str] | None = None) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_a_wheel_is_small() -> None:
+    """`make test-wheel` weighs a wheel itself, which takes minutes to build."""
+    package = Path(fa.__file__).parent
+    files = [path for path in package.rglob("*.*") if "__pycache__" not in path.parts]
+    packed = sum(len(zlib.compress(path.read_bytes(), 6)) for path in files) / 1e6
+    assert 1 < packed < MEGABYTES, f"{packed:.2f} MB"
 
 
 def test_importing_costs_at_most_40_ms_on_top_of_numpy(tmp_path: Path) -> None:
