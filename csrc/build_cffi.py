@@ -52,8 +52,8 @@ FLAGS = [
 # before register allocation gains 1 to 2 % in the mean over all kernels. Knowing which
 # registers a function leaves alone, gcc 12 omits vzeroupper before a call and after it;
 # what is run next then waits for vectors it does not use. Functions that are not inlined
-# stand there once (a tenth of the module were copies for constant arguments). Loops that begin a line of the
-# cache take up to 4 % less time.
+# stand there once (a tenth of the module were copies for constant arguments). Loops that
+# begin a line of the cache take up to 4 % less time.
 GCC_FLAGS = [
     "-fno-ipa-ra",
     "-fno-ipa-cp",
