@@ -16,9 +16,8 @@ import fastact as fa
 
 ROOT = Path(__file__).resolve().parent.parent
 MILLISECONDS = 40
-MEGABYTES = (
-    4.9  # of the package as a wheel packs it; what a wheel has beside it is 0.03
-)
+# of the package as a wheel packs it; what a wheel has beside it is 0.03
+MEGABYTES = 4.9
 
 
 def _setup(tmp_path: Path, code: str, **variables: str) -> subprocess.CompletedProcess:
