@@ -8,6 +8,7 @@
 #endif
 
 const fa_isa *fa_current_isa = &fa_isa_baseline;
+size_t fa_fetch_distance;
 
 static int current_backend = FA_BACKEND_C;
 static fa_compile_hook compile_hook;
@@ -49,6 +50,19 @@ saves(unsigned wanted)
 enum { AVX_REGISTERS = 0x06, AVX512_REGISTERS = 0xe6 };
 #endif
 
+/* Measured: Intel's processors gain by fetching 2 KB ahead, while AMD's lose where memory is the limit, up to a fifth. Others
+   are left to what they foresee by themselves. */
+static size_t
+best_fetch_distance(void)
+{
+#if defined(__x86_64__)
+    unsigned highest, vendor[3];
+    if (__get_cpuid(0, &highest, &vendor[0], &vendor[2], &vendor[1]) && memcmp(vendor, "GenuineIntel", 12) == 0)
+        return 2048;
+#endif
+    return 0;
+}
+
 /* Best first. */
 static int
 candidates(candidate *found)
@@ -89,6 +103,7 @@ fa_select_isa(const char *name)
     for (int k = 0; k < n; k++)
         if (found[k].present && strcmp(found[k].isa->name, name) == 0) {
             fa_current_isa = found[k].isa;
+            fa_fetch_distance = best_fetch_distance();
             for (int i = 0; i < fa_kernel_count; i++)
                 fa_kernels[i].c = found[k].isa->kernels[i];
             return 0;

@@ -30,13 +30,13 @@ enum { FA_KEPT_BLOCKS = 4 };
 FA_FILL(f32)
 FA_FILL(f64)
 
-/* What a kernel will read and write FA_DISTANCE bytes later is fetched, of arrays that are in no near cache. By themselves
-   processors do it too late, presumably as the instructions that wait for one line fill the scheduler before those that
-   ask for the next ones get into it. So long are a thread's parts of arrays of half a million elements and more; results that are
-   streamed are computed FA_STREAMED elements at a time. For shorter ones nothing is to be fetched: a branch would cost
-   more. */
-enum { FA_DISTANCE = 2048 };
-#define FA_AHEAD(n) (n >= 1 << 15 || n == FA_STREAMED ? (size_t)FA_DISTANCE : 0)
+/* What a kernel will read and write fa_fetch_distance bytes later is fetched, of arrays that are in no near cache. By
+   themselves some processors do it too late, presumably as the instructions that wait for one line fill the scheduler
+   before those that ask for the next ones get into it. So long are a thread's parts of arrays of half a million elements and
+   more; results that are streamed are computed FA_STREAMED_BYTES at a time. For shorter ones, and on other processors,
+   what is fetched is about to be read anyway: a branch would cost more. */
+#define FA_AHEAD(precision, n) \
+    (n >= 1 << 15 || n * sizeof(fa_##precision) == FA_STREAMED_BYTES ? fa_fetch_distance : 0)
 #define FA_FETCH(array, ahead, is_written) \
     do { \
         __builtin_prefetch((const char *)(array) + ahead, is_written); \

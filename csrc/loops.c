@@ -13,7 +13,7 @@
 enum { STAGE = 256 };
 
 /* Of a block for which nothing is moved, only parameters repeated: there is a call for each. */
-enum { LONG_STAGE = FA_STREAMED };
+enum { LONG_STAGE = 1024 };
 
 /* Elements of a piece whose results are best aligned to lines: NumPy's large arrays are 16 bytes off, and every second vector
    that is written, or read where inputs lie as the output does, would be in two lines. */
@@ -116,7 +116,8 @@ run_range(void *context, size_t begin, size_t end)
     if (moved_count > 0 && in_pairs(j))
         for (int m = 0; m < moved_count; m++)
             moved[m].conversion = &fa_current_isa->bf16_pairs;
-    const size_t length = end - begin, stage = converted > 0 ? STAGE : LONG_STAGE;
+    const size_t streamed = FA_STREAMED_BYTES / (size_t)size, length = end - begin;
+    const size_t stage = converted > 0 ? STAGE : j->streams ? streamed : LONG_STAGE;
     const size_t block = any_staged && stage < length ? stage : length;
     char *arrays[FA_MAX_OPERANDS];
     void *pointers[FA_MAX_OPERANDS];

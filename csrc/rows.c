@@ -19,7 +19,7 @@ enum {
     SHORT_ROW_OF_OUTPUT = 16, /* from which the gradient has less to do */
     SHORT_ROW_OF_SERIES = 8,
     SHORT_ROW_OF_SUM = 512,   /* bytes, of logsumexp; by itself each row would have a logarithm */
-    STREAMED_AT_ONCE = 1 << 13,   /* bytes of rows that stay in the first-level cache until they are written */
+    STREAMED_AT_ONCE = 1 << 12,   /* bytes of rows that stay in the first-level cache until they are written */
     LONGEST_STREAMED = 1 << 17,   /* and of a row that stays in the second-level one */
     MAX_ARRAYS = 3
 };

@@ -9,6 +9,7 @@ enum {
     SUMMED = 128,         /* columns whose sums are in the first-level cache meanwhile */
     RUN = 48,             /* elements of rows whose exponentials are worth computing in one go */
     ROWS_AHEAD = 8,       /* that are fetched */
+    ROW_DISTANCE = 2048,  /* bytes from what is fetched to what is read */
     FLAT_WIDTH = 64,      /* of tiles whose loops are too short by themselves */
     FORESEEN_WIDTH = 256, /* of tiles; beyond, the processor foresees their lines */
     LONG_ROW = 256,       /* elements whose maximum is worth more partial maxima */

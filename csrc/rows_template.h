@@ -230,12 +230,13 @@ ROW(prefetch)(size_t n, size_t width, size_t row, const T *x, ptrdiff_t pitch)
             __builtin_prefetch(x + (ptrdiff_t)row * pitch + k);
 }
 
-/* Fetch what a row, or the next one, holds FA_DISTANCE bytes after AT_ONCE elements of each lane; see FA_FETCH. */
+/* Fetch what a row, or the next one, holds ROW_DISTANCE bytes after AT_ONCE elements of each lane: where exponentials are
+   computed, processors do it too late by themselves. Of a second array, or where there is nothing but sums, it costs time. */
 FA_INLINE void
 ROW(fetch)(const T *x)
 {
     for (size_t k = 0; ONE_ROW && k < AT_ONCE * LANES; k += FA_LINE / sizeof(T))
-        __builtin_prefetch((const char *)(x + k) + FA_DISTANCE);
+        __builtin_prefetch((const char *)(x + k) + ROW_DISTANCE);
 }
 
 FA_INLINE size_t
@@ -443,9 +444,6 @@ ROW(add_terms_of)(fa_lanes lanes, size_t n, size_t width, size_t step, const T *
         const size_t first_lane = lane * width;
         i += lane + step >= lanes.end ? AT_ONCE * LANES : 0;
         lane = lane + step >= lanes.end ? lanes.first : lane + step;
-        ROW(fetch)(a + place * p);
-        if (b != a)
-            ROW(fetch)(b + place * q);
         for (size_t k = 0; k < AT_ONCE; k++) {
             ROW(prefetch)(n, width, i + lane + k * LANES, a, a_pitch);
             if (b != a)
@@ -1010,8 +1008,6 @@ ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x
         for (; from + AT_ONCE * LANES <= count; from += AT_ONCE * LANES) {
             const ROW(four) weights = ROW(four_from)(block + from, LANES), some = ROW(four_from)(dys + from, LANES);
             ROW(fetch)(x + i + from);
-            if (with_dy)
-                ROW(fetch)(dys + from);
             ROW(sum_up)(sum, LANES, &weights, &some, 0);
         }
         if (from < count && sum->ones == NULL)

@@ -470,7 +470,7 @@ def c_kernel(kernel: Kernel, precision: Precision) -> str:
         if str(precision) == form
     ]
     if fetches:
-        begin += "const size_t ahead = FA_AHEAD(n);\n"
+        begin += f"const size_t ahead = FA_AHEAD({form}, n);\n"
     loop = c_loop(kernel, precision, outputs, fetches)
     declared = ", ".join(
         [f"const {real} *a_{name}" for name in kernel.inputs]
