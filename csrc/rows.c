@@ -55,6 +55,7 @@ typedef struct {
     bool streams;               /* whether results are written past the caches, row by row */
     size_t block_rows;          /* of each block; the rows' numbers go on from block to block */
     const ptrdiff_t *block_steps; /* bytes from block to block, or NULL if there is one */
+    size_t blocks_at_once;      /* that are gathered in a tile, or 1 */
     void (*run)(void *job, size_t begin, size_t end);
 } job;
 
@@ -85,7 +86,7 @@ is_ready(const job *j, int k, size_t rows)
     const int operand = j->operands[k];
     const ptrdiff_t size = (ptrdiff_t)fa_type_size(j->loop->type);
     const ptrdiff_t core = j->core_steps[operand], outer = j->outer_steps[operand];
-    if (j->loop->type != kernel_type(j))
+    if (j->loop->type != kernel_type(j) || j->blocks_at_once > 1)
         return false;
     if (!j->columns)
         return j->lengths[k] == 1 || core == size;
@@ -131,13 +132,18 @@ is_worth_streaming(const job *j, size_t rows)
            rows * row_bytes >= FA_BYTES_WORTH_STREAMING;
 }
 
+/* Rows of a block, or of several whole ones. */
 static void
 move_tile(const job *j, int k, size_t first_row, size_t rows, char *tile, bool into_tile)
 {
     const int operand = j->operands[k];
     const fa_row_block block = {element(j, operand, first_row, 0), j->outer_steps[operand], j->core_steps[operand],
                                 j->loop->type};
-    fa_move_tile(&block, rows, j->lengths[k], tile, j->columns, into_tile);
+    if (rows > j->block_rows)
+        fa_move_blocks(&block, rows / j->block_rows, j->block_steps[operand], j->block_rows, j->lengths[k], tile,
+                       into_tile);
+    else
+        fa_move_tile(&block, rows, j->lengths[k], tile, j->columns, into_tile);
 }
 
 /* The included elements of a row, without gaps; returns how many. */
@@ -296,6 +302,16 @@ rows_in_block(const job *j, size_t row, size_t end)
     return left < end - row ? left : end - row;
 }
 
+/* The same, or if several are gathered, those of the whole blocks that begin with this row. */
+static size_t
+rows_in_blocks(const job *j, size_t row, size_t end)
+{
+    const size_t whole = (end - row) / j->block_rows;
+    if (row % j->block_rows > 0 || whole < 2 || j->blocks_at_once < 2)
+        return rows_in_block(j, row, end);
+    return j->block_rows * (whole < j->blocks_at_once ? whole : j->blocks_at_once);
+}
+
 static void
 run_rows(void *context, size_t begin, size_t end)
 {
@@ -306,7 +322,8 @@ run_rows(void *context, size_t begin, size_t end)
     const int last = j->loop->input_count;
     const size_t size = fa_type_size(kernel_type(j));
     const size_t most = end - begin < j->block_rows ? end - begin : j->block_rows;
-    const size_t tile_rows = rows_of_a_tile(j, most), at_once = rows_of_series(j);
+    const size_t gathered = j->blocks_at_once * j->block_rows;
+    const size_t tile_rows = j->blocks_at_once > 1 ? gathered : rows_of_a_tile(j, most), at_once = rows_of_series(j);
     char *tiles[MAX_ARRAYS] = {NULL}, *scratch[MAX_ARRAYS] = {NULL};
     bool staged[MAX_ARRAYS];
     char *kernel_scratch = j->columns ? allocate(tile_rows * FA_SCRATCH_OF_ROW + FA_SCRATCH_MORE) : NULL;
@@ -319,7 +336,7 @@ run_rows(void *context, size_t begin, size_t end)
     }
     const fa_environment environment = fa_enter();
     for (size_t number = begin, rows; number < end; number += rows) {
-        const size_t row = number % j->block_rows, left = rows_in_block(j, number, end);
+        const size_t row = number % j->block_rows, left = rows_in_blocks(j, number, end);
         char *places[MAX_ARRAYS];
         ptrdiff_t pitches[MAX_ARRAYS];
         rows = left < tile_rows ? left : tile_rows;
@@ -597,6 +614,7 @@ prepare(char **arrays, size_t rows, size_t n, const ptrdiff_t *steps, const fa_r
         .scale = last + 1,
         .common_scale = 1,
         .block_rows = rows,
+        .blocks_at_once = 1,
         .run = loop->function == FA_HARDMAX && last == 2 ? clear_rows : run_rows,
     };
     /* Core steps follow the outer ones, for the operands that have a core axis. */
@@ -696,6 +714,8 @@ fa_rows_in_blocks(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *b
         return;
     job j = prepare(arrays, rows, n, steps, data, core_steps);
     j.block_steps = block_steps;
+    if (blocks > 1 && j.columns && j.across_memory)
+        j.blocks_at_once = fa_blocks_per_tile(rows, n, fa_type_size(kernel_type(&j)));
     const size_t threads = (size_t)fa_get_num_threads(), share = grain(&j, rows), parts = (rows + share - 1) / share;
     if (!is_worth_threads(&j, blocks * rows)) {
         j.run(&j, 0, blocks * rows);

@@ -21,6 +21,19 @@ enum { LONG_RUN = 1024, WIDE_TILE = 2048 };
    it leaves room for other arrays, and is read in runs of some length. */
 enum { SHORT_TILE = 1 << 16 };
 
+/* Up to NARROW columns beside each other leave vectors empty, and every tile has a price of its own: columns of up to
+   GATHERED_COLUMN bytes are put beside those of other blocks. */
+enum { NARROW = 16, GATHERED_COLUMN = 256, GATHERED_TILE = 1 << 14, MOST_GATHERED = 256 };
+
+size_t
+fa_blocks_per_tile(size_t rows, size_t n, size_t size)
+{
+    if (rows > NARROW || n * size > GATHERED_COLUMN)
+        return 1;
+    const size_t fit = GATHERED_TILE / (n * size), width = fit < MOST_GATHERED ? fit : MOST_GATHERED;
+    return width < 2 * rows ? 1 : width / rows;
+}
+
 size_t
 fa_rows_per_tile(size_t n)
 {
@@ -162,6 +175,66 @@ fa_move_tile(const fa_row_block *block, size_t rows, size_t n, char *tile, bool 
                 transpose(width, height, place, tile_step, turned, turned_step, size);
             for (size_t k = 0; !into_tile && k < parts; k++)
                 fa_scatter(part, array + (ptrdiff_t)k * line_step, step, type, buffer + k * TURNED * size, kernel);
+        }
+    }
+}
+
+/* A run of elements, by pieces of which the last two may overlap: for a few the C library's memcpy is slow. */
+static inline void
+copy_run(const char *from, char *to, size_t bytes)
+{
+    enum { WORD = 8, PIECE = 16 };
+    if (bytes > PIECE) {
+        for (size_t done = 0; done < bytes - PIECE; done += PIECE)
+            memcpy(to + done, from + done, PIECE);
+        memcpy(to + bytes - PIECE, from + bytes - PIECE, PIECE);
+    } else if (bytes >= WORD) {
+        memcpy(to, from, WORD);
+        memcpy(to + bytes - WORD, from + bytes - WORD, WORD);
+    } else {
+        memcpy(to, from, sizeof(float));
+    }
+}
+
+#define COPY_RUNS(bytes) \
+    for (size_t i = 0; i < n; i++, from += from_step, to += to_step) \
+        copy_run(from, to, bytes)
+
+/* n runs; those whose length the compiler knows take half the time. */
+static void
+copy_runs(size_t n, const char *from, ptrdiff_t from_step, char *to, ptrdiff_t to_step, size_t bytes)
+{
+    switch (bytes) {
+    case 8: COPY_RUNS(8); break;
+    case 12: COPY_RUNS(12); break;
+    case 16: COPY_RUNS(16); break;
+    case 24: COPY_RUNS(24); break;
+    case 32: COPY_RUNS(32); break;
+    case 64: COPY_RUNS(64); break;
+    case 128: COPY_RUNS(128); break;
+    default: COPY_RUNS(bytes);
+    }
+}
+
+void
+fa_move_blocks(const fa_row_block *first, size_t blocks, ptrdiff_t block_step, size_t rows, size_t n, char *tile,
+               bool into_tile)
+{
+    const char type = first->type, kernel = fa_kernel_type(type);
+    const size_t size = fa_type_size(kernel), run = rows * size;
+    const ptrdiff_t pitch = (ptrdiff_t)(blocks * run);
+    const bool is_ready = type == kernel && first->row_step == (ptrdiff_t)size;
+    for (size_t block = 0; block < blocks; block++) {
+        char *array = first->first + (ptrdiff_t)block * block_step, *column = tile + block * run;
+        if (is_ready && into_tile)
+            copy_runs(n, array, first->step, column, pitch, run);
+        else if (is_ready)
+            copy_runs(n, column, pitch, array, first->step, run);
+        for (size_t i = 0; !is_ready && i < n; i++, array += first->step, column += pitch) {
+            if (into_tile)
+                fa_gather(rows, array, first->row_step, type, column, kernel);
+            else
+                fa_scatter(rows, array, first->row_step, type, column, kernel);
         }
     }
 }

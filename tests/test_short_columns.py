@@ -151,6 +151,13 @@ BLOCKS = [
     (1200, 40, 1),
     (2, 48, 1024),
     (2, 100, 2048),
+    # Up to 16 rows of a block: several blocks are one tile
+    (1001, 3, 4),
+    (64, 10, 8),
+    (37, 16, 15),
+    (60, 64, 3),
+    (23, 7, 16),
+    (2, 5, 2),
 ]
 
 
@@ -185,15 +192,41 @@ def test_an_axis_in_the_middle(name: str, shape: tuple[int, ...], dtype: Any) ->
             assert_same_bits(in_place[-1], expected, threads)
 
 
+@every_dtype
+@pytest.mark.parametrize("rows", [1, 3, 8])
+@pytest.mark.parametrize("name", SHAPE_KEEPING)
+def test_narrow_blocks_with_gaps(name: str, rows: int, dtype: Any) -> None:
+    """Between blocks, elements or rows; turned; and results that have gaps, too."""
+    shape = (50, 9, rows)
+    given = "softmax_backward" if name.endswith("_from_output") else name
+    arrays = _arrays_in_blocks(given, shape, dtype)
+    function = getattr(fa, name)
+    turned = [np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in arrays]
+    expected = np.moveaxis(function(*turned), -1, 1)
+    spaced = [np.repeat(np.repeat(a, 2, axis=0), 3, axis=2) for a in arrays]
+    with_gaps = [a[::2, :, ::3] for a in spaced]
+    backwards = [np.ascontiguousarray(a[::-1, :, ::-1])[::-1, :, ::-1] for a in arrays]
+    elements_first = [np.asfortranarray(a) for a in arrays]
+    for some in (with_gaps, backwards, elements_first):
+        assert_same_bits(function(*some, axis=1), expected, rows)
+    out = np.zeros((50, 11, rows + 2), dtype)
+    function(*arrays, axis=1, out=out[:, 1:10, 1:-1])
+    assert_same_bits(out[:, 1:10, 1:-1], expected, rows)
+    out[:, 1:10, 1:-1] = 0
+    assert not out.any()
+
+
+@pytest.mark.parametrize("rows", [20, 5])
 @pytest.mark.parametrize("kind", UNUSUAL)
 @pytest.mark.parametrize("name", SHAPE_KEEPING)
-def test_unusual_blocks(name: str, kind: str) -> None:
+def test_unusual_blocks(name: str, kind: str, rows: int) -> None:
     """Only the rows that need care get it, in whatever block."""
     arrays = row_arrays(name, (30, 200), np.float32)
     UNUSUAL[kind](arrays[-1])
     expected = _along_the_last_axis(name, arrays)
     in_blocks = [
-        np.ascontiguousarray(np.moveaxis(a.reshape(30, 10, 20), 0, 1)) for a in arrays
+        np.ascontiguousarray(np.moveaxis(a.reshape(30, 200 // rows, rows), 0, 1))
+        for a in arrays
     ]
     found = np.moveaxis(getattr(fa, name)(*in_blocks, axis=1), 1, 0)
     assert_same_bits(found.reshape(30, 200), expected)
