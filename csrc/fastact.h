@@ -201,6 +201,7 @@ typedef struct {
 enum { FA_SERIES = 64, FA_SERIES_BYTES = 1 << 12 };
 enum { FA_LINE = 64 };       /* bytes of a cache line */
 enum { FA_STREAMED_BYTES = 2048 }; /* of a block of results that is written past the caches */
+enum { FA_LONG_STAGE = 1024 };     /* elements of a block for which nothing is moved but parameters, which are repeated */
 
 /* How many bytes ahead elementwise kernels fetch what they read and write, or 0: chosen with the instruction set. */
 extern size_t fa_fetch_distance;

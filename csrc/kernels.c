@@ -33,10 +33,10 @@ FA_FILL(f64)
 /* What a kernel will read and write fa_fetch_distance bytes later is fetched, of arrays that are in no near cache. By
    themselves some processors do it too late, presumably as the instructions that wait for one line fill the scheduler
    before those that ask for the next ones get into it. So long are a thread's parts of arrays of half a million elements and
-   more; results that are streamed are computed FA_STREAMED_BYTES at a time. For shorter ones, and on other processors,
-   what is fetched is about to be read anyway: a branch would cost more. */
+   more, which are computed by blocks if results are streamed or parameters repeated. For shorter ones, and on other
+   processors, what is fetched is about to be read anyway: a branch would cost more. */
 #define FA_AHEAD(precision, n) \
-    (n >= 1 << 15 || n * sizeof(fa_##precision) == FA_STREAMED_BYTES ? fa_fetch_distance : 0)
+    (n >= 1 << 15 || n == FA_LONG_STAGE || n * sizeof(fa_##precision) == FA_STREAMED_BYTES ? fa_fetch_distance : 0)
 #define FA_FETCH(array, ahead, is_written) \
     do { \
         __builtin_prefetch((const char *)(array) + ahead, is_written); \

@@ -12,9 +12,6 @@
    in a 16-bit type took a fifth longer than in float32, with 256 a tenth; with 128 and 512 it was slower again. */
 enum { STAGE = 256 };
 
-/* Of a block for which nothing is moved, only parameters repeated: there is a call for each. */
-enum { LONG_STAGE = 1024 };
-
 /* Elements of a piece whose results are best aligned to lines: NumPy's large arrays are 16 bytes off, and every second vector
    that is written, or read where inputs lie as the output does, would be in two lines. */
 enum { WORTH_ALIGNING = 1 << 13 };
@@ -84,7 +81,7 @@ run_range(void *context, size_t begin, size_t end)
     const int inputs = j->loop->kernel->input_count;
     const char type = fa_kernel_type(j->loop->kernel->type), *types = j->loop->types;
     const ptrdiff_t size = (ptrdiff_t)fa_type_size(type);
-    _Alignas(64) char buffers[FA_MAX_OPERANDS][LONG_STAGE * sizeof(double)];
+    _Alignas(64) char buffers[FA_MAX_OPERANDS][FA_LONG_STAGE * sizeof(double)];
     bool staged[FA_MAX_OPERANDS], any_staged = false;
     transfer moved[FA_MAX_OPERANDS];
     int moved_count = 0, moved_inputs = 0, converted = 0;
@@ -117,7 +114,7 @@ run_range(void *context, size_t begin, size_t end)
         for (int m = 0; m < moved_count; m++)
             moved[m].conversion = &fa_current_isa->bf16_pairs;
     const size_t streamed = FA_STREAMED_BYTES / (size_t)size, length = end - begin;
-    const size_t stage = converted > 0 ? STAGE : j->streams ? streamed : LONG_STAGE;
+    const size_t stage = converted > 0 ? STAGE : j->streams ? streamed : FA_LONG_STAGE;
     const size_t block = any_staged && stage < length ? stage : length;
     char *arrays[FA_MAX_OPERANDS];
     void *pointers[FA_MAX_OPERANDS];

@@ -30,8 +30,8 @@ fa_blocks_per_tile(size_t rows, size_t n, size_t size)
 {
     if (rows > NARROW || n * size > GATHERED_COLUMN)
         return 1;
-    const size_t fit = GATHERED_TILE / (n * size), width = fit < MOST_GATHERED ? fit : MOST_GATHERED;
-    return width < 2 * rows ? 1 : width / rows;
+    const size_t fit = GATHERED_TILE / (n * size);
+    return (fit < MOST_GATHERED ? fit : MOST_GATHERED) / rows;
 }
 
 size_t
@@ -179,7 +179,8 @@ fa_move_tile(const fa_row_block *block, size_t rows, size_t n, char *tile, bool 
     }
 }
 
-/* A run of elements, by pieces of which the last two may overlap: for a few the C library's memcpy is slow. */
+/* A run of elements, of 8 bytes at least, by pieces of which the last two may overlap: for a few the C library's memcpy is
+   slow. */
 static inline void
 copy_run(const char *from, char *to, size_t bytes)
 {
@@ -188,11 +189,9 @@ copy_run(const char *from, char *to, size_t bytes)
         for (size_t done = 0; done < bytes - PIECE; done += PIECE)
             memcpy(to + done, from + done, PIECE);
         memcpy(to + bytes - PIECE, from + bytes - PIECE, PIECE);
-    } else if (bytes >= WORD) {
+    } else {
         memcpy(to, from, WORD);
         memcpy(to + bytes - WORD, from + bytes - WORD, WORD);
-    } else {
-        memcpy(to, from, sizeof(float));
     }
 }
 

@@ -28,7 +28,8 @@ size_t fa_rows_of_series(size_t n, size_t size);
 /* rows x n elements between an array and a tile, which holds rows one after another, or columns: interleaved rows. */
 void fa_move_tile(const fa_row_block *block, size_t rows, size_t n, char *tile, bool columns, bool into_tile);
 
-/* The same of several blocks, `block_step` bytes apart, whose rows stand beside each other in a tile of columns. */
+/* The same of several blocks, `block_step` bytes apart, each of at least two rows, which stand beside each other in a tile of
+   columns. */
 void fa_move_blocks(const fa_row_block *first, size_t blocks, ptrdiff_t block_step, size_t rows, size_t n, char *tile,
                     bool into_tile);
 

@@ -196,7 +196,10 @@ def test_an_axis_in_the_middle(name: str, shape: tuple[int, ...], dtype: Any) ->
 @pytest.mark.parametrize("rows", [1, 3, 8])
 @pytest.mark.parametrize("name", SHAPE_KEEPING)
 def test_narrow_blocks_with_gaps(name: str, rows: int, dtype: Any) -> None:
-    """Between blocks, elements or rows; turned; and results that have gaps, too."""
+    """Between blocks, elements or rows; turned; and results that have gaps, too.
+
+    They go through NumPy's loop, block by block.
+    """
     shape = (50, 9, rows)
     given = "softmax_backward" if name.endswith("_from_output") else name
     arrays = _arrays_in_blocks(given, shape, dtype)
