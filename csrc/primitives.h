@@ -21,12 +21,12 @@ typedef uint64_t fa_bits_f64;
 /* Before a loop: its iterations do not depend on each other, and it is to be vectorised as it stands. `restrict` would
    be a lie for out=x; without either, gcc checks for overlap and takes a scalar loop in place. A short loop it would
    first unroll, and then vectorise the loop around it, with that check again. FA_UNROLLED is for short loops of numbers
-   that stay as they are. FA_GUARDED is for loops that read where a condition allows it: clang would otherwise take the
-   promise for one that all may be read. */
+   that stay as they are: clang must do it before it vectorises the loop around them, and so in full. FA_GUARDED is for
+   loops that read where a condition allows it: clang would otherwise take the promise for one that all may be read. */
 #if defined(__clang__)
 #define FA_INDEPENDENT _Pragma("clang loop vectorize(assume_safety) interleave(enable)")
 #define FA_GUARDED _Pragma("clang loop vectorize(enable) interleave(enable)")
-#define FA_UNROLLED _Pragma("clang loop unroll_count(4)")
+#define FA_UNROLLED _Pragma("clang loop unroll(full)")
 #else
 #define FA_INDEPENDENT _Pragma("GCC ivdep") _Pragma("GCC unroll 1")
 #define FA_GUARDED FA_INDEPENDENT
