@@ -61,7 +61,7 @@ def build() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     sources = [ROOT / "csrc" / source for source in build_cffi.SOURCES]
     sources += [build_cffi.GENERATED / "table.c", ROOT / "tests" / "arm_driver.c"]
-    flags = [*build_cffi.FLAGS, *build_cffi.GCC_FLAGS, *build_cffi.WARNINGS]
+    flags = [*build_cffi.FLAGS, *build_cffi.GCC_FLAGS, *build_cffi.GCC_WARNINGS]
     flags += [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'build'}"]
 
     def compiled(source: Path) -> Path:
