@@ -65,9 +65,9 @@ GCC_FLAGS = [
     "-fsched-pressure",
     "-falign-loops=64",
 ]
-# gcc takes memory for uninitialised that is read on the condition on which it was written (a
-# row's extreme, of powers of its own); clang warns of fields that are left 0 where others
-# are named.
+# gcc takes memory for uninitialised that is read on the condition on which it was written
+# (a row's extreme, of powers of its own); clang warns of fields that are left 0 where
+# others are named.
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 GCC_WARNINGS = [*WARNINGS, "-Wno-maybe-uninitialized"]
 CLANG_WARNINGS = [*WARNINGS, "-Wno-missing-field-initializers"]
