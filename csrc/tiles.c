@@ -214,6 +214,7 @@ copy_runs(size_t n, const char *from, ptrdiff_t from_step, char *to, ptrdiff_t t
     default: COPY_RUNS(bytes);
     }
 }
+#undef COPY_RUNS
 
 void
 fa_move_blocks(const fa_row_block *first, size_t blocks, ptrdiff_t block_step, size_t rows, size_t n, char *tile,
