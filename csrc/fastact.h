@@ -117,7 +117,8 @@ int fa_softmax_cross_entropy(fa_cross_entropy *call);
 
 enum { FA_ROW_FUNCTIONS = FA_MAXOUT + 1 };
 
-/* Kernels for tiles of rows take memory for their own use: FA_SCRATCH_OF_ROW bytes for each row and FA_SCRATCH_MORE. */
+/* Kernels for tiles of rows take memory for their own use: FA_SCRATCH_OF_ROW bytes for each row and FA_SCRATCH_MORE. Those
+   for one row take none; given FA_STREAMED_BYTES, gradients from the output write their result past the caches. */
 enum { FA_SCRATCH_ALIGNMENT = 64, FA_SCRATCH_OF_ROW = 2560, FA_SCRATCH_MORE = 32 * FA_SCRATCH_ALIGNMENT };
 
 /* One row function on a tile of `width` interleaved rows: element i of row r of an array stands at i * pitch + r. Or on a
@@ -210,7 +211,7 @@ extern size_t fa_fetch_distance;
 typedef struct {
     const char *name;
     const fa_function *kernels;   /* in the order of fa_kernels */
-    /* By function; for width 1 (without scratch memory), and for any. */
+    /* By function; for width 1, and for any. */
     fa_row_kernel rows_f32[FA_ROW_FUNCTIONS], rows_f64[FA_ROW_FUNCTIONS];
     fa_row_kernel columns_f32[FA_ROW_FUNCTIONS], columns_f64[FA_ROW_FUNCTIONS];
     /* Of up to FA_SERIES rows one after another, of together at most FA_SERIES_BYTES; the pitch is from row to row. NULL

@@ -20,7 +20,7 @@ enum {
     SHORT_ROW_OF_SERIES = 8,
     SHORT_ROW_OF_SUM = 512,   /* bytes, of logsumexp; by itself each row would have a logarithm */
     STREAMED_AT_ONCE = 1 << 12,   /* bytes of rows that stay in the first-level cache until they are written */
-    LONGEST_STREAMED = 1 << 17,   /* and of a row that stays in the second-level one */
+    LONGEST_STREAMED = 1 << 17,   /* and of a row that stays in the second-level one, if it is written when it is done */
     MAX_ARRAYS = 3
 };
 
@@ -79,6 +79,13 @@ scale_of(const job *j, size_t row)
     return kernel_type(j) == 'd' ? *(const double *)given : *(const float *)given;
 }
 
+/* Whether kernels for one row can write past the caches, which they do by parts of a row. */
+static bool
+can_stream_parts(const job *j)
+{
+    return j->loop->from_output && !j->selects && j->n * fa_type_size(j->loop->type) > FA_STREAMED_BYTES;
+}
+
 /* Whether an operand lies as a tile of `rows` rows does. */
 static bool
 is_ready(const job *j, int k, size_t rows)
@@ -105,7 +112,8 @@ is_in_place(const job *j, int k)
 static bool
 is_staged(const job *j, int k, size_t rows)
 {
-    return is_in_place(j, k) || !is_ready(j, k, rows) || (j->streams && k == j->loop->input_count);
+    const bool is_streamed_whole = j->streams && k == j->loop->input_count && !can_stream_parts(j);
+    return is_in_place(j, k) || !is_ready(j, k, rows) || is_streamed_whole;
 }
 
 /* Whether exponentials are computed, which take so long that the writing of results goes on meanwhile. */
@@ -128,8 +136,8 @@ is_worth_streaming(const job *j, size_t rows)
         if (is_in_place(j, k))
             return false;
     const bool has_gaps = j->outer_steps[j->operands[last]] != (ptrdiff_t)row_bytes;
-    return !j->columns && !j->across_memory && is_ready(j, last, 1) && !has_gaps && row_bytes <= LONGEST_STREAMED &&
-           rows * row_bytes >= FA_BYTES_WORTH_STREAMING;
+    return !j->columns && !j->across_memory && is_ready(j, last, 1) && !has_gaps &&
+           (row_bytes <= LONGEST_STREAMED || can_stream_parts(j)) && rows * row_bytes >= FA_BYTES_WORTH_STREAMING;
 }
 
 /* Rows of a block, or of several whole ones. */
@@ -220,7 +228,9 @@ run_row(const job *j, size_t row, char **places, char **scratch)
     static const ptrdiff_t contiguous[MAX_ARRAYS] = {1, 1, 1};
     const int last = j->loop->input_count;
     if (!j->selects) {
-        run_kernel(j, j->n, 1, places, contiguous, j->common_scale, NULL);
+        _Alignas(FA_LINE) char to_stream[FA_STREAMED_BYTES];
+        run_kernel(j, j->n, 1, places, contiguous, j->common_scale,
+                   j->streams && can_stream_parts(j) ? to_stream : NULL);
         return;
     }
     char *operands[MAX_ARRAYS];
@@ -366,7 +376,7 @@ run_rows(void *context, size_t begin, size_t end)
                     run_row(j, row + r, first, scratch);
             }
         }
-        if (j->streams)
+        if (j->streams && staged[last])
             fa_current_isa->stream(rows * j->n * size, tiles[last], element(j, j->operands[last], row, 0));
         else if (staged[last])
             move_tile(j, last, row, rows, tiles[last], false);

@@ -1705,6 +1705,28 @@ ROW(softmax_slopes)(fa_lanes lanes, size_t n, size_t width, size_t block, const 
     }
 }
 
+typedef void ROW(slopes)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *dy, ptrdiff_t dy_pitch, const T *y,
+                         ptrdiff_t y_pitch, T factor, const T *means, int flag, T *dx, ptrdiff_t dx_pitch);
+
+/* All slopes of a tile. Those of one row with scratch memory go through it past the caches, block by block: all at once
+   they would take the place of dy and y in the first-level cache. Every block but the first begins with a line. */
+FA_INLINE void
+ROW(write_slopes)(ROW(slopes) *slopes, size_t n, size_t width, size_t block, const T *dy, ptrdiff_t dy_pitch, const T *y,
+                  ptrdiff_t y_pitch, T factor, const T *means, int flag, T *dx, ptrdiff_t dx_pitch, char *scratch)
+{
+    if (!ONE_ROW || scratch == NULL) {
+        slopes(all_lanes, n, width, block, dy, dy_pitch, y, y_pitch, factor, means, flag, dx, dx_pitch);
+        return;
+    }
+    T *const room = (T *)scratch;
+    for (size_t i = 0, count; i < n; i += count) {
+        const size_t in_line = (uintptr_t)(dx + i) % FA_LINE;
+        count = ROW(least)((FA_STREAMED_BYTES - in_line) / sizeof(T), n - i);
+        slopes(all_lanes, count, 1, count, dy + i, 1, y + i, 1, factor, means, flag, room, 1);
+        stream(count * sizeof(T), room, dx + i);
+    }
+}
+
 /* What rounding takes from the largest number is more. */
 static const double ROW(moderate) = KEEPS_LOSSES ? 0x1p900 : 0x1p100;
 
@@ -1742,9 +1764,11 @@ ROW(softmax_backward)(size_t n, size_t given_width, const void *gradient, ptrdif
         means[r] = (T)totals[r];
     ROW(repeat)(block, width, means);
     if (careful)
-        ROW(softmax_slopes)(all_lanes, n, width, block, dy, dy_pitch, y, y_pitch, factor, means, 1, dx, dx_pitch);
+        ROW(write_slopes)(ROW(softmax_slopes), n, width, block, dy, dy_pitch, y, y_pitch, factor, means, 1, dx, dx_pitch,
+                          scratch);
     else
-        ROW(softmax_slopes)(all_lanes, n, width, block, dy, dy_pitch, y, y_pitch, factor, means, 0, dx, dx_pitch);
+        ROW(write_slopes)(ROW(softmax_slopes), n, width, block, dy, dy_pitch, y, y_pitch, factor, means, 0, dx, dx_pitch,
+                          scratch);
 }
 
 /* What powers and dy are multiplied by and lack in the gradient; dy_totals become means of dy. */
@@ -1894,13 +1918,31 @@ ROW(gradient_by_root)(T dy, T y)
     return y == 0 ? 0 : ROW(root)(dy, y) * dy;
 }
 
+/* scale * g * (dy - mean) for all elements, with the g below. */
+FA_INLINE void
+ROW(sparse_slopes)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *dy, ptrdiff_t dy_pitch, const T *y,
+                   ptrdiff_t y_pitch, T factor, const T *means, int root, T *dx, ptrdiff_t dx_pitch)
+{
+    (void)lanes;
+    for (size_t done = 0; done < n; done += block) {
+        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
+        const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
+        T *dxs = dx + (ptrdiff_t)i * dx_pitch;
+        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dx, dx_pitch);
+        FA_INDEPENDENT
+        for (size_t k = 0; k < count; k++) {
+            const T slope = root ? STEP(fa_sqrt)(ys[k]) : 1;
+            dxs[k] = ys[k] == 0 ? 0 : factor * (slope * (dys[k] - means[OF_ROW(k)]));
+        }
+    }
+}
+
 /* dx = scale * g * (dy - sum(g * dy) / sum(g)), g = y^0 on the support of sparsemax, y^(1/2) for entmax15; where y is
    0, so is dx, whatever dy. dx may be y. */
 FA_INLINE void
 ROW(sparse_backward)(size_t n, size_t width, const T *dy, ptrdiff_t dy_pitch, const T *y, ptrdiff_t y_pitch,
                      double scale, int root, T *dx, ptrdiff_t dx_pitch, char *scratch)
 {
-    const T factor = (T)scale;
     const size_t used = ROW(used_lanes)(n, width);
     const size_t step = ROW(step)(width, dy_pitch, y_pitch, dx_pitch), block = ONE_ROW ? n : step;
     ROOM(T, means, 1, block * width);
@@ -1920,17 +1962,8 @@ ROW(sparse_backward)(size_t n, size_t width, const T *dy, ptrdiff_t dy_pitch, co
     for (size_t r = 0; r < width; r++)
         means[r] = (T)(totals[r] / sizes[r]);
     ROW(repeat)(block, width, means);
-    for (size_t done = 0; done < n; done += block) {
-        const size_t i = ROW(backwards)(n, done), count = ROW(least)(block, n - done) * width;
-        const T *dys = dy + (ptrdiff_t)i * dy_pitch, *ys = y + (ptrdiff_t)i * y_pitch;
-        T *dxs = dx + (ptrdiff_t)i * dx_pitch;
-        ROW(prefetch)(n, width, ROW(backwards)(n, done + ROWS_AHEAD), dx, dx_pitch);
-        FA_INDEPENDENT
-        for (size_t k = 0; k < count; k++) {
-            const T slope = root ? STEP(fa_sqrt)(ys[k]) : 1;
-            dxs[k] = ys[k] == 0 ? 0 : factor * (slope * (dys[k] - means[OF_ROW(k)]));
-        }
-    }
+    ROW(write_slopes)(ROW(sparse_slopes), n, width, block, dy, dy_pitch, y, y_pitch, (T)scale, means, root, dx, dx_pitch,
+                      scratch);
 }
 
 static void

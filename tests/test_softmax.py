@@ -413,17 +413,44 @@ def test_where_y_is_zero_so_is_the_gradient_of_any_size(length: int) -> None:
 
 @pytest.mark.parametrize("row", [7, 1000, 50_001])
 def test_large_results_are_those_of_their_rows(row: int) -> None:
-    """Those of 32 MiB without exponentials go past the caches, wherever rows begin."""
     rows = 2**23 // row + 2
     x = np.random.default_rng(row).standard_normal((rows, row), np.float32)
     few = [0, 1, rows // 3, rows // 2, rows - 1]
-    memory = np.empty(x.size + 3, np.float32)
+    out = np.empty(x.size + 3, np.float32)[3:].reshape(x.shape)
     for name in ("softmax", "log_softmax"):
-        out = memory[3:].reshape(x.shape)  # no line begins there
-        y = _function(name)(x, out=out)
+        y = _function(name)(x, out=out)  # no line begins there
         assert_same_bits(y[few], _function(name)(x[few]))
+
+
+@pytest.mark.parametrize(
+    ("row", "dtype"),
+    [(7, "f4"), (513, "f4"), (1000, "f4"), (50_001, "f4"), (300, "f8"), (40_001, "f8")],
+)
+def test_large_gradients_are_those_of_their_rows(row: int, dtype: str) -> None:
+    """Those of 32 MiB without exponentials go past the caches, wherever rows begin."""
+    rows = (2**25 // np.dtype(dtype).itemsize) // row + 2
+    dy = np.random.default_rng(row).standard_normal((rows, row)).astype(dtype)
+    y = dy * dy
+    y[:, ::5] = 0
+    dy[1, 3] = INF
+    few = [0, 1, 2, rows // 3, rows // 2, rows - 1]
+    memory = np.full(y.size + 7, 7, dtype)
+    for name in ("softmax", "softmin", "log_softmax", "sparsemax", "entmax15"):
         gradient = _function(f"{name}_backward_from_output")
-        assert_same_bits(gradient(x, y)[few], gradient(x[few], y[few]))
+        for begin in (0, 3):  # NumPy's large arrays begin 16 bytes after a line
+            memory[:] = 7
+            out = memory[begin : begin + y.size].reshape(y.shape)
+            gradient(dy, y, out=out)
+            assert_same_bits(out[few], gradient(dy[few], y[few]), (name, begin))
+            assert (memory[:begin] == 7).all()
+            assert (memory[begin + y.size :] == 7).all()
+    expected = fa.softmax_backward_from_output(dy[few], y[few], scale=0.5)
+    found = fa.softmax_backward_from_output(dy, y, scale=0.5)
+    assert_same_bits(found[few], expected)
+    keep = np.arange(row) % 3 > 0
+    expected = fa.softmax_backward_from_output(dy[few], y[few], where=keep)
+    found = fa.softmax_backward_from_output(dy, y, where=keep)
+    assert_same_bits(found[few], expected)
 
 
 @every_function
