@@ -26,8 +26,6 @@ enum {
 
 /* How threads split rows: see grain and shared_parts. */
 enum {
-    OPERATIONS_OF_ELEMENT = 12, /* of a gradient from the output in float32; see fa_is_worth_threads */
-    OPERATIONS_OF_ROW = 240,
     GRAIN = 2048,       /* elements that a thread takes at least */
     LONG_RUN = 2000,    /* bytes of rows that lie across memory */
     TALL_COLUMN = 2048, /* elements of such a row */
@@ -37,6 +35,24 @@ enum {
     SHARED_COLUMN = 256,              /* elements of a row whose lanes are worth sharing */
     SHARED_RUN = 3000,                /* bytes of the lanes that a thread takes, of rows beside each other */
     SHARED_SUMS = 1 << 20             /* bytes of their sums, which stay in a thread's cache */
+};
+
+/* What fa_is_worth_threads counts, in float32: measured, 64 in a nanosecond (AVX2, AMD EPYC). sparsemax and entmax15 take more of
+   short rows, most of which may be in the support. */
+typedef struct {
+    unsigned short of_element, of_row;
+} operations;
+static const struct {
+    operations forward, from_input, from_output;
+} operations_of[FA_ROW_FUNCTIONS] = {
+    [FA_SOFTMAX] = {{24, 280}, {30, 440}, {12, 240}},
+    [FA_SOFTMIN] = {{24, 280}, {30, 440}, {12, 240}},
+    [FA_LOG_SOFTMAX] = {{30, 720}, {52, 880}, {26, 180}},
+    [FA_LOGSUMEXP] = {{45, 960}, {32, 700}, {32, 700}},
+    [FA_SPARSEMAX] = {{72, 4000}, {80, 4600}, {20, 840}},
+    [FA_ENTMAX15] = {{96, 6400}, {104, 7300}, {26, 840}},
+    [FA_HARDMAX] = {{36, 300}, {3, 30}, {3, 30}},
+    [FA_MAXOUT] = {{26, 140}, {54, 240}, {54, 240}},
 };
 
 typedef struct {
@@ -653,11 +669,14 @@ prepare(char **arrays, size_t rows, size_t n, const ptrdiff_t *steps, const fa_r
 static bool
 is_worth_threads(const job *j, size_t rows)
 {
-    const int function = j->loop->function;
-    const bool looks_for_support = (function == FA_SPARSEMAX || function == FA_ENTMAX15) && !j->loop->from_output;
-    const size_t times = looks_for_support ? 8 : has_exponentials(j->loop) ? 2 : 1;
-    const size_t of_element = times * OPERATIONS_OF_ELEMENT * (kernel_type(j) == 'd' ? 3 : 1);
-    return fa_is_worth_threads(rows, j->n * of_element + OPERATIONS_OF_ROW);
+    const fa_row_loop *loop = j->loop;
+    const operations count = loop->input_count == 1 ? operations_of[loop->function].forward
+                             : loop->from_output    ? operations_of[loop->function].from_output
+                                                    : operations_of[loop->function].from_input;
+    const size_t of_element = kernel_type(j) != 'd' ? count.of_element
+                              : has_exponentials(loop) ? count.of_element * 5u / 2
+                                                       : count.of_element * 2u;
+    return fa_is_worth_threads(rows, j->n * of_element + count.of_row);
 }
 
 static void

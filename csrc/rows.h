@@ -4,7 +4,6 @@
 enum {
     LANES = FA_LANES,
     FEW_LANES = 4,        /* of rows of up to LANES elements */
-    WEIGHED = 512,        /* elements that are weighed, and then summed while in the first-level cache */
     AT_ONCE = 4,          /* elements of a lane that are added to each other */
     SUMMED = 128,         /* columns whose sums are in the first-level cache meanwhile */
     RUN = 48,             /* elements of rows whose exponentials are worth computing in one go */
@@ -33,6 +32,10 @@ _Static_assert(FA_SHORT_COLUMN_BYTES <= 2 * AT_ONCE * LANES * sizeof(float), "a 
 static const fa_lanes all_lanes = {0, LANES};
 
 #define KEEPS_LOSSES (sizeof(T) == sizeof(double))
+
+/* Elements that are weighed, and then summed while in the first-level cache. In float64 few: between two sums the processor
+   forgets that it was reading dy, and the exponentials do not wait for it so long. In float32 that costs what it gains. */
+#define WEIGHED (KEEPS_LOSSES ? 128 : 512)
 
 /* Room for what a kernel keeps of one row is on the stack; of a tile's rows, it is in the scratch memory that the caller
    gives. Functions give those that they call what they have not taken themselves. */

@@ -996,8 +996,8 @@ ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x
                  double scale, T *y, ptrdiff_t y_pitch, const T *dy, ptrdiff_t dy_pitch, const ROW(sum) *sum)
 {
     const int with_dy = sum->products != NULL;
-    T buffer[WEIGHED];
 #if ONE_ROW
+    T buffer[WEIGHED];
     (void)lanes, (void)width, (void)x_pitch, (void)y_pitch, (void)dy_pitch;
     for (size_t i = 0; i < n; i += WEIGHED) {
         const size_t count = ROW(least)(WEIGHED, n - i);
@@ -1020,6 +1020,7 @@ ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x
             sum->ones[from % LANES] += block[from] == 1 ? (T)1 : (T)0;
     }
 #else
+    T buffer[AT_ONCE * SUMMED];
     const size_t flat = ROW(step)(width, x_pitch, y_pitch, with_dy ? dy_pitch : y_pitch);
     for (size_t i = 0, lane = lanes.first; i + lanes.first < n;) {
         const int is_whole = i + AT_ONCE * LANES <= n;

@@ -40,8 +40,8 @@ void fa_parallel_for(fa_task task, void *context, size_t n, size_t grain);
 bool fa_run_together(fa_task task, void *context, int n);
 
 /* Whether so many elements, or rows, of so many elementary operations each are worth several threads. Waking a thread
-   costs some tens of microseconds; but if this was last asked only some tens of microseconds ago, in a series of calls,
-   workers are awake, and a sixth is enough. */
+   costs some tens of microseconds; but if what this was last asked for ended only some tens of microseconds ago, in a
+   series of calls, workers are awake, and a sixth is enough. */
 bool fa_is_worth_threads(size_t count, size_t operations);
 
 /* How many threads a job uses at most, clamped to 1 .. FA_MAX_THREADS; from the next job on. Any thread may call these
