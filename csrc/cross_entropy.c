@@ -388,6 +388,7 @@ fa_softmax_cross_entropy(fa_cross_entropy *call)
         fa_parallel_for(run_rows, &j, j.rows, grain);
     else
         run_rows(&j, 0, j.rows);
+    fa_has_run();
     if (!call->backward)
         call->sum = fa_pairwise_sum(j.group_sums, groups, 1);
     free(j.group_sums);

@@ -118,7 +118,8 @@ int fa_softmax_cross_entropy(fa_cross_entropy *call);
 enum { FA_ROW_FUNCTIONS = FA_MAXOUT + 1 };
 
 /* Kernels for tiles of rows take memory for their own use: FA_SCRATCH_OF_ROW bytes for each row and FA_SCRATCH_MORE. Those
-   for one row take none; given FA_STREAMED_BYTES, gradients from the output write their result past the caches. */
+   for one row take none; but given FA_STREAMED_BYTES, gradients of softmax, softmin, sparsemax and entmax15 from the output
+   go through that memory past the caches, after which the caller calls fa_end_streaming. */
 enum { FA_SCRATCH_ALIGNMENT = 64, FA_SCRATCH_OF_ROW = 2560, FA_SCRATCH_MORE = 32 * FA_SCRATCH_ALIGNMENT };
 
 /* One row function on a tile of `width` interleaved rows: element i of row r of an array stands at i * pitch + r. Or on a

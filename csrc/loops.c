@@ -251,6 +251,7 @@ fa_elementwise(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *step
     } else {
         run_range(&j, 0, n);
     }
+    fa_has_run();
 }
 
 typedef struct {
@@ -294,6 +295,7 @@ fa_elementwise_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t 
         fa_parallel_for(run_pieces, &j, rows * j.blocks, n < GRAIN ? GRAIN / n : 1);
     else
         run_pieces(&j, 0, rows * j.blocks);
+    fa_has_run();
 }
 
 void

@@ -37,8 +37,8 @@ enum {
     SHARED_SUMS = 1 << 20             /* bytes of their sums, which stay in a thread's cache */
 };
 
-/* What fa_is_worth_threads counts, in float32: measured, 64 in a nanosecond (AVX2, AMD EPYC). sparsemax and entmax15 take more of
-   short rows, most of which may be in the support. */
+/* What fa_is_worth_threads counts: so many for each element and each row of float32 that 64 take a nanosecond (measured with
+   AVX2 on an AMD EPYC). sparsemax and entmax15 take more of short rows, most of which may be in the support. */
 typedef struct {
     unsigned short of_element, of_row;
 } operations;
@@ -68,7 +68,7 @@ typedef struct {
     bool selects;               /* whether each row has a mask of its own, or a scale */
     bool columns;               /* how tiles lie: kernels then run across their rows */
     bool across_memory;         /* whether x lies across its rows: what is staged goes several rows at a time */
-    bool streams;               /* whether results are written past the caches, row by row */
+    bool streams;               /* whether results are written past the caches: rows, or parts of them */
     size_t block_rows;          /* of each block; the rows' numbers go on from block to block */
     const ptrdiff_t *block_steps; /* bytes from block to block, or NULL if there is one */
     size_t blocks_at_once;      /* that are gathered in a tile, or 1 */
@@ -95,11 +95,20 @@ scale_of(const job *j, size_t row)
     return kernel_type(j) == 'd' ? *(const double *)given : *(const float *)given;
 }
 
-/* Whether kernels for one row can write past the caches, which they do by parts of a row. */
+/* Whether exponentials are computed, which take so long that the writing of results goes on meanwhile. */
+static bool
+has_exponentials(const fa_row_loop *loop)
+{
+    const bool is_softmax = loop->function == FA_SOFTMAX || loop->function == FA_SOFTMIN;
+    return is_softmax ? !loop->from_output : loop->function == FA_LOG_SOFTMAX || loop->function == FA_LOGSUMEXP;
+}
+
+/* Whether the kernel for one row writes past the caches by itself, by parts of a row (write_slopes). */
 static bool
 can_stream_parts(const job *j)
 {
-    return j->loop->from_output && !j->selects && j->n * fa_type_size(j->loop->type) > FA_STREAMED_BYTES;
+    return j->loop->from_output && !has_exponentials(j->loop) && !j->selects &&
+           j->n * fa_type_size(j->loop->type) > FA_STREAMED_BYTES;
 }
 
 /* Whether an operand lies as a tile of `rows` rows does. */
@@ -132,15 +141,7 @@ is_staged(const job *j, int k, size_t rows)
     return is_in_place(j, k) || !is_ready(j, k, rows) || is_streamed_whole;
 }
 
-/* Whether exponentials are computed, which take so long that the writing of results goes on meanwhile. */
-static bool
-has_exponentials(const fa_row_loop *loop)
-{
-    const bool is_softmax = loop->function == FA_SOFTMAX || loop->function == FA_SOFTMIN;
-    return is_softmax ? !loop->from_output : loop->function == FA_LOG_SOFTMAX || loop->function == FA_LOGSUMEXP;
-}
-
-/* Whether so much is written that is in no cache, in whole rows and without gaps: whole lines. */
+/* Whether so much is written that is in no cache, rows without gaps: whole lines. */
 static bool
 is_worth_streaming(const job *j, size_t rows)
 {
@@ -673,6 +674,7 @@ is_worth_threads(const job *j, size_t rows)
     const operations count = loop->input_count == 1 ? operations_of[loop->function].forward
                              : loop->from_output    ? operations_of[loop->function].from_output
                                                     : operations_of[loop->function].from_input;
+    /* float64 takes about twice as long, with exponentials 2.5 times. */
     const size_t of_element = kernel_type(j) != 'd' ? count.of_element
                               : has_exponentials(loop) ? count.of_element * 5u / 2
                                                        : count.of_element * 2u;
@@ -706,6 +708,7 @@ fa_rows(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void
         return;
     job j = prepare(arrays, rows, n, steps, loop, core_steps);
     run_all(&j, rows);
+    fa_has_run();
 }
 
 /* Whether threads share the lanes of a block. */
@@ -760,4 +763,5 @@ fa_rows_in_blocks(char **arrays, const ptrdiff_t *dimensions, const ptrdiff_t *b
     } else {
         fa_parallel_for(run_parts_of_blocks, &(parts_of_blocks){&j, parts, share}, blocks * parts, 1);
     }
+    fa_has_run();
 }

@@ -33,8 +33,8 @@ static const fa_lanes all_lanes = {0, LANES};
 
 #define KEEPS_LOSSES (sizeof(T) == sizeof(double))
 
-/* Elements that are weighed, and then summed while in the first-level cache. In float64 few: between two sums the processor
-   forgets that it was reading dy, and the exponentials do not wait for it so long. In float32 that costs what it gains. */
+/* Elements that are weighed, and then summed while in the first-level cache. In float64 few, for what only one of these two
+   reads or writes is then in work more evenly: less time in large arrays. In float32 that costs what it gains. */
 #define WEIGHED (KEEPS_LOSSES ? 128 : 512)
 
 /* Room for what a kernel keeps of one row is on the stack; of a tile's rows, it is in the scratch memory that the caller

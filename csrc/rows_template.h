@@ -997,6 +997,7 @@ ROW(weigh_lanes)(fa_lanes lanes, size_t n, size_t width, const T *x, ptrdiff_t x
 {
     const int with_dy = sum->products != NULL;
 #if ONE_ROW
+    _Static_assert(WEIGHED % (AT_ONCE * LANES) == 0, "only a row's end is no whole four of each lane");
     T buffer[WEIGHED];
     (void)lanes, (void)width, (void)x_pitch, (void)y_pitch, (void)dy_pitch;
     for (size_t i = 0; i < n; i += WEIGHED) {
@@ -1706,24 +1707,25 @@ ROW(softmax_slopes)(fa_lanes lanes, size_t n, size_t width, size_t block, const 
     }
 }
 
+/* Slopes of all elements; the variant, a constant, is whether they are `careful`, or by a `root`. */
 typedef void ROW(slopes)(fa_lanes lanes, size_t n, size_t width, size_t block, const T *dy, ptrdiff_t dy_pitch, const T *y,
-                         ptrdiff_t y_pitch, T factor, const T *means, int flag, T *dx, ptrdiff_t dx_pitch);
+                         ptrdiff_t y_pitch, T factor, const T *means, int variant, T *dx, ptrdiff_t dx_pitch);
 
 /* All slopes of a tile. Those of one row with scratch memory go through it past the caches, block by block: all at once
    they would take the place of dy and y in the first-level cache. Every block but the first begins with a line. */
 FA_INLINE void
 ROW(write_slopes)(ROW(slopes) *slopes, size_t n, size_t width, size_t block, const T *dy, ptrdiff_t dy_pitch, const T *y,
-                  ptrdiff_t y_pitch, T factor, const T *means, int flag, T *dx, ptrdiff_t dx_pitch, char *scratch)
+                  ptrdiff_t y_pitch, T factor, const T *means, int variant, T *dx, ptrdiff_t dx_pitch, char *scratch)
 {
     if (!ONE_ROW || scratch == NULL) {
-        slopes(all_lanes, n, width, block, dy, dy_pitch, y, y_pitch, factor, means, flag, dx, dx_pitch);
+        slopes(all_lanes, n, width, block, dy, dy_pitch, y, y_pitch, factor, means, variant, dx, dx_pitch);
         return;
     }
     T *const room = (T *)scratch;
     for (size_t i = 0, count; i < n; i += count) {
         const size_t in_line = (uintptr_t)(dx + i) % FA_LINE;
         count = ROW(least)((FA_STREAMED_BYTES - in_line) / sizeof(T), n - i);
-        slopes(all_lanes, count, 1, count, dy + i, 1, y + i, 1, factor, means, flag, room, 1);
+        slopes(all_lanes, count, 1, count, dy + i, 1, y + i, 1, factor, means, variant, room, 1);
         stream(count * sizeof(T), room, dx + i);
     }
 }

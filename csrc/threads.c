@@ -24,8 +24,7 @@ enum {
     SPIN_NANOSECONDS = 20000,        /* about what a sleep and wake-up costs; longer would steal the core from BLAS */
     OPERATIONS_WORTH_WAKING = 3 << 20, /* about 30 us of one core, of rows 50 */
     OPERATIONS_WORTH_THREADS = 1 << 19,
-    OPERATIONS_PER_NANOSECOND = 64,  /* of rows, on one core; elementwise more */
-    SERIES_NANOSECONDS = 50000,      /* from the end of a call to the next one */
+    SERIES_NANOSECONDS = SPIN_NANOSECONDS, /* from the end of a call to the next one */
     CACHE_LINE = 128                 /* Apple's; elsewhere 64, and x86 prefetches lines in pairs */
 };
 
@@ -61,7 +60,8 @@ static atomic_flag busy = ATOMIC_FLAG_INIT; /* held from before a job is posted 
 static atomic_int callers;                  /* threads in fa_parallel_for with work for several */
 static atomic_int together_calls;           /* in fa_run_together: other jobs leave the pool to them */
 static atomic_int thread_setting;           /* 0: not yet set */
-static _Atomic uint64_t end_of_last;        /* for is_in_series: in nanoseconds */
+static atomic_bool runs;                    /* since fa_is_worth_threads, until fa_has_run, if it is not too little */
+static _Atomic uint64_t last_end;           /* when that was, in nanoseconds */
 static atomic_bool creation_failed;         /* do not try again at each job, only after a new setting */
 static atomic_uint next_place = 1;          /* of the next worker */
 static _Thread_local unsigned place;        /* among the threads of a job; 0 for a caller */
@@ -318,19 +318,22 @@ void fa_parallel_for(fa_task task, void *context, size_t n, size_t grain)
     inside_task = nested;
 }
 
-/* Whether this call begins soon after the end of the last one that asked, about as long as that takes on one thread. */
-static bool is_in_series(size_t operations)
-{
-    const uint64_t now = fa_nanoseconds(), end = now + operations / OPERATIONS_PER_NANOSECOND;
-    const uint64_t last_end = atomic_exchange_explicit(&end_of_last, end, memory_order_relaxed);
-    return now < last_end + SERIES_NANOSECONDS;
-}
-
 bool fa_is_worth_threads(size_t count, size_t operations)
 {
     if (count < OPERATIONS_WORTH_THREADS / operations)
         return false;
-    return count >= OPERATIONS_WORTH_WAKING / operations || is_in_series(count * operations);
+    atomic_store_explicit(&runs, true, memory_order_relaxed);
+    if (count >= OPERATIONS_WORTH_WAKING / operations)
+        return true;
+    return fa_nanoseconds() < atomic_load_explicit(&last_end, memory_order_relaxed) + SERIES_NANOSECONDS;
+}
+
+void fa_has_run(void)
+{
+    if (!atomic_load_explicit(&runs, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&runs, false, memory_order_relaxed);
+    atomic_store_explicit(&last_end, fa_nanoseconds(), memory_order_relaxed);
 }
 
 bool fa_run_together(fa_task task, void *context, int n)

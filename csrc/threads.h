@@ -40,9 +40,10 @@ void fa_parallel_for(fa_task task, void *context, size_t n, size_t grain);
 bool fa_run_together(fa_task task, void *context, int n);
 
 /* Whether so many elements, or rows, of so many elementary operations each are worth several threads. Waking a thread
-   costs some tens of microseconds; but if what this was last asked for ended only some tens of microseconds ago, in a
-   series of calls, workers are awake, and a sixth is enough. */
+   costs some tens of microseconds; but in a series of calls, in which workers still look for work when the next one begins, a
+   sixth is enough. When all is done, by one thread or several, fa_has_run says so. */
 bool fa_is_worth_threads(size_t count, size_t operations);
+void fa_has_run(void);
 
 /* How many threads a job uses at most, clamped to 1 .. FA_MAX_THREADS; from the next job on. Any thread may call these
    at any time. Until the first setting it is fa_available_cpus(). threadpoolctl finds them by their names in the module

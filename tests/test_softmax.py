@@ -411,46 +411,65 @@ def test_where_y_is_zero_so_is_the_gradient_of_any_size(length: int) -> None:
                 assert np.all(found[:, 1:] == 0), (dtype, name, dy)
 
 
-@pytest.mark.parametrize("row", [7, 1000, 50_001])
-def test_large_results_are_those_of_their_rows(row: int) -> None:
-    rows = 2**23 // row + 2
-    x = np.random.default_rng(row).standard_normal((rows, row), np.float32)
-    few = [0, 1, rows // 3, rows // 2, rows - 1]
-    out = np.empty(x.size + 3, np.float32)[3:].reshape(x.shape)
-    for name in ("softmax", "log_softmax"):
-        y = _function(name)(x, out=out)  # no line begins there
-        assert_same_bits(y[few], _function(name)(x[few]))
+def _in_two_halves(function: Any, *arrays: Any) -> Any:
+    """The results of arrays of which none, by halves, is large enough to go past caches."""
+    halves = zip(*(np.array_split(array, 2) for array in arrays), strict=True)
+    return np.concatenate([function(*half) for half in halves])
 
 
-@pytest.mark.parametrize(
+# Of 32 MiB, which go past the caches if there are no exponentials: by several rows, one or
+# parts of one. 7 elements become columns; a row of 512 or 256 has just the bytes of a part.
+LARGE = pytest.mark.parametrize(
     ("row", "dtype"),
-    [(7, "f4"), (513, "f4"), (1000, "f4"), (50_001, "f4"), (300, "f8"), (40_001, "f8")],
+    [(row, "f4") for row in (7, 100, 512, 513, 1000, 50_001)]
+    + [(row, "f8") for row in (256, 300, 40_001)],
 )
-def test_large_gradients_are_those_of_their_rows(row: int, dtype: str) -> None:
-    """Those of 32 MiB without exponentials go past the caches, wherever rows begin."""
-    rows = (2**25 // np.dtype(dtype).itemsize) // row + 2
-    dy = np.random.default_rng(row).standard_normal((rows, row)).astype(dtype)
+
+
+def _large(row: int, dtype: str) -> Any:
+    size = 2**25 // np.dtype(dtype).itemsize
+    shape = (size // row + 2, row)
+    return np.random.default_rng(row).standard_normal(shape).astype(dtype)
+
+
+@LARGE
+def test_large_results_are_those_of_their_rows(row: int, dtype: str) -> None:
+    x = _large(row, dtype)
+    out = np.empty(x.size + 3, dtype)[3:].reshape(x.shape)  # no line begins there
+    for name in ("softmax", "hardmax"):
+        function = getattr(fa, name)
+        assert_same_bits(function(x, out=out), _in_two_halves(function, x), name)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@LARGE
+def test_large_gradients_are_those_of_their_rows(
+    row: int, dtype: str, threads: int
+) -> None:
+    dy = _large(row, dtype)
     y = dy * dy
     y[:, ::5] = 0
     dy[1, 3] = INF
-    few = [0, 1, 2, rows // 3, rows // 2, rows - 1]
     memory = np.full(y.size + 7, 7, dtype)
-    for name in ("softmax", "softmin", "log_softmax", "sparsemax", "entmax15"):
-        gradient = _function(f"{name}_backward_from_output")
-        for begin in (0, 3):  # NumPy's large arrays begin 16 bytes after a line
+    keep = np.arange(row) % 3 > 0
+    for name in ("softmax", "log_softmax", "sparsemax", "entmax15"):
+        gradient = getattr(fa, f"{name}_backward_from_output")
+        expected = _in_two_halves(gradient, dy, y)
+        for begin in (0, 3):  # large arrays begin some elements after a line, or at one
             memory[:] = 7
             out = memory[begin : begin + y.size].reshape(y.shape)
-            gradient(dy, y, out=out)
-            assert_same_bits(out[few], gradient(dy[few], y[few]), (name, begin))
+            with fa.num_threads(threads):
+                gradient(dy, y, out=out)
+            assert_same_bits(out, expected, (name, begin))
             assert (memory[:begin] == 7).all()
             assert (memory[begin + y.size :] == 7).all()
-    expected = fa.softmax_backward_from_output(dy[few], y[few], scale=0.5)
-    found = fa.softmax_backward_from_output(dy, y, scale=0.5)
-    assert_same_bits(found[few], expected)
-    keep = np.arange(row) % 3 > 0
-    expected = fa.softmax_backward_from_output(dy[few], y[few], where=keep)
-    found = fa.softmax_backward_from_output(dy, y, where=keep)
-    assert_same_bits(found[few], expected)
+
+    def selecting(dy: Any, y: Any, out: Any = None) -> Any:
+        return fa.softmax_backward_from_output(dy, y, where=keep, scale=0.5, out=out)
+
+    expected = _in_two_halves(selecting, dy, y)
+    assert_same_bits(selecting(dy, y), expected)
+    assert_same_bits(selecting(dy, y, out=y), expected)
 
 
 @every_function
