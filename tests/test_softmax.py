@@ -436,7 +436,7 @@ def _large(row: int, dtype: str) -> Any:
 def test_large_results_are_those_of_their_rows(row: int, dtype: str) -> None:
     x = _large(row, dtype)
     out = np.empty(x.size + 3, dtype)[3:].reshape(x.shape)  # no line begins there
-    for name in ("softmax", "hardmax"):
+    for name in ("softmax", "log_softmax", "hardmax"):
         function = getattr(fa, name)
         assert_same_bits(function(x, out=out), _in_two_halves(function, x), name)
 
@@ -452,7 +452,7 @@ def test_large_gradients_are_those_of_their_rows(
     dy[1, 3] = INF
     memory = np.full(y.size + 7, 7, dtype)
     keep = np.arange(row) % 3 > 0
-    for name in ("softmax", "log_softmax", "sparsemax", "entmax15"):
+    for name in ("softmax", "softmin", "log_softmax", "sparsemax", "entmax15"):
         gradient = getattr(fa, f"{name}_backward_from_output")
         expected = _in_two_halves(gradient, dy, y)
         for begin in (0, 3):  # large arrays begin some elements after a line, or at one
